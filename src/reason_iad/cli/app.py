@@ -1,0 +1,107 @@
+"""Entry point of the `reason-iad` command: arguments, exit codes, and what is said when something fails.
+
+Exit codes: 0 done, 2 bad input or usage, 1 a failure of the program, 130 interrupted, 141 the reader of a pipe went.
+Subcommands import what they need when they run, so that `--help` answers at once.
+"""
+
+from __future__ import annotations
+
+import argparse
+import errno
+import os
+import sys
+import traceback
+from collections.abc import Callable, Sequence
+from typing import NoReturn
+
+from reason_iad import __version__
+from reason_iad.cli import demo, inspect, knowledge, weights
+from reason_iad.errors import ReasonIADError
+
+DONE, FAILURE, BAD_INPUT, INTERRUPTED, BROKEN_PIPE = 0, 1, 2, 130, 141
+
+_NO_ROOM = {errno.ENOSPC, errno.EDQUOT, errno.EROFS}
+_EPILOG = """\
+examples:
+  reason-iad demo                                   inspect the images that come with the program
+  reason-iad inspect part.png --reference good/     compare one image with normal ones and explain it
+  reason-iad inspect lot/ --reference good/ --out report
+"""
+
+
+class _Parser(argparse.ArgumentParser):
+    """Reports usage errors in one line, as all other errors are."""
+
+    def error(self, message: str) -> NoReturn:
+        self.exit(BAD_INPUT, f"reason-iad: error: {message}; see '{self.prog} --help'\n")
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """Put the subcommands together."""
+    parser = _Parser(
+        prog="reason-iad",
+        description="Explain defects in images of industrial products.",
+        epilog=_EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("--version", action="version", version=f"reason-iad {__version__}")
+    subparsers = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
+    for command in (inspect, demo, weights, knowledge):
+        command.add_parser(subparsers)
+    return parser
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command line; returns the exit code."""
+    for stream in (sys.stdout, sys.stderr):
+        if hasattr(stream, "reconfigure"):  # a file name that is no text must not stop the answer about the file
+            stream.reconfigure(errors="backslashreplace")
+    try:
+        args = build_parser().parse_args(argv)
+    except SystemExit as stop:  # argparse has said what it had to say
+        return stop.code if isinstance(stop.code, int) else DONE
+    return guarded(lambda: int(args.run(args)))
+
+
+def guarded(command: Callable[[], int]) -> int:
+    """Run a command and turn whatever goes wrong into a message and an exit code."""
+    try:
+        code = command()
+        if sys.stdout is not None:
+            sys.stdout.flush()  # a broken pipe shows here, not at the interpreter's end
+    except KeyboardInterrupt:
+        _say("interrupted")
+        return INTERRUPTED
+    except BrokenPipeError:
+        # Whoever read us has enough; what is still buffered must not raise again at exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return BROKEN_PIPE
+    except Exception as error:  # noqa: BLE001 - the last place before the user
+        return _explain(error)
+    return code
+
+
+def _explain(error: Exception) -> int:
+    if os.environ.get("REASON_IAD_DEBUG"):
+        traceback.print_exception(error)
+    if isinstance(error, ReasonIADError):
+        _say(f"error: {error}")
+        return BAD_INPUT
+    if isinstance(error, OSError) and error.errno in _NO_ROOM:
+        where = f" at {error.filename}" if error.filename else ""
+        _say(f"error: {error.strerror}{where}; expected room to write: free some, or choose another place")
+        return BAD_INPUT
+    if isinstance(error, MemoryError):
+        _say("failure: out of memory; close other programs, or inspect smaller images")
+        return FAILURE
+    hint = "" if os.environ.get("REASON_IAD_DEBUG") else "; set REASON_IAD_DEBUG=1 to see where"
+    _say(f"failure: {type(error).__name__}: {' '.join(str(error).split())}{hint}")
+    return FAILURE
+
+
+def _say(message: str) -> None:
+    print(f"reason-iad: {message}", file=sys.stderr)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

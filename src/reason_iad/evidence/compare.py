@@ -1,0 +1,99 @@
+"""Compare one image with the references of its category."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from reason_iad.evidence import calibrate, conformal, regions
+from reason_iad.evidence.calibrate import Array
+from reason_iad.evidence.features import VisionTower, extract
+from reason_iad.evidence.memory_bank import ReferenceBank, fuse
+from reason_iad.images import Pixels
+from reason_iad.types import EvidenceSummary, Region
+
+ENOUGH_NORMALS = 9  # held-out normals from which a p-value can reach 0.1
+
+
+@dataclass(frozen=True, eq=False)
+class EvidenceMap:
+    """What differs from the references, where, and how much, on a scale that is the same for every image.
+
+    Attributes:
+        raw: fused distances (h, w); 1 is the edge of what normals show.
+        anomaly_map: calibrated (h, w), in [0, 1]; 0 up to that edge.
+        anomaly_score: of the image, in [0, 1]; 0.5 at the edge of what the references themselves show.
+        p_value: share of held-out normals at least as odd; None without enough of them.
+        gate_open: the largest odd area exceeds what normals explain.
+        num_references: how many images it was compared with.
+        streams: names of the streams fused.
+    """
+
+    raw: Array
+    anomaly_map: Array
+    anomaly_score: float
+    p_value: float | None
+    gate_open: bool
+    num_references: int
+    streams: tuple[str, ...]
+
+    def regions(self, image_hw: tuple[int, int]) -> tuple[Region, ...]:
+        """The odd areas, strongest first, with boxes in pixels of an image of `image_hw`; none while the gate is closed."""
+        return regions.find_regions(self.anomaly_map, image_hw) if self.gate_open else ()
+
+    def grid(self, rows: int, columns: int) -> Array:
+        """The strongest calibrated value inside each cell of a rows x columns grid over the image: (rows, columns), in [0, 1]."""
+        height, width = self.anomaly_map.shape
+        found = np.empty((rows, columns), dtype=np.float32)
+        for row in range(rows):
+            top, bottom = row * height // rows, max(row * height // rows + 1, -(-(row + 1) * height // rows))
+            for column in range(columns):
+                left = column * width // columns
+                right = max(left + 1, -(-(column + 1) * width // columns))
+                found[row, column] = self.anomaly_map[top:bottom, left:right].max()
+        return found
+
+    def text(self, image_hw: tuple[int, int]) -> str:
+        """One line for the model: how odd the image is, where, and how sure that is."""
+        count = f"{self.num_references} normal reference{'s' if self.num_references > 1 else ''}"
+        found = self.regions(image_hw)
+        sure = "" if self.p_value is None else f" {self.p_value:.0%} of normal parts look at least this odd."
+        if not found:
+            return f"Compared with {count}: no area differs more than normal parts do (score {self.anomaly_score:.2f}).{sure}"
+        places = ", ".join(f"{region.place} ({_strength_word(region.strength)})" for region in found[:3])
+        return f"Compared with {count}: differs at {places} (score {self.anomaly_score:.2f}).{sure}"
+
+    def summary(self, image_hw: tuple[int, int]) -> EvidenceSummary:
+        """The part of it that goes into a report."""
+        return EvidenceSummary(
+            num_references=self.num_references,
+            anomaly_score=self.anomaly_score,
+            p_value=self.p_value,
+            gate_open=self.gate_open,
+            text=self.text(image_hw),
+            streams=self.streams,
+        )
+
+
+def compare(pixels: Pixels, bank: ReferenceBank, vision: VisionTower) -> EvidenceMap:
+    """Compare `pixels` (H, W, 3) of any size with the references in `bank`, by the same `vision` it was built with."""
+    features = extract([pixels], vision, bank.options)
+    distances = bank.distances({name: one[0] for name, one in features.items()})
+    raw = fuse(distances, bank.scales)
+    statistic = calibrate.image_statistic(raw)
+    score = calibrate.anomaly_score(statistic, bank.median_statistic, bank.edge_statistic)
+    normals = bank.normal_scores
+    return EvidenceMap(
+        raw=raw,
+        anomaly_map=bank.fused_scale.apply(raw),
+        anomaly_score=score,
+        p_value=conformal.p_value(score, normals) if len(normals) >= ENOUGH_NORMALS else None,
+        gate_open=regions.largest_area(raw > bank.fused_scale.low) >= bank.area_limit,
+        num_references=bank.num_references,
+        streams=tuple(stream.name for stream in bank.options.streams),
+    )
+
+
+def _strength_word(strength: float) -> str:
+    return "strong" if strength >= 0.6 else "clear" if strength >= 0.25 else "weak"

@@ -1,0 +1,167 @@
+"""Streams of patch features: what of an image is compared, and how it is prepared.
+
+A stream is one layer of one frozen tower at one image size. Images of any size and aspect are stretched to a square, so
+that the grid of every image covers the same share of the part.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal, Protocol
+
+import numpy as np
+
+from reason_iad.errors import EvidenceError
+from reason_iad.images import Pixels
+
+if TYPE_CHECKING:
+    import torch
+
+
+class VisionTower(Protocol):
+    """What the comparison needs of a vision model; `models.vision.BundledVision` has it."""
+
+    def vit(self, images: Sequence[Pixels], size: int, layers: Sequence[int]) -> dict[int, torch.Tensor]:
+        """Hidden states by layer, (B, H, W, C)."""
+        ...
+
+    def efficientnet(self, images: Sequence[Pixels], size: int) -> dict[int, torch.Tensor]:
+        """Features by stride, (B, H, W, C)."""
+        ...
+
+
+@dataclass(frozen=True)
+class Stream:
+    """One layer of one tower.
+
+    Attributes:
+        tower: which network.
+        level: the stride of `efficientnet` (8 or 16), or the hidden state of `vit` (0 to 12).
+        size: side of the square the image is stretched to, in pixels.
+        pool: side of the neighborhood averaged around each patch; 1 for none.
+        center: subtract the mean over the references at each position. The ViT writes the position into its patches,
+            louder than what is there.
+    """
+
+    tower: Literal["efficientnet", "vit"]
+    level: int
+    size: int
+    pool: int = 3
+    center: bool = False
+
+    @property
+    def name(self) -> str:
+        """Short name, such as efficientnet-8@448."""
+        return f"{self.tower}-{self.level}@{self.size}"
+
+
+DEFAULT_STREAMS = (
+    Stream("efficientnet", 8, 448),
+    Stream("efficientnet", 16, 448),
+    Stream("vit", 7, 224, pool=1, center=True),
+    Stream("vit", 12, 224, pool=1, center=True),
+)
+
+
+@dataclass(frozen=True)
+class EvidenceOptions:
+    """How references are compared.
+
+    Attributes:
+        streams: what is compared; the results are fused after each was calibrated.
+        num_neighbors: the distance of a patch is the mean over this many nearest reference patches.
+        batch_size: images per forward pass.
+    """
+
+    streams: tuple[Stream, ...] = DEFAULT_STREAMS
+    num_neighbors: int = 1
+    batch_size: int = 8
+
+    def __post_init__(self) -> None:
+        if not self.streams:
+            raise EvidenceError(
+                "no stream of features is chosen; expected at least one: leave `streams` at its default"
+            )
+        if len({stream.name for stream in self.streams}) < len(self.streams):
+            raise EvidenceError(f"the streams {[s.name for s in self.streams]} repeat; name each once")
+        if self.num_neighbors < 1 or self.batch_size < 1:
+            raise EvidenceError(
+                f"num_neighbors is {self.num_neighbors} and batch_size {self.batch_size}; expected 1 or more of each"
+            )
+
+
+def extract(images: Sequence[Pixels], vision: VisionTower, options: EvidenceOptions) -> dict[str, torch.Tensor]:
+    """Patch features of `images` by stream name: (B, H, W, C) float32, averaged over the stream's neighborhood."""
+    import torch
+
+    parts: dict[str, list[torch.Tensor]] = {stream.name: [] for stream in options.streams}
+    for start in range(0, len(images), options.batch_size):
+        batch = images[start : start + options.batch_size]
+        for name, features in _extract_batch(batch, vision, options.streams).items():
+            parts[name].append(features)
+    return {name: torch.cat(features) for name, features in parts.items()}
+
+
+def _extract_batch(
+    batch: Sequence[Pixels], vision: VisionTower, streams: tuple[Stream, ...]
+) -> dict[str, torch.Tensor]:
+    """One forward pass per tower and size, shared by its streams."""
+    by_pass: dict[tuple[str, int], list[Stream]] = {}
+    for stream in streams:
+        by_pass.setdefault((stream.tower, stream.size), []).append(stream)
+    found: dict[str, torch.Tensor] = {}
+    for (tower, size), members in by_pass.items():
+        if tower == "vit":
+            levels = vision.vit(batch, size, sorted({stream.level for stream in members}))
+        else:
+            levels = vision.efficientnet(batch, size)
+        for stream in members:
+            found[stream.name] = smooth(levels[stream.level].float(), stream.pool)
+    return found
+
+
+def smooth(features: torch.Tensor, pool: int) -> torch.Tensor:
+    """Average each patch of (B, H, W, C) over its pool x pool neighborhood, counting only patches inside the image."""
+    if pool == 1:
+        return features
+    from torch.nn import functional as F
+
+    channels_first = features.permute(0, 3, 1, 2)
+    pooled = F.avg_pool2d(channels_first, pool, stride=1, padding=pool // 2, count_include_pad=False)
+    return pooled.permute(0, 2, 3, 1).contiguous()
+
+
+def altered_copies(pixels: Pixels, size: int) -> list[Pixels]:
+    """Copies of one good image that would still be good: small shifts and turns, light, blur, noise.
+
+    They stand in for other normal images where there is only one, so they are of the sort a camera and a holder make.
+
+    Args:
+        pixels: (H, W, 3).
+        size: side of the square the copies are made at.
+    """
+    from scipy import ndimage
+
+    from reason_iad.images import resize
+
+    image = resize(pixels, (size, size)).astype(np.float32)
+    rng = np.random.default_rng(0)
+    center = (size - 1) / 2
+    copies: list[np.ndarray] = []
+    for degrees, shift, gain in (
+        (3, (0.02, -0.01), 1.08),
+        (-3, (-0.02, 0.02), 0.93),
+        (6, (-0.03, -0.03), 1.0),
+        (-6, (0.04, 0.01), 1.04),
+    ):
+        angle = np.deg2rad(degrees)
+        turn = np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
+        offset = center - turn @ np.array([center, center]) + np.array(shift) * size
+        moved = np.stack(
+            [ndimage.affine_transform(image[..., c], turn, offset, order=1, mode="reflect") for c in range(3)], axis=-1
+        )
+        copies.append(moved * gain)
+    copies.append(ndimage.gaussian_filter(image, (0.7, 0.7, 0)))
+    copies.append(image + rng.normal(0, 3.0, image.shape).astype(np.float32))
+    return [np.clip(copy, 0, 255).round().astype(np.uint8) for copy in copies]

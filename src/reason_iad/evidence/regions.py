@@ -1,0 +1,65 @@
+"""From a calibrated map to a few named regions."""
+
+from __future__ import annotations
+
+import math
+from typing import cast
+
+import numpy as np
+import numpy.typing as npt
+
+from reason_iad.types import Region, place_of
+
+Array = npt.NDArray[np.float32]
+
+
+def label_components(mask: npt.NDArray[np.bool_]) -> tuple[npt.NDArray[np.int32], int]:
+    """Number the 8-connected components of `mask` (h, w): labels (h, w) with 0 outside, and their count."""
+    from scipy import ndimage
+
+    labels, count = ndimage.label(mask, structure=np.ones((3, 3), dtype=bool))
+    return cast(npt.NDArray[np.int32], labels), int(count)
+
+
+def largest_area(mask: npt.NDArray[np.bool_]) -> float:
+    """Area of the largest 8-connected component of `mask` (h, w) as a share of all, in [0, 1]."""
+    labels, count = label_components(mask)
+    if count == 0:
+        return 0.0
+    return float(np.bincount(labels.ravel())[1:].max() / mask.size)
+
+
+def find_regions(
+    anomaly_map: Array, image_hw: tuple[int, int], threshold: float = 0.2, max_regions: int = 5
+) -> tuple[Region, ...]:
+    """Connected areas of a calibrated map (h, w) above `threshold`, strongest first, boxes in pixels of the image.
+
+    An area that never reaches half of the strongest one is left out: it would distract from it.
+    """
+    labels, count = label_components(anomaly_map > threshold)
+    if count == 0:
+        return ()
+    from scipy import ndimage
+
+    rows, columns = anomaly_map.shape
+    height, width = image_hw
+    found: list[Region] = []
+    for index, (row, column) in enumerate(ndimage.find_objects(labels), start=1):
+        inside = labels[row, column] == index
+        values = anomaly_map[row, column][inside]
+        box = (
+            math.floor(column.start * width / columns),
+            math.floor(row.start * height / rows),
+            math.ceil(column.stop * width / columns),
+            math.ceil(row.stop * height / rows),
+        )
+        y, x = np.nonzero(inside)
+        center_x = (float((x * values).sum() / values.sum()) + column.start + 0.5) * width / columns
+        center_y = (float((y * values).sum() / values.sum()) + row.start + 0.5) * height / rows
+        found.append(
+            Region(
+                box, place_of(center_x, center_y, image_hw), float(np.quantile(values, 0.99)), values.size / labels.size
+            )
+        )
+    found.sort(key=lambda region: (-region.strength, -region.area, region.box_xyxy))
+    return tuple(region for region in found if region.strength >= 0.5 * found[0].strength)[:max_regions]

@@ -1,0 +1,1 @@
+"""One image in, one typed report out: prompts, verdict, inspector."""

@@ -1,0 +1,335 @@
+"""The inspector: one image in, one typed report out.
+
+    inspector = Inspector.load(InspectorOptions())
+    report = inspector.inspect("part.png", category="hazelnut", references=["good1.png", "good2.png"])
+
+Stages: read, recognize, evidence, knowledge, prefix, verdict, details, question. Each is timed in the report.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from reason_iad import __version__
+from reason_iad.errors import InputError
+from reason_iad.evidence.compare import EvidenceMap, compare
+from reason_iad.evidence.conformal import describe_promise
+from reason_iad.evidence.memory_bank import ReferenceBank
+from reason_iad.images import LoadedImage, Pixels, from_pixels, read_image
+from reason_iad.inspection.details import DefectDetails, describe_defect, describe_normal
+from reason_iad.inspection.dialog import Dialog, Reply
+from reason_iad.inspection.prompts import citation_notes, context_parts
+from reason_iad.inspection.verdict import UNCALIBRATED, Fusion, VerdictOptions, decide
+from reason_iad.knowledge.entries import ANY_PRODUCT, CategoryKnowledge
+from reason_iad.knowledge.recognize import CategoryPrototypes, image_embedding
+from reason_iad.knowledge.retrieve import KnowledgeBase, RetrievalOptions
+from reason_iad.models.base import MultimodalModel, Prefix
+from reason_iad.models.vision_cache import CachedVision
+from reason_iad.reasoning.latents import LatentOptions
+from reason_iad.types import Answer, CategorySource, Citation, InspectionReport, KnowledgeMode, LatentMode
+
+DETECTION_QUESTION = "Is there any defect in the object?"
+YES, NO = "Yes.", "No."
+ImageSource = str | Path | bytes | Pixels
+
+
+@dataclass(frozen=True)
+class InspectorOptions:
+    """Every part can be switched alone; the defaults are the full method."""
+
+    model: str = "nano"
+    knowledge: KnowledgeMode = "retrieved"
+    latents: LatentMode = "on"
+    injection: str = "on"
+    evidence: str = "on"
+    seed: int = 0
+    max_overkill: float = 0.02
+    num_steps: int = 10
+    top_k: int = 4
+
+    def __post_init__(self) -> None:
+        """Refuse settings that have no meaning."""
+        allowed: dict[str, tuple[str, ...]] = {
+            "knowledge": ("none", "retrieved", "oracle"), "latents": ("off", "paper", "on"),
+            "injection": ("off", "on"), "evidence": ("off", "on"),
+        }  # fmt: skip
+        for name, values in allowed.items():
+            if getattr(self, name) not in values:
+                raise InputError(f"{name} is {getattr(self, name)!r}; expected one of {', '.join(values)}")
+        if not 0 < self.max_overkill < 1:
+            raise InputError(f"max_overkill is {self.max_overkill}; expected a share between 0 and 1, such as 0.02")
+
+    def latent_options(self) -> LatentOptions | None:
+        """The latent loop that these options ask for."""
+        if self.latents == "off":
+            return None
+        if self.latents == "paper":
+            return LatentOptions.paper(self.num_steps, self.seed)
+        return LatentOptions(num_steps=self.num_steps, seed=self.seed)
+
+
+@dataclass(frozen=True, eq=False)
+class Inspection:
+    """A report with the pixels that its pictures are made from."""
+
+    report: InspectionReport
+    pixels: Pixels
+    anomaly_map: np.ndarray | None = None  # (h, w) float32 in [0, 1], calibrated
+    reference_pixels: tuple[Pixels, ...] = ()
+
+
+@dataclass(frozen=True, eq=False)
+class _Context:
+    """What is known about the image before any question."""
+
+    image: LoadedImage
+    category: str
+    source: CategorySource
+    category_probability: float | None
+    knowledge: CategoryKnowledge | None
+    evidence: EvidenceMap | None
+    citations: tuple[Citation, ...]
+    references: tuple[Pixels, ...]
+    notes: tuple[str, ...]
+
+
+class Inspector:
+    """A loaded model with its knowledge, ready for many images."""
+
+    def __init__(
+        self,
+        options: InspectorOptions,
+        model: MultimodalModel,
+        vision: CachedVision,
+        knowledge: KnowledgeBase,
+        prototypes: CategoryPrototypes | None = None,
+        settings: Mapping[str, Any] | None = None,
+    ) -> None:
+        """Compose the parts; `load` does it from the cache. `settings` hold the model's fusion."""
+        self.options, self.model, self.vision, self.knowledge = options, model, vision, knowledge
+        self._prototypes = prototypes
+        self._settings = settings or {}
+        self._bank: tuple[tuple[str, ...], ReferenceBank] | None = None
+
+    @classmethod
+    def load(cls, options: InspectorOptions | None = None, progress: Callable[[str], None] | None = None) -> Inspector:
+        """Load weights and knowledge, fetching what is missing.
+
+        Raises:
+            WeightsError: a part cannot be fetched.
+            InputError: the model is not known.
+        """
+        from reason_iad.models.registry import load_model
+        from reason_iad.models.vision import BundledVision
+
+        options = options or InspectorOptions()
+        say = progress or (lambda _: None)
+        say("loading vision towers")
+        vision = CachedVision(BundledVision.load())
+        say(f"loading model {options.model}")
+        model, settings = load_model(options.model, vision)
+        say("loading knowledge")
+        return cls(options, model, vision, KnowledgeBase.load(), CategoryPrototypes.load(), settings)
+
+    def inspect(
+        self,
+        image: ImageSource,
+        category: str | None = None,
+        references: Sequence[ImageSource] = (),
+        question: str | None = None,
+        choices: Sequence[str] = (),
+    ) -> InspectionReport:
+        """Inspect one image; see `run`, which also returns the pixels behind the report."""
+        return self.run(image, category, references, question, choices).report
+
+    def run(
+        self,
+        image: ImageSource,
+        category: str | None = None,
+        references: Sequence[ImageSource] = (),
+        question: str | None = None,
+        choices: Sequence[str] = (),
+    ) -> Inspection:
+        """Inspect one image.
+
+        Args:
+            image: path, bytes of an image file, or pixels (H, W, 3).
+            category: what it shows, as the knowledge base names it; recognized where None.
+            references: images of good parts to compare with.
+            question: asked besides the verdict.
+            choices: options of the question; free words where empty.
+
+        Raises:
+            ImageError: the image or a reference cannot be used.
+            InputError: the category is not known, or the choices are not answerable.
+        """
+        if choices and not question:
+            raise InputError("choices were given without a question; add --question")
+        clock = _Clock()
+        context = self._look(image, category, references, question, clock)
+        with clock.stage("prefix"):
+            dialog = self._open(context)
+        with clock.stage("verdict"):
+            reply = dialog.choose(DETECTION_QUESTION, (YES, NO))
+            probability, note, verdict, reasons = self._decide(context, reply)
+        answers = [reply.answer]
+        with clock.stage("details"):
+            if verdict == "normal":
+                details = describe_normal(context.knowledge)
+            else:
+                regions = context.evidence.regions(context.image.image_hw) if context.evidence else ()
+                details = describe_defect(dialog, context.knowledge, regions, verdict)
+            answers.extend(details.answers)
+        trace = reply.trace
+        if question:
+            with clock.stage("question"):
+                answer, trace = _answer(dialog, question, choices, trace)
+            answers.insert(0, answer)
+        report = self._report(context, verdict, probability, note, details, answers)
+        report = dataclasses.replace(
+            report, trace=trace, notes=(*context.notes, *reasons), milliseconds=clock.milliseconds
+        )
+        anomaly_map = None if context.evidence is None else context.evidence.anomaly_map
+        return Inspection(report, context.image.pixels, anomaly_map, context.references)
+
+    def _look(
+        self,
+        image: ImageSource,
+        category: str | None,
+        references: Sequence[ImageSource],
+        question: str | None,
+        clock: _Clock,
+    ) -> _Context:
+        with clock.stage("read"):
+            loaded = _load(image)
+            goods = tuple(_load(reference) for reference in references)
+        notes = [*loaded.notes, *(note for good in goods for note in good.notes)]
+        name, source, certainty = self._name_category(loaded, category, clock)
+        evidence = None
+        if goods and self.options.evidence == "on":
+            with clock.stage("evidence"):
+                bank = self._bank_for(goods)
+                evidence = compare(loaded.pixels, bank, self.vision)
+                notes.extend(bank.warnings)
+            if evidence.p_value is not None:
+                notes.append(describe_promise(len(bank.normal_scores), self.options.max_overkill))
+        elif not goods and self.options.evidence == "on":
+            notes.append(
+                "No normal references were given, so nothing was compared; "
+                "the verdict rests on the model alone. Add --reference with images of good parts."
+            )
+        with clock.stage("knowledge"):
+            limits = RetrievalOptions(top_k=self.options.top_k)
+            query = question or f"defects of the {name.replace('_', ' ')}"
+            citations = self.knowledge.retrieve(query, name, self.options.knowledge, limits)
+            known = self.knowledge.knowledge_of(name) or self.knowledge.knowledge_of(ANY_PRODUCT)
+        pixels = tuple(good.pixels for good in goods)
+        return _Context(loaded, name, source, certainty, known, evidence, citations, pixels, tuple(notes))
+
+    def _name_category(
+        self, image: LoadedImage, category: str | None, clock: _Clock
+    ) -> tuple[str, CategorySource, float | None]:
+        if category is not None:
+            return self.knowledge.check_category(category), "given", None
+        if self._prototypes is None:
+            return "unknown", "unknown", None
+        with clock.stage("recognize"):
+            name, certainty = self._prototypes.recognize(image_embedding(image.pixels, self.vision))  # type: ignore[arg-type]
+        return name, "unknown" if name == "unknown" else "recognized", certainty
+
+    def _bank_for(self, references: Sequence[LoadedImage]) -> ReferenceBank:
+        """The references' memory bank; the last one is kept, since a batch shares its references."""
+        key = tuple(reference.sha256 for reference in references)
+        if self._bank is None or self._bank[0] != key:
+            self._bank = (key, ReferenceBank.build([r.pixels for r in references], self.vision))
+        return self._bank[1]
+
+    def _open(self, context: _Context) -> Dialog:
+        """Process everything that all questions about the image share."""
+        info, evidence = self.model.info, context.evidence
+        tokens = self.model.encode_image(context.image.pixels, None if evidence is None else evidence.anomaly_map)
+        shown = [self.model.encode_image(r) for r in context.references[:4]] if info.sees_references else []
+        line = None if evidence is None else evidence.text(context.image.image_hw)
+        parts = context_parts(info, tokens, citation_notes(context.citations), line, shown)
+        prefix = self.model.extend(Prefix(), parts)
+        grid = None if evidence is None else evidence.grid(*tokens.grid_hw)
+        return Dialog(self.model, prefix, self.options.latent_options(), self.options.injection == "on", grid)
+
+    def _decide(self, context: _Context, reply: Reply) -> tuple[float, str, Any, tuple[str, ...]]:
+        """Probability, how it was calibrated, verdict, and why it is uncertain."""
+        summary = None if context.evidence is None else context.evidence.summary(context.image.image_hw)
+        key = "without_evidence" if summary is None else "with_evidence"
+        fusion = Fusion.from_settings(self._settings, key) if "fusion" in self._settings else UNCALIBRATED
+        score = None if summary is None else summary.anomaly_score
+        probability = fusion.probability(reply.probability_of(YES), score)
+        verdict, reasons = decide(probability, summary, VerdictOptions(max_overkill=self.options.max_overkill))
+        return probability, fusion.note, verdict, reasons
+
+    def _report(
+        self,
+        context: _Context,
+        verdict: Any,
+        probability: float,
+        note: str,
+        details: DefectDetails,
+        answers: Sequence[Answer],
+    ) -> InspectionReport:
+        evidence, size = context.evidence, context.image.image_hw
+        versions = {"reason-iad": __version__, self.model.info.name: self.model.info.version}
+        return InspectionReport(
+            image=context.image.name,
+            image_hw=size,
+            image_sha256=context.image.sha256,
+            verdict=verdict,
+            probability=probability,
+            probability_note=note,
+            anomaly_score=evidence.anomaly_score if evidence is not None else probability,
+            category=context.category,
+            category_source=context.source,
+            category_probability=context.category_probability,
+            defect_type=details.defect_type,
+            description=details.description,
+            consequence=details.consequence,
+            regions=() if evidence is None or verdict == "normal" else evidence.regions(size),
+            evidence=None if evidence is None else evidence.summary(size),
+            answers=tuple(answers),
+            citations=context.citations,
+            versions=versions,
+        )
+
+
+class _Clock:
+    """Milliseconds by stage, in the order they ran."""
+
+    def __init__(self) -> None:
+        self.milliseconds: dict[str, float] = {}
+
+    @contextmanager
+    def stage(self, name: str) -> Iterator[None]:
+        """Time one stage; a repeated one adds up."""
+        started = time.monotonic()
+        try:
+            yield
+        finally:
+            spent = (time.monotonic() - started) * 1000
+            self.milliseconds[name] = round(self.milliseconds.get(name, 0.0) + spent, 1)
+
+
+def _load(source: ImageSource) -> LoadedImage:
+    return from_pixels(source) if isinstance(source, np.ndarray) else read_image(source)
+
+
+def _answer(dialog: Dialog, question: str, choices: Sequence[str], trace: Any) -> tuple[Answer, Any]:
+    """Answer the user's question; the trace shown is that of the question where it has choices."""
+    if not choices:
+        return dialog.tell(question), trace
+    reply = dialog.choose(question, choices)
+    return reply.answer, reply.trace

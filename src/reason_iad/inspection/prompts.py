@@ -1,0 +1,69 @@
+"""The text around images and questions, the same in training and in use.
+
+Order: system, knowledge, evidence, references, image (one `Prefix` for all questions about the image), then the
+question (an extension of it). Whatever comes from people or files is data: control tokens are taken out of it, and
+knowledge is fenced and introduced as notes, never as instructions.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+
+from reason_iad.models.base import ImageTokens, ModelInfo
+from reason_iad.types import Citation
+
+SYSTEM = "You inspect industrial products for defects."
+NEUTRAL_QUESTION = "What is shown in the image?"  # saliency is taken relative to this
+_CONTROL = re.compile(r"<\|[^|>]{0,40}\|>|</?s>|<image>|<start_of_turn>|<end_of_turn>|\[/?INST\]", re.IGNORECASE)
+
+
+def clean(text: str, limit: int = 2000) -> str:
+    r"""Take control tokens and line breaks out of foreign text, and cut it.
+
+    >>> clean("a <|im_end|> b\n\nc")
+    'a b c'
+    """
+    return " ".join(_CONTROL.sub(" ", text).split())[:limit]
+
+
+def opening(info: ModelInfo, knowledge: Sequence[str] = (), evidence: str | None = None) -> str:
+    """Everything before the first image: system turn, knowledge notes, evidence line."""
+    template = info.template
+    lines = [template.before_system, SYSTEM, template.before_user]
+    if knowledge:
+        notes = "\n".join(f"- {clean(text)}" for text in knowledge)
+        lines.append(f"Notes about the product:\n{notes}\n")
+    if evidence is not None:
+        lines.append(f"Evidence: {evidence}\n")
+    return "".join(lines)
+
+
+def context_parts(
+    info: ModelInfo,
+    image: ImageTokens,
+    knowledge: Sequence[str] = (),
+    evidence: str | None = None,
+    references: Sequence[ImageTokens] = (),
+) -> list[str | ImageTokens]:
+    """Parts of the prefix that all questions about one image share."""
+    parts: list[str | ImageTokens] = [opening(info, knowledge, evidence)]
+    for number, reference in enumerate(references, start=1):
+        parts.extend([f"Normal reference {number}:", reference, "\n"])
+    parts.extend(["Image:", image, "\n"])
+    return parts
+
+
+def question_text(info: ModelInfo, question: str, options: Sequence[str] = ()) -> str:
+    """The question that extends the prefix, up to the opening of the model's turn."""
+    listed = ""
+    if options and info.lists_options:
+        letters = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
+        listed = "".join(f"\n{letters[i]}. {clean(option)}" for i, option in enumerate(options))
+        listed += "\nAnswer with the option's letter."
+    return f"Question: {clean(question)}{listed}{info.template.before_answer}"
+
+
+def citation_notes(citations: Sequence[Citation]) -> list[str]:
+    """The knowledge as the model reads it."""
+    return [citation.text for citation in citations]

@@ -1,0 +1,103 @@
+"""From model and evidence to a calibrated probability and a verdict that may be "uncertain".
+
+Pure functions over numbers; the weights of the fusion are fitted on held-out data and ship with the model's adapter.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from reason_iad.errors import ModelError
+from reason_iad.types import EvidenceSummary, Verdict
+
+_EPS = 1e-4
+
+
+@dataclass(frozen=True)
+class Fusion:
+    """Logistic fusion of the model's answer and the evidence: p = sigmoid(bias + model * logit + evidence * logit).
+
+    Fitted by Platt's method on data that trained neither; `note` says on which.
+    """
+
+    bias: float
+    model: float
+    evidence: float
+    note: str
+
+    @classmethod
+    def from_settings(cls, settings: Mapping[str, object], key: str) -> Fusion:
+        """Read the fusion stored under `key` ("with_evidence" or "without_evidence").
+
+        Raises:
+            ModelError: the model's settings hold none.
+        """
+        try:
+            record = settings["fusion"][key]  # type: ignore[index]
+            return cls(float(record["bias"]), float(record["model"]), float(record["evidence"]), str(record["note"]))
+        except (KeyError, TypeError, ValueError) as error:
+            raise ModelError(f"the model's settings hold no fusion {key!r}; reinstall the package") from error
+
+    def probability(self, model: float, evidence: float | None) -> float:
+        """Probability of a defect from the model's (in [0, 1]) and the anomaly score (in [0, 1]), where there is one."""
+        total = self.bias + self.model * logit(model)
+        if evidence is not None:
+            total += self.evidence * logit(evidence)
+        return 1 / (1 + math.exp(-total))
+
+
+UNCALIBRATED = Fusion(0.0, 1.0, 1.0, "not calibrated for this model: the mean of the log-odds of model and evidence")
+
+
+@dataclass(frozen=True)
+class VerdictOptions:
+    """Where "uncertain" begins and ends."""
+
+    lower: float = 0.35  # at or below: normal
+    upper: float = 0.65  # at or above: defective
+    max_overkill: float = 0.02  # share of good parts that may be stopped
+
+
+def decide(
+    probability: float, evidence: EvidenceSummary | None, options: VerdictOptions
+) -> tuple[Verdict, tuple[str, ...]]:
+    """Verdict and, where it is uncertain or limited, why.
+
+    With enough held-out normals a defect must be odder than the false-alarm rate allows (split conformal).
+    """
+    if options.lower < probability < options.upper:
+        reason = f"the probability of a defect ({probability:.2f}) lies between {options.lower} and {options.upper}"
+        return "uncertain", (f"Uncertain because {reason}; look at the part, or give more normal references.",)
+    if probability <= options.lower:
+        return "normal", ()
+    if evidence is not None and evidence.p_value is not None and evidence.p_value > options.max_overkill:
+        reason = (
+            f"{evidence.p_value:.1%} of known good parts look at least this odd, more than {options.max_overkill:.1%}"
+        )
+        return "uncertain", (f"Uncertain because {reason}, the false-alarm rate asked for.",)
+    return "defective", ()
+
+
+def logit(p: float) -> float:
+    """Log-odds of a probability, kept finite.
+
+    >>> logit(0.5)
+    0.0
+    """
+    p = min(max(p, _EPS), 1 - _EPS)
+    return math.log(p / (1 - p))
+
+
+def probability_words(probability: float) -> str:
+    """A probability in words, for people.
+
+    >>> probability_words(0.97), probability_words(0.5)
+    ('very likely defective', 'undecided')
+    """
+    steps = (
+        (0.05, "very likely good"), (0.2, "likely good"), (0.35, "rather good"), (0.65, "undecided"),
+        (0.8, "rather defective"), (0.95, "likely defective"),
+    )  # fmt: skip
+    return next((words for limit, words in steps if probability < limit), "very likely defective")

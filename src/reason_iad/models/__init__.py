@@ -1,0 +1,1 @@
+"""Vision towers and multimodal language models behind small interfaces."""

@@ -1,0 +1,163 @@
+"""Attention over a shared prefix: candidates attend to one stored copy of the prompt's keys and values.
+
+Axes: M rows that share the prefix, H query heads, G query heads per key-value head, S suffix tokens, n tokens of a
+segment, d head width. The function is registered with transformers, so every decoder that dispatches through its
+attention interface runs it unchanged. No tensor of size (prefix x prefix) is ever formed: a prefill runs torch's
+fused kernel, or blocks of query rows where there is a stored past.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+ATTENTION_NAME = "reason_iad"
+QUERY_BLOCK = 256  # query rows a block when attending to stored segments: bounds the score matrix
+
+
+@dataclass(frozen=True)
+class Segment:
+    """Keys and values of n consecutive prompt tokens in every layer, each (1, H/G, n, d), positions applied."""
+
+    keys: tuple[Tensor, ...]
+    values: tuple[Tensor, ...]
+
+    @property
+    def length(self) -> int:
+        """Number of tokens."""
+        return int(self.keys[0].shape[2])
+
+    @property
+    def num_bytes(self) -> int:
+        """Memory held by keys and values."""
+        return sum(t.numel() * t.element_size() for t in (*self.keys, *self.values))
+
+
+@dataclass
+class Recorder:
+    """Collects the keys and values that a forward pass computes, layer by layer."""
+
+    keys: list[Tensor] = field(default_factory=list)
+    values: list[Tensor] = field(default_factory=list)
+
+    def segment(self) -> Segment:
+        """The recorded tokens as one segment."""
+        return Segment(tuple(self.keys), tuple(self.values))
+
+
+@dataclass
+class AttentionCapture:
+    """Reads attention of the first `num_rows` suffix rows to prompt tokens `start` to `stop`, in some layers only."""
+
+    layers: frozenset[int]
+    num_rows: int
+    start: int
+    stop: int
+    total: Tensor | None = None
+    count: int = 0
+
+    def add(self, weights: Tensor) -> None:
+        """Add one layer's weights (H/G, M, G, S, all keys); heads are averaged."""
+        rows = weights[..., : self.num_rows, self.start : self.stop].detach().float().mean(dim=(0, 2))
+        self.total = rows if self.total is None else self.total + rows
+        self.count += 1
+
+    def mean(self) -> Tensor:
+        """Mean over heads and captured layers: (M, num_rows, stop - start)."""
+        if self.total is None:
+            raise RuntimeError("nothing was captured: no layer of the pass is in `layers`")
+        return self.total / self.count
+
+
+def shared_prefix_attention(
+    module: nn.Module,
+    query: Tensor,
+    key: Tensor,
+    value: Tensor,
+    attention_mask: Tensor | None,
+    **options: Any,
+) -> tuple[Tensor, None]:
+    """Attend from M suffixes to a prefix that they share and, causally or under a mask, each to itself.
+
+    Args:
+        module: the attention layer; `layer_idx` selects its part of the prefix.
+        query: (M, H, S, d).
+        key: (M, H/G, S, d).
+        value: (M, H/G, S, d).
+        attention_mask: boolean (1 or M, 1, S, S) over the suffix alone, True where allowed; None is causal.
+        options: `scaling`, `segments` (the prefix), `recorder`, `capture`; others are ignored.
+
+    Returns:
+        (M, S, H, d), and None in the place of attention weights.
+    """
+    layer = int(module.layer_idx)  # type: ignore[arg-type]
+    scaling = options.get("scaling") or query.shape[-1] ** -0.5
+    segments: tuple[Segment, ...] = options.get("segments") or ()
+    recorder: Recorder | None = options.get("recorder")
+    capture: AttentionCapture | None = options.get("capture")
+    if recorder is not None:
+        recorder.keys.append(key)
+        recorder.values.append(value)
+    if not segments:
+        causal = attention_mask is None and query.shape[2] > 1
+        grouped = query.shape[1] != key.shape[1]
+        output = F.scaled_dot_product_attention(
+            query, key, value, attn_mask=attention_mask, is_causal=causal, scale=scaling, enable_gqa=grouped
+        )
+        return output.transpose(1, 2), None
+    past = [(segment.keys[layer], segment.values[layer]) for segment in segments]
+    mask = _suffix_mask(query, attention_mask)
+    wanted = capture if capture is not None and layer in capture.layers else None
+    blocks = []
+    for begin in range(0, query.shape[2], QUERY_BLOCK):
+        rows = slice(begin, begin + QUERY_BLOCK)
+        first = wanted if begin == 0 else None  # the captured rows stand at the front of the suffix
+        blocks.append(_attend(query[:, :, rows] * scaling, key, value, past, mask[:, :, rows], first))
+    return torch.cat(blocks, dim=2).transpose(1, 2), None
+
+
+def _suffix_mask(query: Tensor, attention_mask: Tensor | None) -> Tensor:
+    if attention_mask is not None:
+        return attention_mask
+    length = query.shape[2]
+    return torch.ones(length, length, dtype=torch.bool, device=query.device).tril()[None, None]
+
+
+def _attend(
+    query: Tensor,
+    key: Tensor,
+    value: Tensor,
+    past: list[tuple[Tensor, Tensor]],
+    mask: Tensor,
+    capture: AttentionCapture | None,
+) -> Tensor:
+    """One softmax over all segments and the suffix itself: query (M, H, s, d), scaled, to (M, H, s, d)."""
+    rows, heads, length, width = query.shape
+    kv_heads = key.shape[1]
+    groups = heads // kv_heads
+    grouped = query.view(rows, kv_heads, groups, length, width).transpose(0, 1)  # (H/G, M, G, s, d)
+    flat = grouped.reshape(kv_heads, -1, width)  # all rows against the one stored copy, in one product a head
+    shape = (kv_heads, rows, groups, length, -1)
+    scores = [(flat @ k[0].transpose(1, 2)).view(shape) for k, _ in past]
+    own = grouped @ key.transpose(0, 1).unsqueeze(2).transpose(-1, -2)  # (H/G, M, G, s, S)
+    scores.append(own.masked_fill(~mask.transpose(0, 1).unsqueeze(2), float("-inf")))
+    weights = torch.softmax(torch.cat(scores, dim=-1).float(), dim=-1).to(query.dtype)
+    if capture is not None:
+        capture.add(weights)
+    parts = torch.split(weights, [s.shape[-1] for s in scores], dim=-1)
+    output: Tensor = parts[-1] @ value.transpose(0, 1).unsqueeze(2)
+    for part, (_, v) in zip(parts, past, strict=False):
+        output = output + (part.reshape(kv_heads, -1, part.shape[-1]) @ v[0]).view(output.shape)
+    return output.transpose(0, 1).reshape(rows, heads, length, width)
+
+
+def register_attention() -> str:
+    """Make the function known to transformers; safe to call again. Returns its name."""
+    from transformers import AttentionInterface
+
+    AttentionInterface.register(ATTENTION_NAME, shared_prefix_attention)
+    return ATTENTION_NAME

@@ -1,0 +1,178 @@
+"""What any multimodal language model must give the method.
+
+The prompt is processed once and kept as a `Prefix`; everything after it is a short suffix that M candidates run at
+once. Axes: M candidates, S suffix tokens, N prefix tokens, P image tokens, L latents, D width, V vocabulary.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal, Protocol
+
+from reason_iad.images import Pixels
+
+if TYPE_CHECKING:
+    import numpy as np
+    import numpy.typing as npt
+    from torch import Tensor
+
+    from reason_iad.models.attention import AttentionCapture, Segment
+
+AnswerStyle = Literal["content", "letters"]
+
+
+@dataclass(frozen=True)
+class ChatTemplate:
+    """The fixed text around what the user says, with the special tokens of the model."""
+
+    before_system: str
+    before_user: str
+    before_answer: str  # closes the user's turn and opens the model's
+    cue: str  # follows the latents and asks for the answer; never empty, its last token predicts the answer
+    end: str  # the token that ends a generated answer
+
+
+@dataclass(frozen=True)
+class ModelInfo:
+    """Facts of a model that the method asks for."""
+
+    name: str
+    version: str
+    hidden_size: int
+    num_layers: int
+    context_length: int
+    answer_style: AnswerStyle  # how answers are read: likelihood of the option's text, or of its letter
+    lists_options: bool  # whether the options stand in the prompt
+    answer_scale: float  # multiplies the mean log-likelihood per token before the softmax over options
+    sees_references: bool  # whether reference images join the prompt, or speak through the evidence alone
+    template: ChatTemplate
+
+
+@dataclass(frozen=True, eq=False)
+class ImageTokens:
+    """One image as the language model reads it."""
+
+    embeds: Tensor  # (P, D), after projector or merger: what is injected
+    grid_hw: tuple[int, int]  # rows and columns, row-major, P = rows * columns
+    image_hw: tuple[int, int]  # of the original image, in pixels
+
+    def box_xyxy(self, index: int) -> tuple[int, int, int, int]:
+        """Pixels of the original image that patch `index` covers."""
+        rows, columns = self.grid_hw
+        row, column = divmod(index, columns)
+        height, width = self.image_hw
+        return (
+            column * width // columns,
+            row * height // rows,
+            (column + 1) * width // columns,
+            (row + 1) * height // rows,
+        )
+
+
+@dataclass(frozen=True, eq=False)
+class ImageSpan:
+    """Where an image stands in the prefix: tokens start to stop."""
+
+    start: int
+    stop: int
+    tokens: ImageTokens
+
+
+@dataclass(frozen=True, eq=False)
+class Prefix:
+    """A processed prompt: its keys and values, and where the next token goes.
+
+    Extending shares the stored segments, so the questions of one image share the image's part.
+    """
+
+    segments: tuple[Segment, ...] = ()
+    next_position: int = 0
+    images: tuple[ImageSpan, ...] = ()
+
+    @property
+    def length(self) -> int:
+        """Number of tokens N."""
+        return sum(segment.length for segment in self.segments)
+
+    @property
+    def query_image(self) -> ImageSpan:
+        """The inspected image: references stand first, so it is the last one."""
+        return self.images[-1]
+
+
+@dataclass(frozen=True, eq=False)
+class SuffixOutput:
+    """Result of one pass over M suffixes."""
+
+    hidden: Tensor  # (M, S, D), final norm applied
+    segment: Segment | None = None  # keys and values of the suffix where they were asked for (M = 1)
+
+
+class MultimodalModel(Protocol):
+    """A frozen multimodal language model with an open inside."""
+
+    @property
+    def info(self) -> ModelInfo:
+        """Facts of the model."""
+        ...
+
+    def encode_image(self, pixels: Pixels, evidence: npt.NDArray[np.float32] | None = None) -> ImageTokens:
+        """Turn an image (H, W, 3) into visual embeddings; `evidence` is a calibrated map in [0, 1] of any size."""
+        ...
+
+    def tokenize(self, text: str) -> list[int]:
+        """Token ids of a text that may hold special tokens; none are added."""
+        ...
+
+    def embed(self, token_ids: Sequence[int]) -> Tensor:
+        """Input embeddings of tokens: (T, D)."""
+        ...
+
+    def initial_latents(self, num_latents: int) -> Tensor:
+        """Starting point of the latents: (L, D)."""
+        ...
+
+    @property
+    def embedding_rms(self) -> float:
+        """Root mean square of the token embeddings' entries: the unit of sigma."""
+        ...
+
+    def extend(self, prefix: Prefix, parts: Sequence[str | ImageTokens]) -> Prefix:
+        """Process texts and images after a prefix and keep their keys and values.
+
+        Raises:
+            ModelError: the prompt grows beyond the context length.
+        """
+        ...
+
+    def run_suffix(
+        self,
+        prefix: Prefix,
+        embeds: Tensor,
+        offsets: Tensor | None = None,
+        mask: Tensor | None = None,
+        capture: AttentionCapture | None = None,
+        record: bool = False,
+    ) -> SuffixOutput:
+        """Run M suffixes (M, S, D) after a shared prefix.
+
+        Args:
+            prefix: what came before.
+            embeds: input embeddings.
+            offsets: (S,) positions relative to the prefix's next one; 0, 1, 2 ... where None.
+            mask: boolean (S, S), True where row may see column; causal where None.
+            capture: reads attention to prefix tokens on the way.
+            record: also return keys and values.
+        """
+        ...
+
+    def logits(self, hidden: Tensor) -> Tensor:
+        """Vocabulary logits of chosen hidden rows: (..., D) to (..., V)."""
+        ...
+
+    def generate(
+        self, prefix: Prefix, suffix: Tensor, max_new_tokens: int, on_text: Callable[[str], None] | None = None
+    ) -> str:
+        """Continue greedily after a prefix and a suffix (S, D) from their stored keys and values."""
+        ...

@@ -1,0 +1,66 @@
+"""Each tower runs once for an image at a size, whoever asks: model, evidence and recognition share the features."""
+
+from __future__ import annotations
+
+import hashlib
+from collections import OrderedDict
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import torch
+
+from reason_iad.images import Pixels
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from reason_iad.models.vision import BundledVision
+
+SHARED_LAYERS = (7, 9, 11, 12)  # what the model, the evidence and the recognition read, in one pass
+
+
+class CachedVision:
+    """A `BundledVision` that remembers the features of recent images; the least recently used leave first."""
+
+    def __init__(self, vision: BundledVision, capacity: int = 64) -> None:
+        self._vision, self._capacity = vision, capacity
+        self._found: OrderedDict[tuple[str, str, int], dict[int, Tensor]] = OrderedDict()
+
+    def vit(self, images: Sequence[Pixels], size: int, layers: Sequence[int]) -> dict[int, Tensor]:
+        """Hidden states by layer; see `BundledVision.vit`."""
+        wanted = tuple(sorted({*layers, *SHARED_LAYERS}))
+        found = self._gather("vit", images, size, layers, wanted)
+        return {layer: torch.stack([one[layer] for one in found]) for layer in layers}
+
+    def efficientnet(self, images: Sequence[Pixels], size: int) -> dict[int, Tensor]:
+        """Features by stride; see `BundledVision.efficientnet`."""
+        found = self._gather("efficientnet", images, size, (), ())
+        return {stride: torch.stack([one[stride] for one in found]) for stride in found[0]}
+
+    def _gather(
+        self, tower: str, images: Sequence[Pixels], size: int, needed: Sequence[int], wanted: Sequence[int]
+    ) -> list[dict[int, Tensor]]:
+        keys = [(tower, _digest(image), size) for image in images]
+        held = {key: self._found[key] for key in keys if key in self._found}
+        missing: dict[tuple[str, str, int], Pixels] = {}
+        for key, image in zip(keys, images, strict=True):
+            if key not in held or not set(needed) <= set(held[key]):
+                missing[key] = image
+        if missing:
+            batch = list(missing.values())
+            if tower == "vit":
+                maps = self._vision.vit(batch, size, wanted)
+            else:
+                maps = self._vision.efficientnet(batch, size)
+            for row, key in enumerate(missing):
+                held[key] = {level: values[row] for level, values in maps.items()}
+        for key in keys:
+            self._found[key] = held[key]
+            self._found.move_to_end(key)
+        while len(self._found) > self._capacity:
+            self._found.popitem(last=False)
+        return [held[key] for key in keys]
+
+
+def _digest(image: Pixels) -> str:
+    return hashlib.blake2b(str(image.shape).encode() + image.tobytes(), digest_size=16).hexdigest()

@@ -1,0 +1,1 @@
+"""Latent reasoning at test time over a frozen model: answers, rewards, latents, injection."""

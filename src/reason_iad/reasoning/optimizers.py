@@ -1,0 +1,126 @@
+"""How latents move: REINFORCE with antithetic pairs, the published single-sample form, or the exact gradient.
+
+One interface: `candidates` draws what a step scores beside the mean, `update` moves the mean from the rewards.
+Axes: M candidates, L latents, D width.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Protocol
+
+import torch
+from torch import Tensor
+
+from reason_iad.reasoning.scoring import Scored, SuffixScorer
+
+
+@dataclass(frozen=True, eq=False)
+class Policy:
+    """A Gaussian around the latents."""
+
+    mean: Tensor  # (L, D)
+    sigma: float  # absolute standard deviation
+
+
+class Optimizer(Protocol):
+    """Moves the policy; the reasoner keeps the books."""
+
+    def candidates(self, policy: Policy, generator: torch.Generator) -> Tensor:
+        """Latents to score beside the mean: (M, L, D), perhaps none."""
+        ...
+
+    def update(
+        self, policy: Policy, candidates: Tensor, scored: Scored, scorer: SuffixScorer, patches: tuple[int, ...]
+    ) -> Policy:
+        """The next policy; `scored` holds the candidates first and the mean last."""
+        ...
+
+
+@dataclass(frozen=True)
+class Reinforce:
+    """Score-function gradient from antithetic pairs with a standardized advantage (method, section 3)."""
+
+    num_candidates: int = 4
+    learning_rate: float = 1.0
+    decay: float = 0.95
+
+    def candidates(self, policy: Policy, generator: torch.Generator) -> Tensor:
+        """Pairs mean + sigma e, mean - sigma e."""
+        pairs = max(1, self.num_candidates // 2)
+        noise = draw(policy.mean, pairs, generator)
+        return policy.mean + policy.sigma * torch.cat([noise, -noise])
+
+    def update(
+        self, policy: Policy, candidates: Tensor, scored: Scored, scorer: SuffixScorer, patches: tuple[int, ...]
+    ) -> Policy:
+        """Step along the mean of advantage times noise."""
+        rewards = scored.rewards[: candidates.shape[0]]
+        noise = (candidates - policy.mean) / policy.sigma
+        step = self.learning_rate * policy.sigma * reinforce_direction(noise, standardize(rewards))
+        return Policy(policy.mean + step, policy.sigma * self.decay)
+
+
+@dataclass(frozen=True)
+class SingleSample:
+    """The published form: one candidate, no baseline, the raw reward as its weight."""
+
+    learning_rate: float = 1.0
+    decay: float = 0.95
+
+    def candidates(self, policy: Policy, generator: torch.Generator) -> Tensor:
+        """One noisy copy."""
+        return policy.mean + policy.sigma * draw(policy.mean, 1, generator)
+
+    def update(
+        self, policy: Policy, candidates: Tensor, scored: Scored, scorer: SuffixScorer, patches: tuple[int, ...]
+    ) -> Policy:
+        """Step along the noise, as far as the reward is high."""
+        noise = (candidates - policy.mean) / policy.sigma
+        step = self.learning_rate * policy.sigma * reinforce_direction(noise, scored.rewards[:1])
+        return Policy(policy.mean + step, policy.sigma * self.decay)
+
+
+@dataclass(frozen=True)
+class ExactGradient:
+    """Ascends the gradient of the reward through the suffix; a step is as long as sigma."""
+
+    learning_rate: float = 1.0
+    decay: float = 0.95
+
+    def candidates(self, policy: Policy, generator: torch.Generator) -> Tensor:
+        """None: the gradient is taken at the mean."""
+        return policy.mean.new_zeros(0, *policy.mean.shape)
+
+    def update(
+        self, policy: Policy, candidates: Tensor, scored: Scored, scorer: SuffixScorer, patches: tuple[int, ...]
+    ) -> Policy:
+        """Step along the normalized gradient, of root mean square sigma."""
+        gradient = exact_gradient(policy.mean, scorer, patches)
+        rms = gradient.pow(2).mean().sqrt().clamp_min(1e-12)
+        step = self.learning_rate * policy.sigma * gradient / rms
+        return replace(policy, mean=policy.mean + step, sigma=policy.sigma * self.decay)
+
+
+def draw(mean: Tensor, count: int, generator: torch.Generator) -> Tensor:
+    """Standard normal noise (count, L, D), drawn on the CPU so that every device sees the same."""
+    return torch.randn(count, *mean.shape, generator=generator).to(mean)
+
+
+def standardize(rewards: Tensor, eps: float = 1e-6) -> Tensor:
+    """Advantage of each candidate: (M,) with mean 0 and, unless all are equal, standard deviation 1."""
+    return (rewards - rewards.mean()) / (rewards.std(unbiased=False) + eps)
+
+
+def reinforce_direction(noise: Tensor, advantage: Tensor) -> Tensor:
+    """Mean over candidates of advantage times noise: (M, L, D) and (M,) to (L, D)."""
+    return (advantage[:, None, None] * noise).mean(0)
+
+
+def exact_gradient(mean: Tensor, scorer: SuffixScorer, patches: tuple[int, ...]) -> Tensor:
+    """Gradient of the reward at the mean, through the suffix alone: (L, D)."""
+    with torch.enable_grad():
+        variable = mean.detach().clone().requires_grad_(True)
+        rewards = scorer.score(variable[None], patches).rewards
+        (gradient,) = torch.autograd.grad(rewards.sum(), variable)
+    return gradient

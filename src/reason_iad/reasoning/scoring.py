@@ -1,0 +1,111 @@
+"""Scoring candidate thoughts: one pass over M suffixes after the shared prefix.
+
+A suffix is latents, injected patches, ending. Axes: M candidates, L latents, T tokens of the ending, P patches.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from reason_iad.errors import ModelError
+from reason_iad.models.attention import AttentionCapture
+from reason_iad.models.base import MultimodalModel, Prefix
+from reason_iad.reasoning.answers import AnswerReader
+from reason_iad.reasoning.rewards import RewardWeights, answer_entropy, reward, truncated_entropy
+
+
+@dataclass(frozen=True, eq=False)
+class Scored:
+    """What one pass says about M candidates."""
+
+    log_probs: Tensor  # (M, C)
+    latent_entropy: Tensor  # (M,)
+    answer_entropy: Tensor  # (M,)
+    rewards: Tensor  # (M,)
+    attention: Tensor | None = None  # (M, L, P) of the latent rows to the inspected image
+
+
+class SuffixScorer:
+    """Runs candidates after one prefix and reads their answers."""
+
+    def __init__(self, model: MultimodalModel, prefix: Prefix, reader: AnswerReader, weights: RewardWeights) -> None:
+        self._model, self._prefix, self._reader, self._weights = model, prefix, reader, weights
+        self._ending = model.embed(reader.ending.token_ids)  # (T, D)
+
+    @property
+    def visual_embeds(self) -> Tensor:
+        """The inspected image's embeddings as the language model reads them: (P, D)."""
+        return self._prefix.query_image.tokens.embeds
+
+    def box_xyxy(self, index: int) -> tuple[int, int, int, int]:
+        """Pixels of the inspected image that patch `index` covers."""
+        return self._prefix.query_image.tokens.box_xyxy(index)
+
+    def base_answer(self) -> Tensor:
+        """Log-probabilities of the plain model, without latents or patches: (C,)."""
+        with torch.no_grad():
+            return self._run(self._ending[None], 0, None)[0][0]
+
+    def suffix(self, latents: Tensor, patches: Sequence[int], with_ending: bool = True) -> Tensor:
+        """Embeddings of latents (M, L, D), patches and the ending: (M, S, D)."""
+        parts = [latents]
+        if patches:
+            visual = self.visual_embeds[list(patches)].to(latents.dtype)
+            parts.append(visual[None].expand(latents.shape[0], -1, -1))
+        if with_ending:
+            parts.append(self._ending[None].expand(latents.shape[0], -1, -1))
+        return torch.cat(parts, dim=1)
+
+    def score(self, latents: Tensor, patches: Sequence[int] = (), attend: bool = False) -> Scored:
+        """Score M candidates (M, L, D) that share the injected patches; differentiable in the latents.
+
+        Raises:
+            ModelError: the model returns numbers that are not finite.
+        """
+        capture = None
+        if attend:
+            image = self._prefix.query_image
+            capture = AttentionCapture(
+                middle_layers(self._model.info.num_layers), latents.shape[1], image.start, image.stop
+            )
+        log_probs, latent_logits = self._run(self.suffix(latents, patches), latents.shape[1], capture)
+        thoughts = truncated_entropy(latent_logits, self._weights.top_k).mean(-1)
+        return Scored(
+            log_probs,
+            thoughts,
+            answer_entropy(log_probs),
+            reward(thoughts, log_probs, self._weights),
+            capture.mean() if capture is not None else None,
+        )
+
+    def _run(self, embeds: Tensor, num_latents: int, capture: AttentionCapture | None) -> tuple[Tensor, Tensor]:
+        """One pass: log-probabilities (M, C) and logits of the latent rows (M, L, V)."""
+        ending = self._reader.ending
+        ahead = embeds.shape[1] - len(ending.token_ids)
+        offsets = torch.cat([torch.arange(ahead), ending.offsets + ahead]).to(embeds.device)
+        mask = torch.ones(embeds.shape[1], embeds.shape[1], dtype=torch.bool).tril()
+        mask[ahead:, ahead:] = ending.visible
+        hidden = self._model.run_suffix(self._prefix, embeds, offsets, mask.to(embeds.device), capture).hidden
+        rows = torch.cat([torch.arange(num_latents), ending.rows.cpu() + ahead]).to(embeds.device)
+        logits = self._model.logits(hidden[:, rows])
+        if not bool(torch.isfinite(logits).all()):
+            raise ModelError(
+                f"{self._model.info.name} returned numbers that are not finite; expected logits: "
+                "load it in float32 or bfloat16, or fetch its weights again"
+            )
+        return self._reader.read(logits[:, num_latents:]), logits[:, :num_latents]
+
+
+def middle_layers(num_layers: int) -> frozenset[int]:
+    """The middle third of the layers, where attention to the image carries meaning.
+
+    >>> sorted(middle_layers(6))
+    [2, 3]
+    """
+    third = max(1, num_layers // 3)
+    start = (num_layers - third) // 2
+    return frozenset(range(start, start + third))

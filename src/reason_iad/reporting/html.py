@@ -1,0 +1,213 @@
+"""Self-contained pages: one for an inspection, one for a batch. No network, no other file, images inside.
+
+Whatever comes from outside (file names, knowledge, questions, the model's words) passes through Jinja's escaping, and
+a content security policy forbids the page to load or run anything but its own style and its own script.
+"""
+
+from __future__ import annotations
+
+import base64
+import functools
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote, urlsplit
+
+import jinja2
+import markupsafe
+import numpy as np
+from PIL import Image
+
+from reason_iad import __version__
+from reason_iad.images import Pixels, encode_jpeg, encode_png, resize
+from reason_iad.reporting import text
+from reason_iad.reporting.curve import HEIGHT, WIDTH, reward_curve
+from reason_iad.reporting.figures import COLORMAP, MAX_ALPHA, FloatMap, map_overlay
+from reason_iad.types import InspectionReport
+
+_TEMPLATES = Path(__file__).parent / "templates"
+
+
+@dataclass(frozen=True)
+class PageOptions:
+    """Sizes of the images inside a page, in pixels of their longer side."""
+
+    image_side: int = 1280
+    map_side: int = 512
+    reference_side: int = 200
+    thumbnail_side: int = 144
+
+
+@dataclass(frozen=True)
+class IndexRow:
+    """One image of a batch: a report with its page, or the reason why there is none."""
+
+    name: str
+    report: InspectionReport | None = None
+    href: str | None = None  # relative to the index
+    thumbnail: str = ""  # data URI
+    truth: str | None = None
+    agrees: bool | None = None  # the verdict is the truth; None where the truth is unknown or the verdict open
+    error: str | None = None
+
+
+def render_report(
+    report: InspectionReport,
+    pixels: Pixels,
+    anomaly_map: FloatMap | None = None,
+    reference_pixels: Sequence[Pixels] = (),
+    *,
+    truth: str | None = None,
+    index_href: str | None = None,
+    options: PageOptions | None = None,
+) -> str:
+    """Write the page of one inspection.
+
+    Args:
+        report: what was found.
+        pixels: the upright image (H, W, 3) the report speaks of.
+        anomaly_map: calibrated map (h, w) in [0, 1] over the whole image, or None without references.
+        reference_pixels: the normal references it was compared with.
+        truth: what the image really shows, where that is known (the demo).
+        index_href: where the page of the batch lies, to link back.
+        options: sizes of the images inside.
+    """
+    options = options or PageOptions()
+    overlay = None
+    if anomaly_map is not None:
+        overlay = _data_uri(encode_png(map_overlay(anomaly_map, _fitted(report.image_hw, options.map_side))), "png")
+    return _render(
+        "report.html",
+        report=report,
+        image=image_uri(pixels, options.image_side),
+        overlay=overlay,
+        references=[image_uri(p, options.reference_side) for p in reference_pixels],
+        reasons=text.uncertain_reasons(report),
+        curve=reward_curve(report.trace) if report.trace else None,
+        stages=_stages(report),
+        notes=text.other_notes(report),
+        truth=truth,
+        index_href=index_href,
+    )
+
+
+def render_index(rows: Sequence[IndexRow], title: str = "Inspection", introduction: str = "") -> str:
+    """Write the page of a batch: counts, and a row per image with a link to its page."""
+    counts = {word: sum(r.report is not None and r.report.verdict == word for r in rows) for word in text.VERDICT_WORDS}
+    return _render(
+        "index.html",
+        rows=rows,
+        counts=counts,
+        failed=sum(r.report is None for r in rows),
+        has_truth=any(r.truth for r in rows),
+        title=title,
+        introduction=introduction,
+    )
+
+
+def image_uri(pixels: Pixels, side: int) -> str:
+    """Encode an image, shrunk to `side` pixels where it is longer, as a data URI."""
+    height, width = pixels.shape[:2]
+    if max(height, width) > side:
+        pixels = resize(pixels, _fitted((height, width), side))
+    if max(pixels.shape[:2]) <= 256:  # small crops are upscaled on the page: spare them the blocks of JPEG
+        return _data_uri(encode_png(pixels), "png")
+    return _data_uri(encode_jpeg(pixels), "jpeg")
+
+
+def _fitted(image_hw: tuple[int, int], side: int) -> tuple[int, int]:
+    scale = side / max(image_hw)
+    return max(round(image_hw[0] * scale), 1), max(round(image_hw[1] * scale), 1)
+
+
+def _data_uri(data: bytes, kind: str) -> str:
+    return f"data:image/{kind};base64,{base64.b64encode(data).decode('ascii')}"
+
+
+def _stages(report: InspectionReport) -> list[tuple[str, float, float]]:
+    """Name, milliseconds and share of the longest, of each stage but the total."""
+    stages = {name: ms for name, ms in report.milliseconds.items() if name != "total"}
+    longest = max(stages.values(), default=0.0) or 1.0
+    return [(name.replace("_", " "), ms, ms / longest) for name, ms in stages.items()]
+
+
+def _web_link(source: str) -> str | None:
+    """Give the address in a knowledge source if it is one for the web; anything else stays text."""
+    parts = urlsplit(source.strip())
+    return source.strip() if parts.scheme in ("http", "https") and parts.netloc else None
+
+
+def _file_href(name: str) -> str:
+    """Quote a file name as a relative link; the leading ./ keeps a colon from being read as a scheme."""
+    return "./" + quote(name, errors="surrogateescape")
+
+
+def legend_gradient() -> str:
+    """The fixed scale as a CSS gradient."""
+    stops = []
+    for s in np.linspace(0, 1, 9):
+        red, green, blue = (
+            round(float(np.interp(s, [at for at, _ in COLORMAP], [c[i] for _, c in COLORMAP]))) for i in range(3)
+        )
+        stops.append(f"rgba({red},{green},{blue},{MAX_ALPHA * (1 - (1 - s) ** 2):.3f}) {s * 100:.1f}%")
+    return f"linear-gradient(90deg,{','.join(stops)})"
+
+
+def _render(template: str, **values: Any) -> str:
+    script = (_TEMPLATES / "page.js").read_text("utf-8")
+    digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
+    now = datetime.now().astimezone().replace(microsecond=0)
+    # The script is our own file, marked safe; its hash in the policy is the only one that may run.
+    return (
+        _environment()
+        .get_template(template)
+        .render(
+            script=markupsafe.Markup(script),  # noqa: S704
+            style=markupsafe.Markup((_TEMPLATES / "page.css").read_text("utf-8")),  # noqa: S704
+            script_hash=digest,
+            written=now.strftime("%Y-%m-%d %H:%M %z"),
+            version=__version__,
+            legend=legend_gradient(),
+            curve_size=(WIDTH, HEIGHT),
+            **values,
+        )
+    )
+
+
+@functools.cache
+def _environment() -> jinja2.Environment:
+    environment = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(_TEMPLATES),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters.update(
+        percent=text.percent,
+        small_percent=text.small_percent,
+        words=text.probability_words,
+        entropy_words=text.entropy_words,
+        duration=text.duration,
+        web_link=_web_link,
+        file_href=_file_href,
+    )
+    environment.globals.update(
+        verdict_words=text.VERDICT_WORDS,
+        category_phrase=text.category_phrase,
+        stop_phrase=text.stop_phrase,
+        total=text.total_milliseconds,
+    )
+    return environment
+
+
+def thumbnail(pixels: Pixels, side: int = PageOptions().thumbnail_side) -> str:
+    """Cut the middle square of an image and encode it as a data URI."""
+    height, width = pixels.shape[:2]
+    edge = min(height, width)
+    top, left = (height - edge) // 2, (width - edge) // 2
+    square = Image.fromarray(pixels[top : top + edge, left : left + edge]).resize((side, side))
+    return _data_uri(encode_jpeg(np.asarray(square), quality=82), "jpeg")
