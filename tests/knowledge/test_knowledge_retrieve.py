@@ -87,6 +87,7 @@ def test_an_unknown_category_gets_only_what_holds_for_any_product(base: Knowledg
 def test_a_base_without_general_entries_gives_an_unknown_category_nothing(encoder: Any) -> None:
     entries = [entry for entry in load_entries() if entry.category == "hazelnut"]
     assert KnowledgeBase(entries, encoder).retrieve("crack", None) == ()
+    assert encoder.encoded == []  # nothing to rank, so nothing is loaded or encoded
 
 
 @pytest.mark.parametrize("name", ["light_guide_plate", "Light guide plate", "LGP", "light-guide  plate"])

@@ -60,7 +60,7 @@ def make_report(**changes: Any) -> types.InspectionReport:
         image_sha256="ab" * 32,
         verdict="defective",
         probability=0.968,
-        probability_note="Calibrated on 400 held-out images of synthetic and real parts (expected calibration error 0.03).",
+        probability_note="Calibrated on 400 held-out images of synthetic parts (expected calibration error 0.03).",
         anomaly_score=0.91,
         category="metal plate",
         category_source="recognized",
@@ -73,7 +73,12 @@ def make_report(**changes: Any) -> types.InspectionReport:
             types.Region((8, 34, 26, 44), "middle left", 0.58, 0.009),
         ),
         evidence=types.EvidenceSummary(
-            3, 0.91, 0.01, True, "Odd area at the center, strength 0.97, 6.2 % of the image.", ("vit-s14", "efficientnet")
+            3,
+            0.91,
+            0.01,
+            True,
+            "Odd area at the center, strength 0.97, 6.2 % of the image.",
+            ("vit-s14", "efficientnet"),
         ),
         answers=(
             types.Answer(

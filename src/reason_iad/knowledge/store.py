@@ -104,6 +104,7 @@ class HybridIndex:
     def _bm25(self) -> Any:
         import bm25s
 
+        logging.getLogger("bm25s").setLevel(logging.WARNING)  # it sets itself to DEBUG, past the program's own level
         index = bm25s.BM25(k1=1.2, b=0.75)
         index.index([tokenize(entry.text) for entry in self.entries], show_progress=False)
         return index

@@ -1,1 +1,1 @@
-"""TODO."""
+"""Measures of answers and scores as pure functions, each with its uncertainty."""

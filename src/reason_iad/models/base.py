@@ -109,6 +109,18 @@ class SuffixOutput:
     segment: Segment | None = None  # keys and values of the suffix where they were asked for (M = 1)
 
 
+class VisionTowers(Protocol):
+    """The frozen image features that the bundled model, the evidence and the recognition share."""
+
+    def vit(self, images: Sequence[Pixels], size: int, layers: Sequence[int]) -> dict[int, Tensor]:
+        """Hidden states of images by layer: each (B, size / 14, size / 14, C)."""
+        ...
+
+    def efficientnet(self, images: Sequence[Pixels], size: int) -> dict[int, Tensor]:
+        """Features of images by stride, 8 and 16: each (B, size / stride, size / stride, C)."""
+        ...
+
+
 class MultimodalModel(Protocol):
     """A frozen multimodal language model with an open inside."""
 

@@ -14,7 +14,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib.resources import files
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -25,11 +25,8 @@ from torch.nn import functional as F
 from reason_iad import weights
 from reason_iad.errors import ModelError
 from reason_iad.images import Pixels
-from reason_iad.models.base import ChatTemplate, ImageTokens, ModelInfo
+from reason_iad.models.base import ChatTemplate, ImageTokens, ModelInfo, VisionTowers
 from reason_iad.models.decoder import CachedDecoder, Tokenizer
-
-if TYPE_CHECKING:
-    from reason_iad.models.vision import BundledVision
 
 VIT_LAYERS = (7, 9, 11)
 VIT_SIZE = 224
@@ -56,7 +53,7 @@ class StreamWidths:
     coarse: int = 112
 
 
-def vision_features(images: Sequence[Pixels], vision: BundledVision) -> dict[str, Tensor]:
+def vision_features(images: Sequence[Pixels], vision: VisionTowers) -> dict[str, Tensor]:
     """Features of images on the common grid: vit, fine and coarse, each (B, 16, 16, C)."""
     hidden = vision.vit(images, VIT_SIZE, VIT_LAYERS)
     maps = vision.efficientnet(images, EFFICIENTNET_SIZE)
@@ -94,7 +91,8 @@ class Projector(nn.Module):
         if evidence is not None:
             quads = _merge(evidence.float()[..., None]).flatten(1, 2)  # (B, 64, 4)
             tokens = tokens + self.evidence(torch.cat([quads, torch.ones_like(quads[..., :1])], dim=-1))
-        return tokens * self.gain
+        scaled: Tensor = tokens * self.gain
+        return scaled
 
 
 def _merge(cells: Tensor) -> Tensor:
@@ -109,7 +107,7 @@ class NanoModel(CachedDecoder):
         self,
         language_model: nn.Module,
         tokenizer: Tokenizer,
-        vision: BundledVision,
+        vision: VisionTowers,
         projector: Projector,
         latents: Tensor,
         settings: dict[str, Any],
@@ -133,7 +131,7 @@ class NanoModel(CachedDecoder):
         self.latents = latents  # (NUM_LATENTS, D)
 
     @classmethod
-    def load(cls, adapter: Path | None = None, vision: BundledVision | None = None) -> NanoModel:
+    def load(cls, adapter: Path | None = None, vision: VisionTowers | None = None) -> NanoModel:
         """Assemble the model from the cached weights and the adapter that ships with the package.
 
         Raises:

@@ -14,26 +14,26 @@ from reason_iad.images import Pixels
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from reason_iad.models.vision import BundledVision
+    from reason_iad.models.base import VisionTowers
 
 SHARED_LAYERS = (7, 9, 11, 12)  # what the model, the evidence and the recognition read, in one pass
 
 
 class CachedVision:
-    """A `BundledVision` that remembers the features of recent images; the least recently used leave first."""
+    """Vision towers that remembers the features of recent images; the least recently used leave first."""
 
-    def __init__(self, vision: BundledVision, capacity: int = 64) -> None:
+    def __init__(self, vision: VisionTowers, capacity: int = 64) -> None:
         self._vision, self._capacity = vision, capacity
         self._found: OrderedDict[tuple[str, str, int], dict[int, Tensor]] = OrderedDict()
 
     def vit(self, images: Sequence[Pixels], size: int, layers: Sequence[int]) -> dict[int, Tensor]:
-        """Hidden states by layer; see `BundledVision.vit`."""
+        """Hidden states by layer; see `VisionTowers.vit`."""
         wanted = tuple(sorted({*layers, *SHARED_LAYERS}))
         found = self._gather("vit", images, size, layers, wanted)
         return {layer: torch.stack([one[layer] for one in found]) for layer in layers}
 
     def efficientnet(self, images: Sequence[Pixels], size: int) -> dict[int, Tensor]:
-        """Features by stride; see `BundledVision.efficientnet`."""
+        """Features by stride; see `VisionTowers.efficientnet`."""
         found = self._gather("efficientnet", images, size, (), ())
         return {stride: torch.stack([one[stride] for one in found]) for stride in found[0]}
 
@@ -42,16 +42,15 @@ class CachedVision:
     ) -> list[dict[int, Tensor]]:
         keys = [(tower, _digest(image), size) for image in images]
         held = {key: self._found[key] for key in keys if key in self._found}
-        missing: dict[tuple[str, str, int], Pixels] = {}
-        for key, image in zip(keys, images, strict=True):
-            if key not in held or not set(needed) <= set(held[key]):
-                missing[key] = image
+        missing = {
+            key: image
+            for key, image in zip(keys, images, strict=True)
+            if key not in held or not set(needed) <= set(held[key])
+        }
         if missing:
             batch = list(missing.values())
-            if tower == "vit":
-                maps = self._vision.vit(batch, size, wanted)
-            else:
-                maps = self._vision.efficientnet(batch, size)
+            vit = tower == "vit"
+            maps = self._vision.vit(batch, size, wanted) if vit else self._vision.efficientnet(batch, size)
             for row, key in enumerate(missing):
                 held[key] = {level: values[row] for level, values in maps.items()}
         for key in keys:

@@ -52,7 +52,8 @@ def disagreement(log_probs: Tensor) -> Tensor:
     middle = (p + q) / 2
 
     def divergence(a: Tensor) -> Tensor:
-        return torch.special.xlogy(a, a).sum(-1) - torch.special.xlogy(a, middle).sum(-1)
+        result: Tensor = (torch.special.xlogy(a, a) - torch.special.xlogy(a, middle)).sum(-1)
+        return result
 
     result: Tensor = ((divergence(p) + divergence(q)) / 2 / math.log(2)).clamp(0, 1)
     return result

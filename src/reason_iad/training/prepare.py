@@ -22,8 +22,8 @@ import torch
 from torch import Tensor
 
 from reason_iad.images import Pixels, read_image
-from reason_iad.models.vision_cache import CachedVision
 from reason_iad.models.nano import evidence_cells, vision_features
+from reason_iad.models.vision_cache import CachedVision
 from reason_iad.training.questions import TrainingQuestion, questions_for, questions_from_mmad
 from reason_iad.training.synth import Synthesizer, paste_defect
 
@@ -64,7 +64,9 @@ def real_lines(
 
     Blended defects on normal images stand beside the real ones.
     """
-    rows = [r for r in csv.DictReader((root / "manifest.csv").open()) if r["split"] == "train" and r["may_train"] == "yes"]
+    rows = [
+        r for r in csv.DictReader((root / "manifest.csv").open()) if r["split"] == "train" and r["may_train"] == "yes"
+    ]
     asked = json.loads(questions.read_text())
     for category in sorted({r["category"] for r in rows}):
         rng = random.Random(f"{seed}/{category}")  # noqa: S311

@@ -13,8 +13,28 @@ from typing import Any
 import numpy as np
 
 from reason_iad.errors import InputError
-from reason_iad.training.synth import NormalSample, SynthSample
-from reason_iad.training.synth_catalog import CATALOG, LOOKS, Catalog, CategorySpec
+from reason_iad.training.question_phrases import (
+    COLORS,
+    CONFUSABLE,
+    DETECTION,
+    FACTS,
+    LEADS,
+    LOOK,
+    NEAR_COLORS,
+    NUMBERS,
+    POOL_WORDS,
+    POOLS,
+    REPORT,
+    STATE,
+    SURFACE,
+    THING,
+    TYPE,
+    WHAT,
+    WHERE,
+)  # fmt: skip
+from reason_iad.training.synth_catalog import CATALOG, Catalog, CategorySpec
+from reason_iad.training.synth_effects import LOOKS
+from reason_iad.training.synth_measure import NormalSample, SynthSample
 from reason_iad.types import PLACES, place_of
 
 KINDS = (
@@ -22,79 +42,6 @@ KINDS = (
     "Defect Description", "Defect Analysis",
 )  # fmt: skip
 FREE_FORM = "Report"
-
-DETECTION = (
-    "Is there any defect in the object?", "Does the object in the image have a defect?",
-    "Is the product in the image defective?", "Is anything wrong with the object?", "Can you see a defect in the image?",
-    "Would you reject this object?", "Does the image show an anomaly?",
-)  # fmt: skip
-STATE = ("In which state is the object?", "What is your verdict on the object?", "How would you sort this object?")
-WHAT = (
-    "What is the object in the image?", "Which product is shown in the image?", "What kind of product is inspected here?",
-    "What does the image show?",
-)  # fmt: skip
-SURFACE = (
-    "What does the normal surface of the object look like?", "What does the object normally look like?",
-    "Which description fits a good object?",
-)  # fmt: skip
-THING = ("What kind of thing is the object?", "To which kind of products does the object belong?")
-TYPE = (
-    "What type of defect does the object have?", "Which defect does the object have?", "What kind of defect is seen?",
-    "How would you classify the defect?", "What is the type of the anomaly?",
-)  # fmt: skip
-WHERE = (
-    "Where in the image is the defect?", "Where is the defect located?", "In which part of the image is the defect?",
-    "Which place in the image shows the defect?",
-)  # fmt: skip
-LOOK = (
-    "Which description fits the defect best?", "How does the defect look?", "What does the defect look like?",
-    "How would you describe the defect?",
-)  # fmt: skip
-LEADS = (
-    "What can this defect lead to?", "What is the consequence of this defect?", "Why does this defect matter?",
-    "Which effect can the defect have?",
-)  # fmt: skip
-REPORT = ("Describe the image as an inspector.", "Write a short inspection report.", "What do you see in the image?")
-
-# Defect types that no one could tell apart from the image alone are never offered against each other.
-CONFUSABLE = (
-    {"stain", "discoloration", "contamination", "burn mark", "mold"}, {"loose fiber", "broken thread", "scratch"},
-    {"missing imprint", "missing print"}, {"spur", "spurious copper", "bridged traces"}, {"hole", "pit", "missing dots"},
-    {"chip", "broken", "broken tablet", "mouse bite", "broken tooth"}, {"crack", "cut", "open trace", "broken wire"},
-    {"dent", "uneven surface", "bubble"}, {"open trace", "mouse bite", "interrupted busbar"}, {"crease", "cut"},
-    {"foreign part", "contamination", "spurious copper"}, {"cut", "scratch"}, {"wear", "scratch"},
-    {"wrong color half", "discoloration"}, {"hole", "missing screw", "missing key"}, {"burr", "spur"},
-    {"missing cable", "missing wire"}, {"missing hole", "blocked hole"}, {"crack", "scratch"},
-    {"corrosion", "stain", "discoloration", "contamination"}, {"hole", "cut"}, {"missing terminal", "missing tip"},
-    {"patch", "anomalous patch", "stain", "contamination", "foreign part", "discoloration"},
-)  # fmt: skip
-NEAR_COLORS = (
-    {"white", "gray", "beige"}, {"gray", "black"}, {"orange", "yellow", "red", "brown", "beige"}, {"red", "pink"},
-    {"pink", "beige", "white"}, {"brown", "black"}, {"blue", "black"}, {"yellow", "white"}, {"green", "black"},
-)  # fmt: skip
-COLORS = ("white", "gray", "black", "red", "blue", "green", "yellow", "orange", "brown", "beige", "pink")
-# Visible facts of a line: what is asked, and among which answers; a number where none are listed.
-FACTS: dict[str, tuple[str, tuple[str, ...]]] = {
-    "color": ("What color is the object?", COLORS), "ink": ("What color is the print on the object?", COLORS),
-    "label": ("What color is the paper of the label?", COLORS), "container": ("What color is the container?", COLORS),
-    "eyes": ("What color are the eyes of the object?", COLORS), "jacket": ("What color is the jacket of the object?", COLORS),
-    "left": ("What color is the left half of the object?", COLORS), "body": ("What color is the body of the object?", COLORS),
-    "right": ("What color is the right half of a good object?", COLORS), "keys": ("How many keys does a complete object have?", ()),
-    "sleeve": ("What color is the larger part of the sleeve?", COLORS), "band": ("What color is the band near the terminal?", COLORS),
-    "key color": ("What color are the keys of the object?", COLORS),
-    "look": ("What does the image of the object show?", ("green with light traces", "white with black traces", "black with white traces")),
-    "relief": ("What relief covers the object?", ("ribs", "studs", "diagonal threads", "loops of yarn")),
-    "outline": ("What outline does a good object have?", ("round", "oval", "a star", "a triangle")),
-    "screws": ("How many screws does a complete object hold?", ()), "pins": ("How many pins does a complete object have?", ()),
-    "balls": ("How many balls does a complete object have?", ()), "teeth": ("How many teeth does a complete object have?", ()),
-    "busbars": ("How many busbars cross the object?", ()), "cables": ("How many cables does a complete object have?", ()),
-    "wires": ("How many wires does a complete object have?", ()), "holes": ("How many holes does a complete object have?", ()),
-    "bands": ("How many color bands does a complete object have?", ()), "blades": ("How many blades does a complete object have?", ()),
-    "tablets": ("How many tablets does a complete object hold?", ()), "lines": ("How many lines of text does a complete object have?", ()),
-}  # fmt: skip
-NUMBERS = (
-    "zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten", "eleven", "twelve",
-)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -162,10 +109,7 @@ def knowledge_for(category: str, catalog: Catalog = CATALOG) -> tuple[str, ...]:
     """Knowledge texts of a category: its normal look, then one text per defect type."""
     spec = catalog[category]
     name = spec.object_name
-    normal = f"A good {name} shows {spec.surface}."
-    if spec.structure:
-        question, answer = spec.structure[0]
-        normal += f" {question} {sentence(answer)}"
+    normal = f"{sentence(spec.kind)[:-1]}: a good {name} shows {spec.surface}, complete and without marks."
     return normal, *(
         f"{sentence(kind)[:-1]} on a {name}: {LOOKS[kind]}. {text}" for kind, text in spec.consequences.items()
     )
@@ -217,11 +161,11 @@ def _about_object(
         (SURFACE, spec.surface, [other.surface for other in others]),
         (THING, spec.kind, [other.kind for other in others]),
     ]
+    taken = {answer for _, answer in spec.structure}
     for question, answer in spec.structure:
-        taken = {a for q, a in spec.structure}
-        numeric = answer in NUMBERS
-        pool = [a for other in others for q, a in other.structure if a not in taken and (a in NUMBERS) == numeric]
-        facts.append(((question,), answer, NUMBERS[1:9] if numeric else pool))
+        pool: Iterable[str] = next((pool for words, pool in POOLS if question.startswith(words)), ())
+        pool = pool or [a for other in others for q, a in other.structure if not q.startswith(POOL_WORDS)]
+        facts.append(((question,), answer, set(pool) - taken))
     for name, value in sample.facts.items():
         if name in FACTS:
             question, answers = FACTS[name]
@@ -261,7 +205,9 @@ def _about_defect(
     found += [_described(sample, rng), _looks(kind, wrong, rng)]
     if spec is not None:
         effect = spec.consequences[kind]
-        foreign = [t for other in catalog.specs.values() if other.group != spec.group for t in other.consequences.values()]
+        foreign = [
+            t for other in catalog.specs.values() if other.group != spec.group for t in other.consequences.values()
+        ]
         picked = [foreign[int(k)] for k in rng.integers(0, len(foreign), 3)]
         near = [text for other, text in spec.consequences.items() if other not in alike and text != effect]
         found.append(_choose(KINDS[6], LEADS, effect, near if near and rng.random() < 0.5 else picked, rng))
@@ -294,8 +240,9 @@ PATTERNS = (
 
 def _described(sample: SynthSample, rng: np.random.Generator) -> TrainingQuestion | None:
     """Ask for size, shape and tone; a word that lies near its threshold is the same in all options."""
-    sizes, shapes = ("tiny", "small", "large"), ("compact", "elongated")
-    tones = ("darker than", "brighter than", "about as bright as")
+    sizes: tuple[str, ...] = ("tiny", "small", "large")
+    shapes: tuple[str, ...] = ("compact", "elongated")
+    tones: tuple[str, ...] = ("darker than", "brighter than", "about as bright as")
     edge = min(abs(np.log(sample.area / 0.004)), abs(np.log(sample.area / 0.03)))
     if edge < 0.15:
         sizes = (sample.size,)
@@ -315,7 +262,9 @@ def _looks(kind: str, wrong: Sequence[str], rng: np.random.Generator) -> Trainin
     return _choose(KINDS[5], LOOK, LOOKS[kind], [LOOKS[d] for d in wrong], rng)
 
 
-def _report(sample: SynthSample | NormalSample, spec: CategorySpec | None, rng: np.random.Generator) -> TrainingQuestion:
+def _report(
+    sample: SynthSample | NormalSample, spec: CategorySpec | None, rng: np.random.Generator
+) -> TrainingQuestion:
     name = sample.object_name
     if isinstance(sample, NormalSample):
         text = _any(

@@ -20,12 +20,18 @@ from PIL import Image, ImageDraw, ImageFont
 Field = npt.NDArray[Any]  # (H, W) float32
 Mask = npt.NDArray[np.bool_]  # (H, W)
 Color = Sequence[float]
+EVERYWHERE = (slice(None), slice(None))
 
 PALETTE: dict[str, tuple[float, float, float]] = {
     "white": (232, 231, 227), "gray": (140, 141, 143), "black": (38, 38, 40), "red": (188, 42, 40),
     "blue": (44, 84, 168), "green": (66, 150, 66), "yellow": (226, 192, 52), "orange": (226, 124, 38),
     "brown": (122, 78, 44), "beige": (212, 190, 150), "pink": (226, 150, 166),
 }  # fmt: skip
+
+
+def rgb(*values: float) -> Field:
+    """A color as an array."""
+    return np.array(values, np.float32)
 
 
 class Canvas:
@@ -98,8 +104,26 @@ class Canvas:
         base = np.asarray(color, np.float32)
         self.pixels = base + np.broadcast_to(np.asarray(tone, np.float32), (self.size, self.size))[..., None]
 
-    def part(self, distance: Field, color: Color | Field, tone: Field | float = 0.0, bevel: float = 0.0) -> None:
-        """Draw a part where `distance` < 0 with a lit rounded rim of width `bevel`."""
+    def window(self, u: Field, v: Field, center: tuple[float, float], radius: float) -> tuple[slice, slice]:
+        """Slices of the pixels within about `radius` of a point given in the object's frame (u, v)."""
+        far = np.hypot(u[::8, ::8] - center[0], v[::8, ::8] - center[1])
+        row, column = divmod(int(far.argmin()), far.shape[1])
+        reach = int(radius * 1.25 * self.size / 2) + 9
+        return (
+            slice(max(row * 8 - reach, 0), row * 8 + reach),
+            slice(max(column * 8 - reach, 0), column * 8 + reach),
+        )
+
+    def part(
+        self,
+        distance: Field,
+        color: Color | Field,
+        tone: Field | float = 0.0,
+        bevel: float = 0.0,
+        at: tuple[slice, slice] = EVERYWHERE,
+    ) -> None:
+        """Draw a part where `distance` < 0 with a lit rounded rim of width `bevel`; fields cover the pixels `at`."""
+        target = self.pixels[at]
         box = bounding_box(distance < 2 / self.size, 1)
         if box is None:
             return
@@ -110,13 +134,15 @@ class Canvas:
             shade = shade + self.relief(-inside * inside, 35 * bevel)
         value = np.asarray(color, np.float32)
         value = (value[box] if value.ndim == 3 else value) + shade[..., None]
-        self.pixels[box] += (value - self.pixels[box]) * self.cover(near)[..., None]
+        target[box] += (value - target[box]) * self.cover(near)[..., None]
 
-    def shadow(self, distance: Field, depth: float = 40, width: float = 0.08) -> None:
+    def shadow(
+        self, distance: Field, depth: float = 40, width: float = 0.08, at: tuple[slice, slice] = EVERYWHERE
+    ) -> None:
         """Darken around a part, away from the light."""
         reach = int(width * self.size * 0.35)
         moved = np.roll(distance, (int(self.light[1] * reach), int(self.light[0] * reach)), (0, 1))
-        self.pixels -= (depth * np.clip(0.6 - moved / width, 0, 1) ** 2)[..., None]
+        self.pixels[at] -= (depth * np.clip(0.6 - moved / width, 0, 1) ** 2)[..., None]
 
     def cover(self, distance: Field) -> Field:
         """Antialiased opacity of the shape `distance` < 0."""
@@ -124,7 +150,7 @@ class Canvas:
         return alpha
 
     def relief(self, height: Field, strength: float = 1.0) -> Field:
-        """Gray change of a height field under the line's light (positive where it faces the light, which comes from -`light`)."""
+        """Gray change of a height field (H, W), positive where it faces the light, which comes from -`light`."""
         out = np.zeros_like(height)
         out[:, 1:-1] = (height[:, 2:] - height[:, :-2]) * (self.light[0] * strength * self.size / 4)
         out[1:-1] += (height[2:] - height[:-2]) * (self.light[1] * strength * self.size / 4)
@@ -212,14 +238,24 @@ def blob(u: Field, v: Field, radius: float, rng: np.random.Generator, rough: flo
     return distance
 
 
-def sketch(size: int, strokes: Sequence[tuple[Sequence[tuple[float, float]], float]]) -> Field:
-    """Opacity (H, W) of polylines, each (points in [-1, 1], width in pixels of the result), antialiased."""
+def sketch(
+    size: int,
+    strokes: Sequence[tuple[Sequence[tuple[float, float]], float]],
+    dots: Sequence[tuple[float, float, float]] = (),
+) -> Field:
+    """Opacity (H, W) of polylines and round dots.
+
+    A polyline is its points in [-1, 1] and its width in pixels of the result; a dot is x, y and radius in [-1, 1].
+    """
     factor = 3
+    scale = size * factor / 2
     image = Image.new("L", (size * factor, size * factor))
     draw = ImageDraw.Draw(image)
     for points, width in strokes:
-        place = [((x + 1) * size * factor / 2, (y + 1) * size * factor / 2) for x, y in points]
+        place = [((x + 1) * scale, (y + 1) * scale) for x, y in points]
         draw.line(place, fill=255, width=max(round(width * factor), 1), joint="curve")
+    for x, y, radius in dots:
+        draw.ellipse(tuple((v + 1) * scale for v in (x - radius, y - radius, x + radius, y + radius)), fill=255)
     return np.asarray(image.reduce(factor)).astype(np.float32) / 255
 
 
@@ -239,5 +275,7 @@ def lettering(size: int, text: str, center: tuple[float, float], height: float, 
     if turn:
         tile = tile.rotate(-math.degrees(turn), Image.Resampling.BICUBIC, expand=True)
     image = Image.new("L", (size, size))
-    image.paste(tile, (int((center[0] + 1) * size / 2 - tile.width / 2), int((center[1] + 1) * size / 2 - tile.height / 2)))
+    image.paste(
+        tile, (int((center[0] + 1) * size / 2 - tile.width / 2), int((center[1] + 1) * size / 2 - tile.height / 2))
+    )
     return np.asarray(image).astype(np.float32) / 255

@@ -12,96 +12,30 @@ from collections.abc import Callable
 import numpy as np
 from scipy import ndimage
 
-from reason_iad.training.synth_canvas import Canvas, Color, Field, bounding_box, noise, segment, sketch
+from reason_iad.training.synth_canvas import Canvas, noise, rgb, segment, sketch
+from reason_iad.training.synth_marks import edge_spot, ink, lay, mean_color, shape, spot, wander
 
 Process = Callable[[Canvas, np.random.Generator, float], None]
-Point = tuple[float, float]
-
-
-def spot(c: Canvas, rng: np.random.Generator, depth: float = 0.05) -> Point:
-    """A random point at least `depth` inside the object, or the deepest there is."""
-    box = bounding_box(c.inside)
-    if box is None:
-        return 0.0, 0.0
-    shrunk = c.inside[::4, ::4]
-    distance = ndimage.distance_transform_edt(np.pad(shrunk, 1))[1:-1, 1:-1]
-    limit = min(depth * c.size / 8, float(distance.max()))
-    rows, columns = np.nonzero(distance >= limit)
-    k = int(rng.integers(rows.size))
-    return float(columns[k] * 8 / c.size - 1 + 4 / c.size), float(rows[k] * 8 / c.size - 1 + 4 / c.size)
-
-
-def edge_spot(c: Canvas, rng: np.random.Generator) -> tuple[Point, Point]:
-    """A random point on the object's edge and the direction pointing inward there."""
-    soft = ndimage.uniform_filter(c.inside[::2, ::2].astype(np.float32), 9)
-    rows, columns = np.nonzero((soft > 0.4) & (soft < 0.6))
-    keep = (rows > 6) & (rows < soft.shape[0] - 7) & (columns > 6) & (columns < soft.shape[1] - 7)
-    rows, columns = rows[keep], columns[keep]
-    if not rows.size:
-        return spot(c, rng), (0.0, 1.0)
-    k = int(rng.integers(rows.size))
-    row, column = int(rows[k]), int(columns[k])
-    patch = soft[row - 5 : row + 6, column - 5 : column + 6]
-    gx, gy = float((patch[:, 6:].sum() - patch[:, :5].sum())), float((patch[6:].sum() - patch[:5].sum()))
-    norm = math.hypot(gx, gy) or 1.0
-    return (column * 4 / c.size - 1, row * 4 / c.size - 1), (gx / norm, gy / norm)
-
-
-def wander(rng: np.random.Generator, start: Point, length: float, turn: float, steps: int, heading: float) -> list[Point]:
-    """A random path: `turn` is the spread of each step's change of heading, in radians."""
-    points, (x, y) = [start], start
-    for _ in range(steps):
-        heading += rng.normal(0, turn)
-        x, y = x + math.cos(heading) * length / steps, y + math.sin(heading) * length / steps
-        points.append((x, y))
-    return points
-
-
-def lay(c: Canvas, color: Color | Field, alpha: Field, everywhere: bool = False) -> None:
-    """Cover with `color` on the object only, unless `everywhere`."""
-    c.over(color, alpha if everywhere else alpha * c.inside)
-
-
-def shape(c: Canvas, rng: np.random.Generator, at: Point, radius: float, rough: float = 0.5, stretch: float = 2.0) -> Field:
-    """Signed distance to an irregular patch, stretched up to `stretch` times in a random direction."""
-    turn, factor = rng.uniform(0, math.pi), math.sqrt(rng.uniform(1, stretch))
-    dx, dy = c.x - at[0], c.y - at[1]
-    u, v = (dx * math.cos(turn) + dy * math.sin(turn)) / factor, (dy * math.cos(turn) - dx * math.sin(turn)) * factor
-    distance: Field = np.hypot(u, v) - radius * (1 + rough * 0.55 * noise(rng, c.size, min(1.6 / radius, 60), 2))
-    return distance
-
-
-def mean_color(c: Canvas, at: Point) -> Field:
-    """Mean color of the object near a point."""
-    row, column = int((at[1] + 1) * c.size / 2), int((at[0] + 1) * c.size / 2)
-    part = c.pixels[max(row - 9, 0) : row + 10, max(column - 9, 0) : column + 10].reshape(-1, 3)
-    value: Field = part.mean(0) if part.size else c.pixels.reshape(-1, 3).mean(0)
-    return value
-
-
-def ink(c: Canvas, rng: np.random.Generator, at: Point, strength: float, bright: float = 0.5) -> Field:
-    """A color darker, or with chance `bright` brighter, than the surroundings."""
-    around = mean_color(c, at)
-    step = (30 + 90 * strength) * (1 if rng.random() < bright else -1)
-    if not 25 < float(around.mean()) + step < 235:
-        step = -step
-    return np.clip(around + step, 4, 250).astype(np.float32)
 
 
 def scratch(c: Canvas, rng: np.random.Generator, strength: float) -> None:
+    """Draw a thin, nearly straight line that differs in brightness."""
     at = spot(c, rng)
     color = ink(c, rng, at, strength, 0.6)
     heading = rng.uniform(0, 2 * math.pi)
     strokes = []
     for _ in range(1 if rng.random() < 0.7 else int(rng.integers(2, 4))):
         start = at[0] + rng.normal(0, 0.03), at[1] + rng.normal(0, 0.03)
-        strokes.append((wander(rng, start, rng.uniform(0.2, 0.9), 0.06, 8, heading + rng.normal(0, 0.05)), rng.uniform(1, 2.6)))
+        strokes.append(
+            (wander(rng, start, rng.uniform(0.2, 0.9), 0.06, 8, heading + rng.normal(0, 0.05)), rng.uniform(1, 2.6))
+        )
     alpha = sketch(c.size, strokes)
     lay(c, color, alpha * np.float32(0.5 + 0.5 * strength))
     c.pixels[1:] -= (12 * strength * alpha[:-1] * c.inside[1:] * (1 - alpha[1:]))[..., None]
 
 
 def crack(c: Canvas, rng: np.random.Generator, strength: float) -> None:
+    """Draw a dark, jagged, often branching line."""
     at = spot(c, rng)
     heading = rng.uniform(0, 2 * math.pi)
     length = rng.uniform(0.3, 1.1)
@@ -109,7 +43,9 @@ def crack(c: Canvas, rng: np.random.Generator, strength: float) -> None:
     strokes = [(main[:8], rng.uniform(1.6, 3.2)), (main[7:], rng.uniform(1, 1.8))]
     for _ in range(int(rng.integers(0, 4))):
         k = int(rng.integers(2, 12))
-        strokes.append((wander(rng, main[k], length * rng.uniform(0.15, 0.4), 0.5, 6, heading + rng.choice((-0.9, 0.9))), 1.2))
+        strokes.append(
+            (wander(rng, main[k], length * rng.uniform(0.15, 0.4), 0.5, 6, heading + rng.choice((-0.9, 0.9))), 1.2)
+        )
     alpha = sketch(c.size, strokes)
     around = mean_color(c, at)
     dark = around * (0.15 if strength > 0.6 else 0.4) if float(around.mean()) > 55 else around + 70
@@ -117,6 +53,7 @@ def crack(c: Canvas, rng: np.random.Generator, strength: float) -> None:
 
 
 def dent(c: Canvas, rng: np.random.Generator, strength: float) -> None:
+    """Draw a smooth hollow with a bright and a dark side."""
     radius = rng.uniform(0.06, 0.2)
     at = spot(c, rng, radius)
     d = shape(c, rng, at, radius, 0.15, 1.6)
@@ -128,6 +65,7 @@ def dent(c: Canvas, rng: np.random.Generator, strength: float) -> None:
 
 
 def pit(c: Canvas, rng: np.random.Generator, strength: float) -> None:
+    """Draw a small dark round pore."""
     for _ in range(1 if rng.random() < 0.6 else int(rng.integers(2, 5))):
         radius = rng.uniform(0.02, 0.055)
         d = shape(c, rng, spot(c, rng, radius + 0.02), radius, 0.4, 1.8)
@@ -137,17 +75,21 @@ def pit(c: Canvas, rng: np.random.Generator, strength: float) -> None:
 
 
 def stain(c: Canvas, rng: np.random.Generator, strength: float) -> None:
+    """Draw an irregular tinted patch."""
     radius = rng.uniform(0.07, 0.26)
     d = shape(c, rng, spot(c, rng, 0.08), radius, 0.6, 2.2)
     soft = np.clip(0.5 - d / rng.uniform(0.02, 0.12), 0, 1)
     rim = 0.35 * np.exp(-((d / 0.02) ** 2)) if rng.random() < 0.5 else 0.0
-    tint = np.array([(0.75, 0.62, 0.4), (0.55, 0.55, 0.58), (0.6, 0.5, 0.42), (0.7, 0.75, 0.55)][int(rng.integers(4))], np.float32)
+    tint = np.array(
+        [(0.75, 0.62, 0.4), (0.55, 0.55, 0.58), (0.6, 0.5, 0.42), (0.7, 0.75, 0.55)][int(rng.integers(4))], np.float32
+    )
     alpha = np.clip((soft + rim) * np.float32(0.4 + 0.6 * strength), 0, 1)
     dark = c.pixels.mean() < 60
-    lay(c, c.pixels + np.float32([70, 62, 40]) if dark else c.pixels * tint, alpha)
+    lay(c, c.pixels + rgb(70, 62, 40) if dark else c.pixels * tint, alpha)
 
 
 def discoloration(c: Canvas, rng: np.random.Generator, strength: float) -> None:
+    """Draw a wide area of changed color with soft borders."""
     radius = rng.uniform(0.2, 0.5)
     d = shape(c, rng, spot(c, rng, 0.05), radius, 0.35, 2.0)
     soft = np.clip(0.5 - d / radius, 0, 1)
@@ -159,6 +101,7 @@ def discoloration(c: Canvas, rng: np.random.Generator, strength: float) -> None:
 
 
 def hole(c: Canvas, rng: np.random.Generator, strength: float) -> None:
+    """Draw an opening through which the dark inside or the background shows."""
     radius = rng.uniform(0.04, 0.12) * (0.6 + 0.4 * strength)
     d = shape(c, rng, spot(c, rng, radius + 0.03), radius, 0.5, 1.7)
     behind = c.under if c.under is not None and rng.random() < 0.4 else np.full_like(c.pixels, rng.uniform(8, 40))
@@ -169,14 +112,20 @@ def hole(c: Canvas, rng: np.random.Generator, strength: float) -> None:
 
 
 def contamination(c: Canvas, rng: np.random.Generator, strength: float) -> None:
+    """Draw a patch or drop of foreign color."""
     at = spot(c, rng, 0.06)
-    color = np.array([(180, 30, 36), (40, 60, 150), (30, 30, 30), (235, 235, 235), (60, 120, 50), (196, 160, 60)][int(rng.integers(6))], np.float32)
+    color = np.array(
+        [(180, 30, 36), (40, 60, 150), (30, 30, 30), (235, 235, 235), (60, 120, 50), (196, 160, 60)][
+            int(rng.integers(6))
+        ],
+        np.float32,
+    )
     if abs(float((color - mean_color(c, at)).mean())) < 30:
         color = ink(c, rng, at, 1.0)
     for _ in range(int(rng.integers(1, 4))):
         radius = rng.uniform(0.03, 0.11)
         d = shape(c, rng, at, radius, 0.7, 2.5)
-        glossy = c.relief(np.clip(-d / radius, 0, 1).astype(np.float32), 12 * radius / 0.1)
+        glossy = c.relief(np.clip(-d / radius, 0, 1).astype(np.float32), 50 * radius)
         lay(c, color + glossy[..., None], c.cover(d) * np.float32(0.55 + 0.45 * strength))
         at = at[0] + rng.normal(0, 0.1), at[1] + rng.normal(0, 0.1)
 
@@ -192,6 +141,7 @@ def fiber(c: Canvas, rng: np.random.Generator, strength: float) -> None:
 
 
 def chip(c: Canvas, rng: np.random.Generator, strength: float) -> None:
+    """Draw a piece missing at the edge."""
     at, inward = edge_spot(c, rng)
     radius = rng.uniform(0.06, 0.16) * (0.6 + 0.5 * strength)
     d = shape(c, rng, (at[0] + inward[0] * radius * 0.2, at[1] + inward[1] * radius * 0.2), radius, 0.5, 1.6)
@@ -204,6 +154,7 @@ def chip(c: Canvas, rng: np.random.Generator, strength: float) -> None:
 
 
 def burr(c: Canvas, rng: np.random.Generator, strength: float) -> None:
+    """Draw ragged extra material beyond the edge."""
     at, inward = edge_spot(c, rng)
     out = math.atan2(-inward[1], -inward[0])
     size = rng.uniform(0.08, 0.2) * (0.6 + 0.4 * strength)
@@ -211,7 +162,9 @@ def burr(c: Canvas, rng: np.random.Generator, strength: float) -> None:
     strokes = []
     for k in range(int(rng.integers(2, 6))):
         start = at[0] + inward[0] * 0.05 - inward[1] * 0.03 * k, at[1] + inward[1] * 0.05 + inward[0] * 0.03 * k
-        strokes.append((wander(rng, start, size * rng.uniform(0.5, 1) + 0.07, 0.5, 5, out + rng.normal(0, 0.3)), rng.uniform(2, 6)))
+        strokes.append(
+            (wander(rng, start, size * rng.uniform(0.5, 1) + 0.07, 0.5, 5, out + rng.normal(0, 0.3)), rng.uniform(2, 6))
+        )
     alpha = sketch(c.size, strokes)
     behind = mean_color(c, (at[0] - inward[0] * 0.12, at[1] - inward[1] * 0.12))
     if abs(float((behind - color).mean())) < 25:
@@ -220,6 +173,7 @@ def burr(c: Canvas, rng: np.random.Generator, strength: float) -> None:
 
 
 def wear(c: Canvas, rng: np.random.Generator, strength: float) -> None:
+    """Draw a rubbed area full of fine parallel marks."""
     radius = rng.uniform(0.14, 0.38)
     d = shape(c, rng, spot(c, rng, 0.1), radius, 0.4, 2.5)
     soft = np.clip(0.5 - d / radius * 1.5, 0, 1)
@@ -231,6 +185,7 @@ def wear(c: Canvas, rng: np.random.Generator, strength: float) -> None:
 
 
 def cut(c: Canvas, rng: np.random.Generator, strength: float) -> None:
+    """Draw a straight slit, wider in the middle."""
     at, heading = spot(c, rng, 0.1), rng.uniform(0, math.pi)
     half = rng.uniform(0.1, 0.3)
     a = at[0] - math.cos(heading) * half, at[1] - math.sin(heading) * half
@@ -244,6 +199,7 @@ def cut(c: Canvas, rng: np.random.Generator, strength: float) -> None:
 
 
 def crease(c: Canvas, rng: np.random.Generator, strength: float) -> None:
+    """Draw a long fold with a bright and a dark side."""
     at, heading = spot(c, rng, 0.1), rng.uniform(0, math.pi)
     half = rng.uniform(0.3, 0.9)
     u = (c.x - at[0]) * math.cos(heading) + (c.y - at[1]) * math.sin(heading)
@@ -255,6 +211,7 @@ def crease(c: Canvas, rng: np.random.Generator, strength: float) -> None:
 
 
 def bubble(c: Canvas, rng: np.random.Generator, strength: float) -> None:
+    """Draw round blisters with a rim and a highlight."""
     for _ in range(int(rng.integers(1, 5))):
         radius = rng.uniform(0.025, 0.08)
         at = spot(c, rng, radius + 0.02)
@@ -267,27 +224,30 @@ def bubble(c: Canvas, rng: np.random.Generator, strength: float) -> None:
 
 
 def corrosion(c: Canvas, rng: np.random.Generator, strength: float) -> None:
+    """Draw grainy brown-orange rust."""
     radius = rng.uniform(0.1, 0.32)
     d = shape(c, rng, spot(c, rng, 0.06), radius, 1.0, 2.2)
     grain = noise(rng, c.size, 60, 2)
     alpha = np.clip(0.5 - d / 0.06, 0, 1) * np.clip(0.75 + 0.4 * grain, 0, 1) * (0.5 + 0.5 * strength)
-    rust = np.float32([142, 74, 34]) + grain[..., None] * np.float32([22, 16, 10])
+    rust = rgb(142, 74, 34) + grain[..., None] * rgb(22, 16, 10)
     lay(c, rust, alpha.astype(np.float32))
 
 
 def burn_mark(c: Canvas, rng: np.random.Generator, strength: float) -> None:
+    """Draw a dark brown area that fades outward."""
     radius = rng.uniform(0.1, 0.3)
     d = shape(c, rng, spot(c, rng, 0.06), radius, 0.4, 1.6)
     alpha = np.clip(0.6 - d / radius, 0, 1) ** 1.5 * (0.5 + 0.5 * strength)
-    lay(c, np.float32([38, 24, 16]), alpha.astype(np.float32))
+    lay(c, rgb(38, 24, 16), alpha.astype(np.float32))
 
 
 def mold(c: Canvas, rng: np.random.Generator, strength: float) -> None:
+    """Draw a fuzzy pale growth."""
     radius = rng.uniform(0.1, 0.28)
     d = shape(c, rng, spot(c, rng, 0.06), radius, 0.9, 1.8)
     fuzz = noise(rng, c.size, 45, 2)
     alpha = np.clip(0.5 - d / 0.08, 0, 1) * np.clip(0.55 + 0.5 * fuzz, 0, 1) * (0.5 + 0.5 * strength)
-    lay(c, np.float32([196, 206, 192]) + fuzz[..., None] * np.float32([20, 14, 20]) - 30, alpha.astype(np.float32))
+    lay(c, rgb(196, 206, 192) + fuzz[..., None] * rgb(20, 14, 20) - 30, alpha.astype(np.float32))
 
 
 def smear(c: Canvas, rng: np.random.Generator, strength: float) -> None:
@@ -302,6 +262,7 @@ def smear(c: Canvas, rng: np.random.Generator, strength: float) -> None:
 
 
 def uneven_surface(c: Canvas, rng: np.random.Generator, strength: float) -> None:
+    """Draw an area with waves and bumps."""
     radius = rng.uniform(0.25, 0.5)
     d = shape(c, rng, spot(c, rng, 0.1), radius, 0.3, 1.8)
     soft = np.clip(0.5 - d / radius, 0, 1)
@@ -310,6 +271,7 @@ def uneven_surface(c: Canvas, rng: np.random.Generator, strength: float) -> None
 
 
 def broken_thread(c: Canvas, rng: np.random.Generator, strength: float) -> None:
+    """Draw a dark line with loose thread ends."""
     at, half = spot(c, rng, 0.1), rng.uniform(0.12, 0.4)
     upright = rng.random() < 0.5
     u, v = (c.y - at[1], c.x - at[0]) if upright else (c.x - at[0], c.y - at[1])
@@ -336,7 +298,9 @@ def foreign_part(c: Canvas, rng: np.random.Generator, strength: float) -> None:
         d = np.maximum(np.abs(u) - radius, np.abs(v) - radius * rng.uniform(0.25, 0.6))
     else:
         d = np.abs(np.hypot(u, v - radius) - radius) - radius * 0.16
-    color = np.array([(186, 188, 190), (200, 150, 90), (40, 120, 190), (200, 60, 50), (50, 50, 50)][int(rng.integers(5))], np.float32)
+    color = np.array(
+        [(186, 188, 190), (200, 150, 90), (40, 120, 190), (200, 60, 50), (50, 50, 50)][int(rng.integers(5))], np.float32
+    )
     if abs(float((color - mean_color(c, at)).mean())) < 35:
         color = ink(c, rng, at, 1.0)
     c.shadow(d, 40, 0.06)

@@ -1,4 +1,4 @@
-"""Painters of flat products: sheets, plates, tiles, fabrics, prints, wafers."""
+"""Painters of flat products: plates, tiles, glass, prints, wafers, cables."""
 
 from __future__ import annotations
 
@@ -10,6 +10,19 @@ import numpy as np
 from reason_iad.training.synth_canvas import Canvas, Field, box, lettering, noise
 
 Painter = Callable[[Canvas], None]
+
+WORDS = (
+    "QUALITY",
+    "NET 250 g",
+    "KEEP DRY",
+    "BATCH 0471",
+    "SERIES A",
+    "MADE WITH CARE",
+    "PREMIUM",
+    "OPEN HERE",
+    "LOT 88-12",
+    "100 % COTTON",
+)
 
 
 def backdrop(c: Canvas) -> None:
@@ -50,16 +63,18 @@ def streaks(c: Canvas, fine: float, coarse: float, upright: bool) -> Field:
 
 
 def brushed_metal(c: Canvas) -> None:
+    """Paint a brushed metal plate."""
     s = c.style
     upright = bool(s.random() < 0.5)
     tint = np.array([0, 0, 0]) + s.uniform(-8, 8, 3)
     band = (c.x if upright else c.y) - c.pose.uniform(-0.5, 0.5)
     tone = float(s.uniform(110, 185)) + float(s.uniform(6, 14)) * streaks(c, float(s.uniform(100, 300)), 4, upright)
-    c.fill(tint, tone + 30 * np.exp(-(band * 1.6) ** 2))
+    c.fill(tint, tone + 30 * np.exp(-((band * 1.6) ** 2)))
     maybe_framed(c)
 
 
 def cast_metal(c: Canvas) -> None:
+    """Paint a cast metal surface."""
     s, p = c.style, c.pose
     grain = noise(p, c.size, float(s.uniform(50, 90)), 2)
     tone = float(s.uniform(85, 150)) + c.relief(grain, float(s.uniform(0.12, 0.3))) + 5 * noise(p, c.size, 5, 2)
@@ -68,16 +83,20 @@ def cast_metal(c: Canvas) -> None:
 
 
 def ground_tile(c: Canvas) -> None:
+    """Paint a ground magnetic tile."""
     s, p = c.style, c.pose
     upright = bool(s.random() < 0.7)
     level = float(s.uniform(55, 120))
     lines = streaks(c, 150, 3, upright) * float(s.uniform(4, 9))
     axis = c.x if upright else c.y
-    c.fill((0, 0, 0), level + lines + 9 * noise(p, c.size, 3, 2) + level * 0.25 * np.cos(axis * 2.6 + p.uniform(-0.7, 0.7)))
+    c.fill(
+        (0, 0, 0), level + lines + 9 * noise(p, c.size, 3, 2) + level * 0.25 * np.cos(axis * 2.6 + p.uniform(-0.7, 0.7))
+    )
     maybe_framed(c, 0.01)
 
 
 def glazed_tile(c: Canvas) -> None:
+    """Paint a glazed ceramic tile."""
     s, p = c.style, c.pose
     color = c.color(("white", "blue", "green", "beige", "red", "black"))
     c.fill(color, 2.5 * noise(p, c.size, 5, 2) + c.relief(noise(p, c.size, 14), 0.12))
@@ -88,6 +107,7 @@ def glazed_tile(c: Canvas) -> None:
 
 
 def wood_board(c: Canvas) -> None:
+    """Paint a wooden board."""
     s, p = c.style, c.pose
     base = np.array([(176, 128, 82), (206, 170, 122), (120, 78, 48), (190, 120, 70)][int(s.integers(4))], np.float32)
     along, across = (c.y, c.x) if s.random() < 0.5 else (c.x, c.y)
@@ -103,50 +123,8 @@ def wood_board(c: Canvas) -> None:
     maybe_framed(c, 0.02)
 
 
-def leather(c: Canvas) -> None:
-    s, p = c.style, c.pose
-    color = c.color(("brown", "black", "beige", "red", "gray"))
-    cells = float(s.uniform(16, 34))
-    creases = np.minimum(np.abs(noise(p, c.size, cells)), np.abs(noise(p, c.size, cells * 1.4)))
-    height = np.minimum(creases, 0.35)
-    c.fill(color, c.relief(height, float(s.uniform(0.5, 1.0))) + 50 * (height - 0.25) + 4 * noise(p, c.size, 3, 2))
-
-
-def twill(c: Canvas) -> None:
-    s = c.style
-    color = c.color(("blue", "gray", "brown", "beige", "green", "black"))
-    count = float(s.uniform(26, 44))
-    u, v = c.placed(0.1, 0.05, 0.04)
-    drift = 0.006 * noise(c.pose, c.size, 6)
-    diagonal = np.sin((u + v + drift) * math.pi * count / 2)
-    threads = np.sin((u + drift) * math.pi * count) * 0.5
-    c.fill(color, 17 * diagonal + 10 * threads + 4 * noise(c.pose, c.size, 90) + 3 * noise(c.pose, c.size, 4))
-
-
-def plain_weave(c: Canvas) -> None:
-    s = c.style
-    color = c.color(("white", "beige", "blue", "red", "gray"))
-    count = float(s.uniform(22, 40))
-    u, v = c.placed(0.1, 0.06, 0.04)
-    drift = 0.007 * noise(c.pose, c.size, 6)
-    a, b = np.sin((u + drift) * math.pi * count), np.sin((v + drift) * math.pi * count)
-    over = a * b
-    c.fill(color, 16 * np.abs(a) * (over > 0) + 10 * np.abs(b) * (over <= 0) - 22 * (np.abs(over) < 0.12) + 4 * noise(c.pose, c.size, 80))
-
-
-def knit(c: Canvas) -> None:
-    s = c.style
-    color = c.color(("red", "white", "gray", "green", "blue", "pink"))
-    count = float(s.uniform(9, 15))
-    u, v = c.placed(0.1, 0.04, 0.04)
-    drift = 0.012 * noise(c.pose, c.size, 5)
-    column = np.abs(((u + drift) * count / 2) % 1 - 0.5) * 2
-    row = (v + drift) * count * 0.75 - column * 0.8
-    loop = np.abs(row % 1 - 0.5) * 2
-    c.fill(color, -46 * (1 - np.clip(loop * 2.2, 0, 1)) - 40 * np.clip(0.22 - column, 0, 1) * 4 + 16 * (column - 0.5) + 5 * noise(c.pose, c.size, 100))
-
-
 def light_plate(c: Canvas) -> None:
+    """Paint a light guide plate."""
     s, p = c.style, c.pose
     dark = bool(s.random() < 0.75)
     count = float(s.uniform(9, 17))
@@ -167,18 +145,22 @@ def light_plate(c: Canvas) -> None:
 
 
 def frosted_glass(c: Canvas) -> None:
+    """Paint a frosted glass pane."""
     s, p = c.style, c.pose
     tint = np.array([198, 214, 214]) + s.uniform(-22, 22, 3)
-    c.fill(tint, float(s.uniform(2, 5)) * noise(p, c.size, 120) + 4 * noise(p, c.size, 4, 2) + 14 * np.cos(c.x * 1.4 + c.y * 0.8 + p.uniform(0, 3)))
+    c.fill(
+        tint,
+        float(s.uniform(2, 5)) * noise(p, c.size, 120)
+        + 4 * noise(p, c.size, 4, 2)
+        + 14 * np.cos(c.x * 1.4 + c.y * 0.8 + p.uniform(0, 3)),
+    )
     if s.random() < 0.6:
         distance = framed(c, float(s.uniform(0.03, 0.3)))
         c.over((120, 150, 150), np.clip(1 - np.abs(distance + 0.02) * 60, 0, 1) * np.float32(0.5))
 
 
-WORDS = ("QUALITY", "NET 250 g", "KEEP DRY", "BATCH 0471", "SERIES A", "MADE WITH CARE", "PREMIUM", "OPEN HERE", "LOT 88-12", "100 % COTTON")
-
-
 def printed_paper(c: Canvas) -> None:
+    """Paint a printed paper."""
     s, p = c.style, c.pose
     paper = c.color(("white", "beige", "yellow"), spread=8)
     ink = c.color(("black", "blue", "red", "green"), "ink")
@@ -200,6 +182,7 @@ def printed_paper(c: Canvas) -> None:
 
 
 def solar_cell(c: Canvas) -> None:
+    """Paint a solar cell."""
     s, p = c.style, c.pose
     blue = s.random() < 0.3
     base = np.array([40, 62, 112] if blue else [1, 1, 1], np.float32) * (1 if blue else float(s.uniform(95, 165)))
@@ -229,6 +212,7 @@ def solar_cell(c: Canvas) -> None:
 
 
 def hammered_paint(c: Canvas) -> None:
+    """Paint a hammered paint panel."""
     s, p = c.style, c.pose
     color = c.color(("blue", "green", "gray", "black", "red", "yellow"))
     bumps = noise(p, c.size, float(s.uniform(18, 36)))
@@ -237,52 +221,8 @@ def hammered_paint(c: Canvas) -> None:
     maybe_framed(c, 0.06)
 
 
-def rubber_mat(c: Canvas) -> None:
-    s, p = c.style, c.pose
-    color = c.color(("black", "gray", "red", "green"))
-    u, v = c.placed(0.08, 0.03, 0.03)
-    count = float(s.uniform(9, 16))
-    if s.random() < 0.5:
-        height = np.clip(np.sin(u * math.pi * count) * 2, -1, 1)
-        c.facts["relief"] = "ribs"
-    else:
-        d = np.hypot((u * count / 2) % 1 - 0.5, (v * count / 2) % 1 - 0.5)
-        height = np.clip((0.3 - d) * 6, -1, 1)
-        c.facts["relief"] = "studs"
-    c.fill(color, c.relief(height.astype(np.float32), 1.6) + 7 * height + 3 * noise(p, c.size, 120) + 3 * noise(p, c.size, 4))
-
-
-def wire_mesh(c: Canvas) -> None:
-    s, p = c.style, c.pose
-    dark = s.random() < 0.5
-    c.fill((28, 28, 30) if dark else (205, 206, 203), 3 * noise(p, c.size, 4))
-    count = float(s.uniform(9, 16))
-    u, v = c.placed(0.08, 0.05, 0.03)
-    width = float(s.uniform(0.1, 0.17))
-    level = float(s.uniform(130, 190)) if dark else float(s.uniform(50, 95))
-    gap = None
-    if c.fault == "broken wire":
-        gu, gv = c.fault_rng.uniform(-0.6, 0.6, 2)
-        k = round(gu * count / 2 - 0.5) + 0.5
-        gap = (np.abs(u - k * 2 / count) < 1.0 / count) & (np.abs(v - gv) < c.fault_rng.uniform(0.5, 1.6) / count)
-    for k, (a, b) in enumerate(((v, u), (u, v))):
-        cell = np.abs((a * count / 2) % 1 - 0.5)
-        wave = np.sin(b * math.pi * count / 2 + math.pi * np.floor(a * count / 2)) * 16
-        alpha = np.clip((width - cell) * 14, 0, 1)
-        if gap is not None and k == 1:
-            alpha = alpha * ~gap
-        image = (level + wave + 40 * (width - cell) / width)[..., None] * np.ones(3, np.float32)
-        c.over(image.astype(np.float32), alpha)
-
-
-def carpet(c: Canvas) -> None:
-    s, p = c.style, c.pose
-    color = c.color(("gray", "blue", "green", "red", "beige", "brown"))
-    tufts = noise(p, c.size, float(s.uniform(60, 110)), 2)
-    c.fill(color, 16 * tufts + c.relief(tufts, 0.1) + 4 * noise(p, c.size, 4))
-
-
 def granite(c: Canvas) -> None:
+    """Paint a granite slab."""
     s, p = c.style, c.pose
     color = c.color(("gray", "pink", "beige", "black"))
     cells = float(s.uniform(35, 70))
@@ -292,15 +232,8 @@ def granite(c: Canvas) -> None:
     maybe_framed(c, 0.02)
 
 
-def cardboard(c: Canvas) -> None:
-    s, p = c.style, c.pose
-    base = np.array([186, 150, 106]) + s.uniform(-16, 16, 3)
-    u, _v = c.placed(0.1, 0.03, 0.05, tilt=math.pi / 2 * int(s.integers(2)))
-    c.fill(base, 6 * np.sin(u * math.pi * float(s.uniform(16, 30))) + 5 * noise(p, c.size, (90, 30)) + 4 * noise(p, c.size, 4, 2))
-    maybe_framed(c, 0.01)
-
-
 def perforated_sheet(c: Canvas) -> None:
+    """Paint a perforated metal sheet."""
     s, p = c.style, c.pose
     level = float(s.uniform(120, 190))
     c.fill(s.uniform(-8, 8, 3), level + 5 * streaks(c, 120, 5, False) + 5 * noise(p, c.size, 3))
@@ -317,20 +250,14 @@ def perforated_sheet(c: Canvas) -> None:
     c.pixels += (c.relief(np.clip(-distance * 25, -1, 1), 2.0) * (np.abs(distance) < 0.03))[..., None]
 
 
-def foam(c: Canvas) -> None:
-    s, p = c.style, c.pose
-    color = c.color(("yellow", "pink", "gray", "blue", "white"))
-    pores = noise(p, c.size, float(s.uniform(35, 60)))
-    c.fill(color, -34 * np.clip(pores - 0.5, 0, 1) + 5 * noise(p, c.size, 90) + c.relief(pores, 0.1))
-
-
 def cable_jacket(c: Canvas) -> None:
-    """Parallel cables from side to side."""
-    s, p = c.style, c.pose
+    """Paint parallel cables from side to side."""
+    p = c.pose
     backdrop(c)
     number = c.count("cables", 2, 5)
     names = ("red", "blue", "green", "yellow", "black", "white", "orange", "brown")
-    colors = [c.color(names, None) for _ in range(number)]
+    order = c.style.permutation(len(names))[:number]
+    colors = [c.color((names[int(k)],), None) for k in order]
     u, v = c.placed(0.05, 0.05, 0.02)
     c.keep_under()
     half = 0.66 / number
@@ -354,8 +281,18 @@ def cable_jacket(c: Canvas) -> None:
 PAINTERS: dict[str, Painter] = {
     f.__name__: f
     for f in (
-        brushed_metal, cast_metal, ground_tile, glazed_tile, wood_board, leather, twill, plain_weave, knit,
-        light_plate, frosted_glass, printed_paper, solar_cell, hammered_paint, rubber_mat, wire_mesh, carpet, granite,
-        cardboard, perforated_sheet, foam, cable_jacket,
+        brushed_metal,
+        cast_metal,
+        ground_tile,
+        glazed_tile,
+        wood_board,
+        light_plate,
+        frosted_glass,
+        printed_paper,
+        solar_cell,
+        hammered_paint,
+        granite,
+        perforated_sheet,
+        cable_jacket,
     )
-}  # fmt: skip
+}

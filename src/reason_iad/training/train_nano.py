@@ -15,6 +15,7 @@ from __future__ import annotations
 import argparse
 import json
 import math
+import os
 import random
 import sys
 import time
@@ -24,13 +25,14 @@ from pathlib import Path
 from typing import Any
 
 import torch
+import torch.distributed as dist
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from reason_iad.inspection.prompts import question_text  # noqa: F401  (the layout that `packing` shares with use)
 from reason_iad.models.nano import NUM_LATENTS, TEMPLATE, TOKENS, Projector, StreamWidths
 from reason_iad.reasoning.answers import option_scores
 from reason_iad.training.packing import IMAGE, LATENTS, PATCHES, PackedRow, QuestionItem, pack
+from reason_iad.training.shards import Shards
 
 ADAPTED = ("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj")
 
@@ -46,10 +48,11 @@ class TrainOptions:
     lora_rank: int = 8
     lora_scale: float = 2.0
     frozen_share: float = 0.2  # of the time, during which the language model stays as it is
-    questions_per_image: int = 4
+    questions_per_image: int = 3
+    options_per_question: int = 3  # the right one and some of the wrong ones: shorter rows, more updates
     text_weight: float = 0.3  # of the right option's likelihood beside the choice
     evidence_share: float = 0.6  # of images that come with evidence
-    knowledge_share: float = 0.3
+    knowledge_share: float = 0.15
     latents_share: float = 0.5
     ema: float = 0.998
     held_out: int = 12  # every n-th line is for validation alone
@@ -95,9 +98,7 @@ class NanoTrainer(nn.Module):
         self.projector = Projector(StreamWidths(), width)
         self.latents = nn.Parameter(torch.randn(NUM_LATENTS, width) * 0.1)
         self.log_scale = nn.Parameter(torch.tensor(math.log(4.0)))
-        self.info = ModelInfo(
-            "nano", "training", width, 30, 2048, "content", False, 4.0, False, TEMPLATE
-        )
+        self.info = ModelInfo("nano", "training", width, 30, 2048, "content", False, 4.0, False, TEMPLATE)
 
     def adapter(self) -> dict[str, Tensor]:
         """Everything that learns, under the names that use reads."""
@@ -132,28 +133,6 @@ class NanoTrainer(nn.Module):
         return results
 
 
-class Shards:
-    """Prepared lines in memory; training and validation lines apart."""
-
-    def __init__(self, folder: Path, held_out: int) -> None:
-        from safetensors import safe_open
-
-        self.train: list[dict[str, Any]] = []
-        self.held_out: list[dict[str, Any]] = []
-        for number, path in enumerate(sorted(folder.glob("*.safetensors"))):
-            with safe_open(path, "pt") as file:
-                metadata = file.metadata()
-                line = {
-                    "name": path.stem,
-                    "records": json.loads(metadata["records"]),
-                    "knowledge": json.loads(metadata["knowledge"]),
-                    "tensors": {key: file.get_tensor(key) for key in file.keys()},  # noqa: SIM118
-                }
-            (self.held_out if number % held_out == held_out - 1 else self.train).append(line)
-        if not self.train:
-            raise SystemExit(f"{folder} holds no shards; run `prepare` first")
-
-
 def draw_row(
     trainer: NanoTrainer, line: dict[str, Any], number: int, options: TrainOptions, rng: random.Random, evidence: bool
 ) -> tuple[PackedRow, dict[str, Tensor], Tensor | None]:
@@ -169,19 +148,21 @@ def draw_row(
         latents = NUM_LATENTS if rng.random() < options.latents_share else 0
         patches = draw_patches(tensors, number, cells, rng) if latents and rng.random() < 0.6 else ()
         right = q["options"][q["answer_index"]]
-        choices = (right,) if q["free_form"] else tuple(q["options"])
-        answer = 0 if q["free_form"] else q["answer_index"]
-        items.append(QuestionItem(q["kind"], q["question"], choices, answer, latents, patches))
-    notes = rng.sample(line["knowledge"], min(2, len(line["knowledge"]))) if rng.random() < options.knowledge_share else ()
+        wrong = [] if q["free_form"] else [o for o in q["options"] if o != right]
+        choices = [right, *rng.sample(wrong, min(len(wrong), options.options_per_question - 1))]
+        rng.shuffle(choices)
+        answer = choices.index(right)
+        items.append(QuestionItem(q["kind"], q["question"], tuple(choices), answer, latents, patches))
+    notes = (
+        rng.sample(line["knowledge"], min(2, len(line["knowledge"]))) if rng.random() < options.knowledge_share else ()
+    )
     text = record["evidence"][shots] if shots and rng.random() < 0.9 else None
     row = pack(trainer.info, trainer.tokenizer, items, notes, text, TOKENS * TOKENS)
     features = {name: tensors[f"{number}.{name}"][None] for name in ("vit", "fine", "coarse")}
     return row, features, None if cells is None else cells[None]
 
 
-def draw_patches(
-    tensors: dict[str, Tensor], number: int, cells: Tensor | None, rng: random.Random
-) -> tuple[int, ...]:
+def draw_patches(tensors: dict[str, Tensor], number: int, cells: Tensor | None, rng: random.Random) -> tuple[int, ...]:
     """Patches to inject: often those of the defect, or of the strongest evidence, else any."""
     count = rng.choice((2, 4))
     guide = tensors.get(f"{number}.mask") if rng.random() < 0.6 else cells
@@ -198,7 +179,11 @@ def loss_of(trainer: NanoTrainer, results: list[tuple[Tensor, Tensor]], row: Pac
     total, weight = torch.zeros(()), 0.0
     for (scores, likelihood), q in zip(results, row.questions, strict=True):
         w = 2.0 if q.kind == "Anomaly Detection" else 1.0
-        loss = -likelihood if q.num_options == 1 else F.cross_entropy(scores, torch.tensor(q.answer)) - text_weight * likelihood
+        loss = (
+            -likelihood
+            if q.num_options == 1
+            else F.cross_entropy(scores, torch.tensor(q.answer)) - text_weight * likelihood
+        )
         total, weight = total + w * loss, weight + w
     return total / weight
 
@@ -226,72 +211,122 @@ def validate(trainer: NanoTrainer, shards: Shards, options: TrainOptions, limit:
 
 
 def train(args: argparse.Namespace) -> None:
-    """Run or resume a training; ends in time and leaves `state.pt`-free safetensors checkpoints."""
+    """Run or resume a training; ends in time and leaves a safetensors checkpoint.
+
+    With two workers each takes one image of the pair on a thread of its own and the gradients are summed: on two cores
+    that beats two threads in one process, whose many small products wait for each other.
+    """
+    if args.workers == 1:
+        train_worker(0, args)
+        return
+    torch.multiprocessing.spawn(train_worker, (args,), nprocs=args.workers)  # type: ignore[attr-defined]
+
+
+def train_worker(rank: int, args: argparse.Namespace) -> None:
+    """One of the processes that train together; the first keeps time, prints and saves."""
     options = TrainOptions(seed=args.seed, minutes=args.minutes)
+    if args.workers > 1:
+        rendezvous = f"file://{args.out.resolve()}-rendezvous-{os.getppid()}"
+        dist.init_process_group("gloo", init_method=rendezvous, rank=rank, world_size=args.workers)
     torch.manual_seed(options.seed)
     torch.set_num_threads(args.threads)
     trainer = NanoTrainer(options)
     shards = Shards(args.shards, options.held_out)
     adapter = trainer.adapter()
-    low_rank = [p for n, p in adapter.items() if "lora_" in n]
-    others = [p for n, p in adapter.items() if "lora_" not in n]
     groups = [
-        {"params": others, "base": options.projector_lr, "lr": 0.0},
-        {"params": low_rank, "base": options.lora_lr, "lr": 0.0},
+        {"params": [p for n, p in adapter.items() if "lora_" not in n], "base": options.projector_lr, "frozen": 0.0},
+        {
+            "params": [p for n, p in adapter.items() if "lora_" in n],
+            "base": options.lora_lr,
+            "frozen": options.frozen_share,
+        },
     ]
-    optimizer = torch.optim.AdamW(groups, betas=(0.9, 0.98), weight_decay=0.01)
+    optimizer = torch.optim.AdamW(groups, lr=0.0, betas=(0.9, 0.98), weight_decay=0.01)
     average = {n: p.detach().clone() for n, p in adapter.items()}
     step, spent = resume(args.out, adapter, average, optimizer)
-    print(f"{len(shards.train)} lines, {len(shards.held_out)} held out; {sum(p.numel() for p in adapter.values()):,} weights")
+    size = sum(p.numel() for p in adapter.values())
+    say(rank, f"{len(shards.train)} lines, {len(shards.held_out)} held out; {size:,} weights")
     started = saved = time.monotonic()
     losses: list[float] = []
-    while (elapsed := spent + time.monotonic() - started) < options.minutes * 60:
-        rng = random.Random(f"{options.seed}/{step}")  # noqa: S311
+    while (elapsed := agree(spent + time.monotonic() - started)) < options.minutes * 60:
         torch.manual_seed(options.seed * 1_000_003 + step)
-        share = elapsed / (options.minutes * 60)
         for group in optimizer.param_groups:
-            group["lr"] = learning_rate(share, step, group["base"], 0.0 if group["params"] is not low_rank else options.frozen_share)
-        losses.append(update(trainer, shards, options, optimizer, rng))
+            group["lr"] = learning_rate(elapsed / (options.minutes * 60), step, group["base"], group["frozen"])
+        losses.append(update(trainer, shards, options, optimizer, f"{options.seed}/{step}"))
         with torch.no_grad():
             keep = min(options.ema, (1 + step) / (10 + step))
             for n, p in adapter.items():
                 average[n].lerp_(p, 1 - keep)
         step += 1
         if step % 20 == 0:
-            print(f"step {step} {elapsed / 60:.1f} min loss {sum(losses[-50:]) / len(losses[-50:]):.3f}", flush=True)
-        if step % 400 == 0:
-            print(json.dumps(validate(trainer, shards, options, 20), indent=1), flush=True)
-        if time.monotonic() - saved > 240:
-            save(args.out, adapter, average, optimizer, step, spent + time.monotonic() - started, options)
+            say(rank, f"step {step} {elapsed / 60:.1f} min loss {sum(losses[-50:]) / len(losses[-50:]):.3f}")
+        if step % 500 == 0 and rank == 0:
+            say(rank, json.dumps(validate(trainer, shards, options, 12), indent=1))
+        if time.monotonic() - saved > 240 and rank == 0:
+            save(args.out, adapter, average, optimizer, step, elapsed, options)
             saved = time.monotonic()
-    save(args.out, adapter, average, optimizer, step, spent + time.monotonic() - started, options)
-    with torch.no_grad():
-        for n, p in adapter.items():
-            p.copy_(average[n])
-    result = validate(trainer, shards, options, 200)
-    (args.out / "validation.json").write_text(json.dumps(result, indent=1))
-    print(json.dumps(result, indent=1))
+    if rank == 0:
+        save(args.out, adapter, average, optimizer, step, elapsed, options)
+        with torch.no_grad():
+            for n, p in adapter.items():
+                p.copy_(average[n])
+        result = validate(trainer, shards, options, 200)
+        (args.out / "validation.json").write_text(json.dumps(result, indent=1))
+        say(rank, json.dumps(result, indent=1))
+
+
+def say(rank: int, text: str) -> None:
+    """Print from the first process."""
+    if rank == 0:
+        print(text, flush=True)  # noqa: T201
+
+
+def agree(seconds: float) -> float:
+    """The first process's clock, so that all stop and slow down together."""
+    if not dist.is_initialized():
+        return seconds
+    clock = torch.tensor([seconds], dtype=torch.float64)
+    dist.broadcast(clock, 0)
+    return float(clock)
 
 
 def update(
-    trainer: NanoTrainer, shards: Shards, options: TrainOptions, optimizer: torch.optim.Optimizer, rng: random.Random
+    trainer: NanoTrainer, shards: Shards, options: TrainOptions, optimizer: torch.optim.Optimizer, seed: str
 ) -> float:
-    """One normal and one defective image of a line, one optimizer step; returns the loss."""
+    """One normal and one defective image of a line, shared among the processes, one optimizer step; returns the loss."""
+    rng = random.Random(seed)  # noqa: S311
     line = rng.choice(shards.train)
     by_label = {label: [i for i, r in enumerate(line["records"]) if r["defective"] is label] for label in (False, True)}
     numbers = [rng.choice(found) for found in by_label.values() if found]
     evidence = rng.random() < options.evidence_share
+    rank, world = (dist.get_rank(), dist.get_world_size()) if dist.is_initialized() else (0, 1)
     total = 0.0
-    for number in numbers:
-        row, features, cells = draw_row(trainer, line, number, options, rng, evidence)
+    for number in numbers[rank::world]:
+        draw = random.Random(f"{seed}/{number}")  # noqa: S311
+        row, features, cells = draw_row(trainer, line, number, options, draw, evidence)
         tokens = trainer.projector(features, cells)[0]
         loss = loss_of(trainer, trainer(row, tokens, 0.02), row, options.text_weight) / len(numbers)
         loss.backward()  # type: ignore[no-untyped-call]
         total += float(loss.detach())
-    nn.utils.clip_grad_norm_([p for g in optimizer.param_groups for p in g["params"]], 1.0)
+    weights = [p for g in optimizer.param_groups for p in g["params"]]
+    if world > 1:
+        total = share_gradients(weights, total)
+    nn.utils.clip_grad_norm_(weights, 1.0)
     optimizer.step()
     optimizer.zero_grad(set_to_none=True)
     return total
+
+
+def share_gradients(weights: list[nn.Parameter], loss: float) -> float:
+    """Sum gradients and losses over the processes, in one message; returns the summed loss."""
+    flat = torch.cat([torch.zeros_like(p).flatten() if p.grad is None else p.grad.flatten() for p in weights])
+    flat = torch.cat([flat, torch.tensor([loss])])
+    dist.all_reduce(flat)
+    start = 0
+    for p in weights:
+        p.grad = flat[start : start + p.numel()].view_as(p).clone()
+        start += p.numel()
+    return float(flat[-1])
 
 
 def learning_rate(share: float, step: int, base: float, frozen_share: float) -> float:
@@ -371,12 +406,12 @@ def export(args: argparse.Namespace) -> None:
 
 def prepare(args: argparse.Namespace) -> None:
     """Write shards of synthetic lines and, where a data folder is given, of permitted real categories."""
+    import numpy as np
+
     from reason_iad.models.vision import BundledVision
     from reason_iad.training.prepare import pasted, prepare_shard, real_lines, report_progress, synthetic_line
     from reason_iad.training.questions import knowledge_for
     from reason_iad.training.synth import Synthesizer
-
-    import numpy as np
 
     torch.set_num_threads(args.threads)
     args.out.mkdir(parents=True, exist_ok=True)
@@ -420,7 +455,8 @@ def main() -> None:
     p.add_argument("--shards", type=Path, required=True)
     p.add_argument("--out", type=Path, required=True)
     p.add_argument("--minutes", type=float, default=60.0)
-    p.add_argument("--threads", type=int, default=2)
+    p.add_argument("--workers", type=int, default=2, help="processes; two share the pair of an update")
+    p.add_argument("--threads", type=int, default=1, help="of each process")
     p.add_argument("--seed", type=int, default=0)
     p.set_defaults(run=train)
     p = commands.add_parser("export")

@@ -1,0 +1,55 @@
+"""An inspector that answers from a script: no model, no weights, every call recorded."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+from made_report import MadeInspection, make_map, make_report
+
+from reason_iad.images import read_image
+
+
+class ScriptedInspector:
+    """Reads the image, says what `verdicts` says for its name (else normal), and raises what `failures` holds."""
+
+    def __init__(
+        self, verdicts: dict[str, str] | None = None, failures: dict[str, BaseException] | None = None
+    ) -> None:
+        self.verdicts = verdicts or {}
+        self.failures = failures or {}
+        self.calls: list[dict[str, Any]] = []
+        self.loads = 0
+
+    def load(self, args: argparse.Namespace, progress: Callable[[str], None]) -> ScriptedInspector:
+        """Stand in for loading weights; pass this as `load_inspector`."""
+        self.loads += 1
+        progress("loading model nano")
+        return self
+
+    def run(
+        self,
+        image: Path,
+        category: str | None = None,
+        references: Sequence[Any] = (),
+        question: str | None = None,
+        choices: Sequence[str] = (),
+    ) -> MadeInspection:
+        self.calls.append(
+            {"image": image, "category": category, "references": references, "question": question, "choices": choices}
+        )
+        if image.name in self.failures:
+            raise self.failures[image.name]
+        loaded = read_image(image)
+        verdict = self.verdicts.get(image.name, "normal")
+        report = make_report(
+            image=loaded.name,
+            image_hw=loaded.image_hw,
+            verdict=verdict,
+            probability={"normal": 0.03, "uncertain": 0.5, "defective": 0.97}[verdict],
+            regions=(),
+            trace=None,
+        )
+        return MadeInspection(report, loaded.pixels, make_map() if references else None, tuple(references))

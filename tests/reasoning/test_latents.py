@@ -1,0 +1,247 @@
+"""The latent loop on a miniature model: what it may never break."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import pytest
+import torch
+
+from reason_iad.errors import InputError, ModelError
+from reason_iad.inspection.dialog import Dialog
+from reason_iad.inspection.prompts import context_parts, question_text
+from reason_iad.models.base import Prefix
+from reason_iad.reasoning.answers import ContentReader, LetterReader, reader_for
+from reason_iad.reasoning.injection import AttentionInjector, NoInjection, RandomInjector, relative_saliency
+from reason_iad.reasoning.latents import LatentOptions, LatentReasoner, step_generator
+from reason_iad.reasoning.optimizers import exact_gradient, reinforce_direction
+from reason_iad.reasoning.rewards import RewardWeights
+from reason_iad.reasoning.scoring import SuffixScorer
+
+OPTIONS = ("Yes.", "No, it is fine.", "Maybe.")
+EAGER_TO_THINK = LatentOptions(sure_entropy=0.0, patience=99, num_steps=4, margin=0.0)
+
+
+@pytest.fixture(scope="module")
+def prefix(tiny_nano, photo):
+    context = tiny_nano.extend(Prefix(), context_parts(tiny_nano.info, tiny_nano.encode_image(photo)))
+    return tiny_nano.extend(context, [question_text(tiny_nano.info, "Is there a defect?")])
+
+
+@pytest.fixture(scope="module")
+def reader(tiny_nano):
+    return ContentReader(tiny_nano, OPTIONS)
+
+
+@pytest.fixture(scope="module")
+def neutral(tiny_nano, prefix, reader):
+    return LatentReasoner(tiny_nano, EAGER_TO_THINK).neutral_attention(prefix, reader)
+
+
+def run(model, prefix, reader, neutral, injector=None, **changes):
+    options = dataclasses.replace(EAGER_TO_THINK, **changes)
+    return LatentReasoner(model, options, injector or AttentionInjector()).run(prefix, reader, neutral)
+
+
+def plain_likelihoods(model, prefix, options):
+    """Mean log-likelihood of each option, one option and one token row at a time, without the tree."""
+    scores = []
+    cue = model.tokenize(model.info.template.cue)
+    for option in options:
+        tokens = model.tokenize(option)
+        hidden = model.run_suffix(prefix, model.embed([*cue, *tokens])[None]).hidden[0]
+        log_p = torch.log_softmax(model.logits(hidden), -1)
+        scores.append(torch.stack([log_p[len(cue) - 1 + i, t] for i, t in enumerate(tokens)]).mean())
+    return torch.softmax(model.info.answer_scale * torch.stack(scores), 0)
+
+
+def test_options_in_one_row_score_as_options_one_by_one(tiny_nano, prefix, reader):
+    base = SuffixScorer(tiny_nano, prefix, reader, RewardWeights()).base_answer().exp()
+    torch.testing.assert_close(base, plain_likelihoods(tiny_nano, prefix, OPTIONS), atol=1e-5, rtol=1e-4)
+
+
+def test_zero_steps_is_the_plain_model(tiny_nano, prefix, reader, neutral):
+    result = run(tiny_nano, prefix, reader, neutral, num_steps=0)
+    expected = plain_likelihoods(tiny_nano, prefix, OPTIONS).tolist()
+    assert list(result.probabilities) == pytest.approx(expected, abs=1e-5)
+    assert result.suffix is None
+    assert result.trace.stopped == "off"
+
+
+@pytest.mark.parametrize("mode", ["reinforce", "gradient", "paper"])
+def test_the_best_reward_never_falls_below_the_start(tiny_nano, prefix, reader, neutral, mode):
+    for seed in range(3):
+        trace = run(tiny_nano, prefix, reader, neutral, mode=mode, seed=seed).trace
+        assert trace.best_reward >= trace.start_reward
+        best = [s.best_reward for s in trace.steps]
+        assert best == sorted(best)
+        assert len(best) == 4
+
+
+def test_thinking_raises_the_reward_on_average(tiny_nano, prefix, reader, neutral):
+    gains = [run(tiny_nano, prefix, reader, neutral, seed=s, num_steps=8).trace for s in range(4)]
+    assert sum(t.best_reward - t.start_reward for t in gains) > 0
+
+
+def test_the_same_seed_gives_the_same_trace_whatever_ran_before(tiny_nano, prefix, reader, neutral):
+    first = run(tiny_nano, prefix, reader, neutral, seed=5)
+    torch.manual_seed(123)
+    run(tiny_nano, prefix, reader, neutral, seed=6)
+    again = run(tiny_nano, prefix, reader, neutral, seed=5)
+    assert [s.rewards for s in first.trace.steps] == [s.rewards for s in again.trace.steps]
+    assert first.probabilities == again.probabilities
+    assert not torch.equal(torch.randn(3, generator=step_generator(5, 0)), torch.randn(3, generator=step_generator(6, 0)))
+
+
+def test_a_sure_answer_is_left_alone(tiny_nano, prefix, reader, neutral):
+    result = run(tiny_nano, prefix, reader, neutral, sure_entropy=1.01)
+    assert result.trace.stopped == "sure"
+    assert result.trace.steps == ()
+
+
+def test_patience_and_time_end_the_loop(tiny_nano, prefix, reader, neutral):
+    assert run(tiny_nano, prefix, reader, neutral, time_budget=0.0).trace.stopped == "time"
+    impatient = run(tiny_nano, prefix, reader, neutral, patience=1, num_steps=50).trace
+    assert impatient.stopped == "patience"
+    assert len(impatient.steps) < 50
+
+
+def test_a_changed_answer_without_gain_is_reverted_and_marked(tiny_nano, prefix, reader, neutral):
+    for seed in range(12):
+        result = run(tiny_nano, prefix, reader, neutral, margin=10.0, seed=seed)
+        base = result.trace.base_answer
+        assert max(range(3), key=result.probabilities.__getitem__) == max(range(3), key=base.__getitem__)
+        if result.trace.unstable:
+            assert result.probabilities == base
+            assert result.suffix is None
+
+
+def test_injected_rows_are_the_models_own_visual_embeddings(tiny_nano, prefix, reader, neutral):
+    for seed in range(8):
+        result = run(tiny_nano, prefix, reader, neutral, seed=seed, num_steps=6)
+        if result.trace.patches and result.suffix is not None:
+            break
+    else:
+        pytest.fail("no seed kept a patch")
+    visual = prefix.query_image.tokens.embeds
+    kept = [p.index for p in result.trace.patches]
+    torch.testing.assert_close(result.suffix[4:], visual[kept])
+    assert len(set(kept)) == len(kept)
+
+
+def test_the_final_answer_is_decoded_with_the_kept_patches(tiny_nano, prefix, reader, neutral):
+    scorer = SuffixScorer(tiny_nano, prefix, reader, EAGER_TO_THINK.weights)
+    for seed in range(8):
+        result = run(tiny_nano, prefix, reader, neutral, seed=seed, num_steps=6)
+        if result.suffix is None or not result.trace.patches:
+            continue
+        kept = [p.index for p in result.trace.patches]
+        again = scorer.score(result.suffix[None, :4], kept).log_probs[0].exp()
+        without = scorer.score(result.suffix[None, :4], ()).log_probs[0].exp()
+        assert list(result.probabilities) == pytest.approx(again.tolist(), abs=1e-5)
+        assert float((again - without).abs().max()) > 1e-4
+        return
+    pytest.fail("no seed kept a patch")
+
+
+def test_injection_stops_at_its_limit_and_never_repeats():
+    generator = torch.Generator().manual_seed(0)
+    injector = AttentionInjector(patches_per_step=3, max_patches=4)
+    first = injector.propose((), torch.arange(6.0), generator)
+    assert first == (5, 4, 3)
+    assert injector.propose(first, torch.arange(6.0), generator) == (2,)
+    assert injector.propose((5, 4, 3, 2), torch.arange(6.0), generator) == ()
+    assert RandomInjector(3, patches_per_step=9, max_patches=9).propose((1,), None, generator) in ((0, 2), (2, 0))
+    assert NoInjection().propose((), None, generator) == ()
+
+
+def test_saliency_is_relative_to_the_neutral_question_and_weighed_by_evidence():
+    neutral = torch.tensor([[0.5, 0.1, 0.1]])
+    saliency = relative_saliency(torch.tensor([[0.5, 0.3, 0.1]]), neutral)
+    assert int(saliency.argmax()) == 1
+    assert saliency[0] == pytest.approx(1.0, abs=1e-3)
+    weighed = relative_saliency(torch.tensor([[0.5, 0.3, 0.1]]), neutral, torch.tensor([0.0, 0.0, 1.0]), beta=9.0)
+    assert int(weighed.argmax()) == 2
+
+
+def test_reinforce_converges_to_the_gradient_of_a_quadratic():
+    target, point, sigma = torch.randn(4, 6), torch.randn(4, 6), 0.05
+    noise = torch.randn(2048, 4, 6, generator=torch.Generator().manual_seed(1))
+    noise = torch.cat([noise, -noise])
+    rewards = -((point + sigma * noise - target) ** 2).sum((1, 2))
+    found = reinforce_direction(noise, rewards)
+    assert float(torch.cosine_similarity(found.flatten(), (target - point).flatten(), dim=0)) > 0.95
+
+
+def test_reinforce_converges_to_the_exact_gradient_of_the_model(tiny_nano, prefix, reader):
+    scorer = SuffixScorer(tiny_nano, prefix, reader, RewardWeights(answer=0.5, stability=0.0))
+    mean, sigma = tiny_nano.initial_latents(2), 0.02  # 96 dimensions: 4,096 samples are enough
+    noise = torch.randn(2048, *mean.shape, generator=torch.Generator().manual_seed(1))
+    noise = torch.cat([noise, -noise])
+    with torch.no_grad():
+        rewards = torch.cat([scorer.score(mean + sigma * part).rewards for part in noise.split(256)])
+    found = reinforce_direction(noise, rewards - rewards.mean())
+    exact = exact_gradient(mean, scorer, ())
+    assert float(torch.cosine_similarity(found.flatten(), exact.flatten(), dim=0)) > 0.95
+
+
+def test_the_exact_gradient_is_that_of_finite_differences(tiny_nano, prefix, reader):
+    scorer = SuffixScorer(tiny_nano, prefix, reader, RewardWeights(answer=0.5, stability=0.0))
+    mean = tiny_nano.initial_latents(4)
+    direction = torch.randn(mean.shape, generator=torch.Generator().manual_seed(2))
+    exact = float((exact_gradient(mean, scorer, (3,)) * direction).sum())
+    with torch.no_grad():
+        high, low = (float(scorer.score((mean + h * direction)[None], (3,)).rewards[0]) for h in (1e-3, -1e-3))
+    assert exact == pytest.approx((high - low) / 2e-3, rel=0.05, abs=1e-3)
+
+
+def test_letters_are_read_where_the_model_binds_them(tiny_nano, prefix):
+    reader = LetterReader(tiny_nano, 3)
+    base = SuffixScorer(tiny_nano, prefix, reader, RewardWeights()).base_answer().exp()
+    cue = tiny_nano.embed(tiny_nano.tokenize(tiny_nano.info.template.cue))
+    logits = tiny_nano.logits(tiny_nano.run_suffix(prefix, cue[None]).hidden[0, -1])
+    expected = torch.softmax(logits[[ord("A"), ord("B"), ord("C")]], 0)
+    torch.testing.assert_close(base, expected, atol=1e-5, rtol=1e-4)
+
+
+def test_letters_of_several_tokens_are_compared_by_their_likelihood(tiny_nano, monkeypatch):
+    model = tiny_nano
+    monkeypatch.setattr(model, "_info", dataclasses.replace(model.info, answer_style="letters"))
+    assert isinstance(reader_for(model, OPTIONS), LetterReader)
+    monkeypatch.setattr(model, "tokenize", lambda text: [*text.encode(), 10])
+    assert isinstance(reader_for(model, OPTIONS), ContentReader)
+
+
+@pytest.mark.parametrize("options", [("Yes.",), ("Yes.", "Yes."), ("Yes.", " ")])
+def test_options_without_an_answer_are_refused(tiny_nano, options):
+    with pytest.raises(InputError, match="option"):
+        reader_for(tiny_nano, options)
+
+
+@pytest.mark.parametrize("change", [{"num_latents": 0}, {"num_steps": -1}, {"sigma": 0.0}, {"patience": 0}])
+def test_settings_without_meaning_are_refused(change):
+    with pytest.raises(InputError, match="expected"):
+        LatentOptions(**change)
+
+
+def test_numbers_that_are_not_finite_are_an_error(tiny_nano, prefix, reader, monkeypatch):
+    monkeypatch.setattr(tiny_nano, "logits", lambda hidden: torch.full((*hidden.shape[:-1], 258), float("nan")))
+    with pytest.raises(ModelError, match="not finite"):
+        SuffixScorer(tiny_nano, prefix, reader, RewardWeights()).base_answer()
+
+
+def test_attention_injection_without_an_image_is_refused(tiny_nano, reader):
+    prefix = tiny_nano.extend(Prefix(), ["no image here"])
+    with pytest.raises(InputError, match="needs an image"):
+        run(tiny_nano, prefix, reader, None)
+
+
+def test_a_dialog_runs_the_neutral_question_once_and_answers_twice(tiny_nano, photo):
+    context = tiny_nano.extend(Prefix(), context_parts(tiny_nano.info, tiny_nano.encode_image(photo)))
+    dialog = Dialog(tiny_nano, context, EAGER_TO_THINK)
+    first = dialog.choose("Is there a defect?", OPTIONS)
+    neutral = dialog._neutral
+    second = dialog.choose("Is there a defect?", OPTIONS)
+    assert first.answer == second.answer
+    assert dialog._neutral is neutral
+    assert sum(o.probability for o in first.answer.options) == pytest.approx(1, abs=1e-5)
