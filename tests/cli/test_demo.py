@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from made_report import make_pixels
 from PIL import Image
 from scripted_inspector import ScriptedInspector
 
@@ -67,8 +68,11 @@ def test_the_scratch_differs_from_the_normal_crop_in_its_box_alone() -> None:
 
 
 def test_the_demo_shows_truth_beside_each_verdict_and_where_the_report_lies(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(
+        "reason_iad.reporting.folder.draw_figure", lambda *_, **__: make_pixels()
+    )  # slow, not asked here
     out = tmp_path / "out"
     inspector = ScriptedInspector({"brick_scratch.jpg": "defective", "grass_normal.jpg": "uncertain"})
     assert run(inspector, "--out", out) == 0

@@ -139,8 +139,11 @@ class NanoModel(CachedDecoder):
             ModelError: the adapter is missing or does not fit.
         """
         from transformers import AutoModelForCausalLM, AutoTokenizer
+        from transformers.utils import logging
 
         from reason_iad.models.vision import BundledVision
+
+        logging.disable_progress_bar()  # half a second needs none, and it would tear the tool's own progress
 
         tensors, settings = read_adapter(adapter or default_adapter())
         folder = weights.resolve("smollm2-135m")

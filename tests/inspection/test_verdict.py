@@ -1,0 +1,61 @@
+"""Probability, verdict and words as pure functions."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from scipy.special import expit
+from scipy.special import logit as scipy_logit
+
+from reason_iad.errors import ModelError
+from reason_iad.inspection.verdict import Fusion, VerdictOptions, decide, logit, probability_words
+from reason_iad.types import EvidenceSummary
+
+
+def summary(p_value):
+    return EvidenceSummary(20, 0.8, p_value, True, "differs at center")
+
+
+@given(st.floats(0.001, 0.999), st.floats(0.001, 0.999))
+def test_fusion_is_a_logistic_model(model, evidence):
+    fusion = Fusion(0.3, 0.8, 1.2, "")
+    expected = expit(0.3 + 0.8 * scipy_logit(model) + 1.2 * scipy_logit(evidence))
+    assert fusion.probability(model, evidence) == pytest.approx(float(expected), abs=1e-6)
+
+
+def test_certainty_stays_finite():
+    assert math.isfinite(logit(0.0))
+    assert math.isfinite(logit(1.0))
+
+
+@pytest.mark.parametrize(("p", "verdict"), [(0.1, "normal"), (0.5, "uncertain"), (0.9, "defective")])
+def test_the_middle_is_uncertain(p, verdict):
+    found, reasons = decide(p, None, VerdictOptions())
+    assert found == verdict
+    assert bool(reasons) == (verdict == "uncertain")
+
+
+def test_a_defect_must_be_odder_than_the_false_alarm_rate_allows():
+    assert decide(0.9, summary(0.01), VerdictOptions(max_overkill=0.02))[0] == "defective"
+    verdict, reasons = decide(0.9, summary(0.05), VerdictOptions(max_overkill=0.02))
+    assert verdict == "uncertain"
+    assert "false-alarm rate" in reasons[0]
+
+
+def test_too_few_references_do_not_block_a_verdict():
+    assert decide(0.9, summary(None), VerdictOptions())[0] == "defective"
+
+
+def test_settings_without_fusion_are_an_error():
+    with pytest.raises(ModelError, match="no fusion"):
+        Fusion.from_settings({}, "with_evidence")
+
+
+def test_words_follow_the_probability():
+    words = [probability_words(p / 20) for p in range(20)]
+    assert words[0] == "very likely good"
+    assert words[-1] == "very likely defective"
+    assert len(dict.fromkeys(words)) == 7
