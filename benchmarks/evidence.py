@@ -2,9 +2,9 @@
 
     python benchmarks/evidence.py ROOT [--json] [--shots 1 4 16] [--seeds 2] [--limit 30] [--categories NAME ...]
 
-ROOT holds `manifest.csv` (image, category, split, label, mask). References are drawn from the normals of `train`, once per
-seed and the same for every method; the figures are those of `test`, at most `--limit` images a label. A category with
-fewer normals than asked gives all it has. Compared are
+ROOT holds `manifest.csv` (image, category, split, label, mask). References are drawn from the normals of `train`, once
+per seed and the same for every method; the figures are those of `test`, at most `--limit` images a label. A category
+with fewer normals than asked gives all it has. Compared are
 
 - `reason-iad`: this project's evidence, `anomaly_score` and `raw` map;
 - `plain`: cosine distance to the nearest reference patch on EfficientNet-Lite0 strides 8 + 16, mean of the worst 1 %;

@@ -1,7 +1,7 @@
 """Put distances on a scale that does not depend on the image shown.
 
-Everything here is a pure function of normal-to-normal residuals: the distances that normal references have to each other,
-each compared with the others (leave one out). A map is never divided by its own extremes, so a good part stays calm.
+Everything here is a pure function of normal-to-normal residuals: the distances that normal references have to each
+other, each compared with the others (leave one out). A map is never divided by its own extremes: good parts stay calm.
 """
 
 from __future__ import annotations

@@ -9,10 +9,11 @@ import numpy as np
 from reason_iad.evidence import calibrate, conformal, regions
 from reason_iad.evidence.calibrate import Array
 from reason_iad.evidence.features import VisionTower, extract
-from reason_iad.evidence.memory_bank import ReferenceBank, fuse
+from reason_iad.evidence.memory_bank import ReferenceBank
 from reason_iad.images import Pixels
 from reason_iad.types import EvidenceSummary, Region
 
+UNLIKE = "The image does not resemble the references: it may show another product."
 ENOUGH_NORMALS = 9  # held-out normals from which a p-value can reach 0.1
 
 
@@ -28,6 +29,7 @@ class EvidenceMap:
         gate_open: the largest odd area exceeds what normals explain.
         num_references: how many images it was compared with.
         streams: names of the streams fused.
+        warnings: why the comparison itself may be meaningless.
     """
 
     raw: Array
@@ -37,13 +39,14 @@ class EvidenceMap:
     gate_open: bool
     num_references: int
     streams: tuple[str, ...]
+    warnings: tuple[str, ...] = ()
 
     def regions(self, image_hw: tuple[int, int]) -> tuple[Region, ...]:
-        """The odd areas, strongest first, with boxes in pixels of an image of `image_hw`; none while the gate is closed."""
+        """The odd areas, strongest first, boxes in pixels of an image of `image_hw`; none while the gate is closed."""
         return regions.find_regions(self.anomaly_map, image_hw) if self.gate_open else ()
 
     def grid(self, rows: int, columns: int) -> Array:
-        """The strongest calibrated value inside each cell of a rows x columns grid over the image: (rows, columns), in [0, 1]."""
+        """The strongest calibrated value inside each cell of a grid over the image: (rows, columns), in [0, 1]."""
         height, width = self.anomaly_map.shape
         found = np.empty((rows, columns), dtype=np.float32)
         for row in range(rows):
@@ -60,7 +63,8 @@ class EvidenceMap:
         found = self.regions(image_hw)
         sure = "" if self.p_value is None else f" {self.p_value:.0%} of normal parts look at least this odd."
         if not found:
-            return f"Compared with {count}: no area differs more than normal parts do (score {self.anomaly_score:.2f}).{sure}"
+            score = f"(score {self.anomaly_score:.2f})"
+            return f"Compared with {count}: no area differs more than normal parts do {score}.{sure}"
         places = ", ".join(f"{region.place} ({_strength_word(region.strength)})" for region in found[:3])
         return f"Compared with {count}: differs at {places} (score {self.anomaly_score:.2f}).{sure}"
 
@@ -80,18 +84,27 @@ def compare(pixels: Pixels, bank: ReferenceBank, vision: VisionTower) -> Evidenc
     """Compare `pixels` (H, W, 3) of any size with the references in `bank`, by the same `vision` it was built with."""
     features = extract([pixels], vision, bank.options)
     distances = bank.distances({name: one[0] for name, one in features.items()})
-    raw = fuse(distances, bank.scales)
-    statistic = calibrate.image_statistic(raw)
-    score = calibrate.anomaly_score(statistic, bank.median_statistic, bank.edge_statistic)
-    normals = bank.normal_scores
+    raw = bank.fuse(distances)
+    normal = bank.calibration
+    score = calibrate.anomaly_score(calibrate.image_statistic(raw), normal.median_statistic, normal.edge_statistic)
+    scores = bank.normal_scores
     return EvidenceMap(
         raw=raw,
-        anomaly_map=bank.fused_scale.apply(raw),
+        anomaly_map=normal.fused.apply(raw),
         anomaly_score=score,
-        p_value=conformal.p_value(score, normals) if len(normals) >= ENOUGH_NORMALS else None,
-        gate_open=regions.largest_area(raw > bank.fused_scale.low) >= bank.area_limit,
+        p_value=conformal.p_value(score, scores) if len(scores) >= ENOUGH_NORMALS else None,
+        gate_open=regions.largest_area(raw > normal.fused.low) >= normal.area_limit,
         num_references=bank.num_references,
         streams=tuple(stream.name for stream in bank.options.streams),
+        warnings=(UNLIKE,) if _is_unlike(distances, bank) else (),
+    )
+
+
+def _is_unlike(distances: dict[str, Array], bank: ReferenceBank) -> bool:
+    """Whether half of the patches are as far from the references as those of another product would be."""
+    return any(
+        stream.unlike is not None and float(np.median(distances[stream.name])) > stream.unlike
+        for stream in bank.options.streams
     )
 
 

@@ -1,7 +1,7 @@
 """What held-out normals promise about false alarms: split-conformal p-values, in plain words.
 
-Vovk, Gammerman & Shafer, Algorithmic Learning in a Random World (2005); split form as in Bates et al., Testing for outliers
-with conformal p-values (2023). Valid where the new normal part and the held-out ones come from the same production, in any order.
+Vovk, Gammerman & Shafer, Algorithmic Learning in a Random World (2005); split form as in Bates et al., Testing for
+outliers with conformal p-values (2023). Valid where new normal parts and the held-out ones come from one production.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from reason_iad.errors import EvidenceError
 
 
 def p_value(score: float, normal_scores: Sequence[float]) -> float:
-    """Share of normals at least as odd as `score`, counting the image itself: (1 + #{s_i >= score}) / (n + 1), in (0, 1].
+    """Share of normals at least as odd as `score`, itself counted: (1 + #{s_i >= score}) / (n + 1), in (0, 1].
 
     For a normal image, P(p <= alpha) <= alpha.
 
@@ -39,7 +39,7 @@ def normals_needed(max_false_alarms: float) -> int:
 
 
 def score_threshold(normal_scores: Sequence[float], max_false_alarms: float) -> float | None:
-    """Score above which an image is called odd at no more than `max_false_alarms`; None with too few normals to promise it."""
+    """Score above which an image is odd at a rate of at most `max_false_alarms`; None with too few normals for it."""
     if len(normal_scores) < normals_needed(max_false_alarms):
         return None
     allowed = math.floor(max_false_alarms * (len(normal_scores) + 1) + 1e-9) - 1
@@ -55,8 +55,8 @@ def describe_promise(num_normals: int, max_false_alarms: float) -> str:
             f"{max_false_alarms * 1000:.0f} of 1000 good parts from the same production are stopped"
         )
     return (
-        f"{num_normals} held-out normals cannot promise a false-alarm rate of {max_false_alarms:.1%}; the smallest they support is "
-        f"{smallest_rate(num_normals):.1%}: show at least {needed} normal images"
+        f"{num_normals} held-out normals cannot promise a false-alarm rate of {max_false_alarms:.1%}; the smallest they "
+        f"support is {smallest_rate(num_normals):.1%}: show at least {needed} normal images"
     )
 
 

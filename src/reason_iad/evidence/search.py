@@ -76,12 +76,15 @@ def _largest(similarity: torch.Tensor, count: int) -> torch.Tensor:
     return similarity.topk(min(count, similarity.shape[1]), dim=1).values
 
 
-def fuse(distances: dict[str, Array], scales: dict[str, Scale]) -> Array:
-    """Mean over the streams of their standardized distances, on the finest grid of them: (h, w)."""
+def fuse(distances: dict[str, Array], scales: dict[str, Scale], weights: dict[str, float]) -> Array:
+    """Weighted mean over the streams of their standardized distances, on the finest grid of them: (h, w)."""
     rows = max(one.shape[0] for one in distances.values())
     columns = max(one.shape[1] for one in distances.values())
-    parts = [enlarge(scales[name].standardize(one), (rows, columns)) for name, one in distances.items()]
-    return np.asarray(np.mean(parts, axis=0), dtype=np.float32)
+    total = sum(weights[name] for name in distances)
+    fused = np.zeros((rows, columns), dtype=np.float32)
+    for name, one in distances.items():
+        fused += weights[name] / total * enlarge(scales[name].standardize(one), (rows, columns))
+    return fused
 
 
 def enlarge(values: Array, hw: tuple[int, int]) -> Array:

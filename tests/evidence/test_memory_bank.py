@@ -1,0 +1,288 @@
+import dataclasses
+import json
+
+import numpy as np
+import pytest
+import torch
+
+from reason_iad.errors import EvidenceError
+from reason_iad.evidence import memory_bank
+from reason_iad.evidence.compare import compare
+from reason_iad.evidence.features import EvidenceOptions, Stream, altered_copies, pool_blocks
+from reason_iad.evidence.memory_bank import ReferenceBank
+from reason_iad.evidence.search import enlarge, search
+
+
+class ColorTower:
+    """Patches are described by the mean and the spread of their colors: enough to see a stain, cheap to compute."""
+
+    def efficientnet(self, images, size):
+        return {8: self._patches(images, size, 8), 16: self._patches(images, size, 16)}
+
+    def vit(self, images, size, layers):
+        return {layer: self._patches(images, size, 14) for layer in layers}
+
+    def _patches(self, images, size, stride):
+        from reason_iad.images import resize
+
+        pixels = torch.stack([torch.from_numpy(resize(image, (size, size)).copy()) for image in images]).float() / 255
+        blocks = pixels.reshape(len(images), size // stride, stride, size // stride, stride, 3)
+        return torch.cat([blocks.mean(dim=(2, 4)), blocks.std(dim=(2, 4)), blocks.mean(dim=(2, 4)) ** 2 + 0.1], dim=-1)
+
+
+OPTIONS = EvidenceOptions(
+    streams=(
+        Stream("efficientnet", 8, 224, pool=2),
+        Stream("efficientnet", 16, 224, window=2, unlike=0.38),
+        Stream("vit", 9, 224, center=True),
+    )
+)
+TOWER = ColorTower()
+
+
+def good_part(seed, hw=(90, 120)):
+    rng = np.random.default_rng(seed)
+    image = np.full((*hw, 3), (70, 90, 110), dtype=np.float64)
+    image[hw[0] // 4 : hw[0] // 2, hw[1] // 4 : hw[1] * 3 // 4] = (190, 180, 160)
+    return np.clip(image + rng.normal(0, 5, image.shape), 0, 255).astype(np.uint8)
+
+
+def stained(pixels):
+    found = pixels.copy()
+    height, width = found.shape[:2]
+    found[height * 7 // 10 : height * 9 // 10, width * 7 // 10 : width * 9 // 10] = (250, 20, 20)
+    return found
+
+
+def bank_of(count, **changes):
+    options = dataclasses.replace(OPTIONS, **changes)
+    return ReferenceBank.build([good_part(seed) for seed in range(count)], TOWER, options)
+
+
+def random_features(*shape):
+    values = torch.randn(*shape, generator=torch.Generator().manual_seed(0))
+    return values / values.norm(dim=-1, keepdim=True)
+
+
+@pytest.mark.parametrize("window", [None, 1, 2])
+@pytest.mark.parametrize("num_neighbors", [1, 3])
+def test_search_finds_what_a_search_in_plain_loops_finds(window, num_neighbors, monkeypatch):
+    monkeypatch.setattr("reason_iad.evidence.search.CHUNK", 7)  # smaller than the memory, and no divisor of it
+    query, references = random_features(5, 4, 6), random_features(3, 5, 4, 6).flip(0)
+    found = search(query, references, num_neighbors, window)
+    for y in range(5):
+        for x in range(4):
+            distances = sorted(
+                1 - float(query[y, x] @ references[r, v, u])
+                for r in range(3)
+                for v in range(5)
+                for u in range(4)
+                if window is None or max(abs(v - y), abs(u - x)) <= window
+            )
+            assert found[y, x] == pytest.approx(np.mean(distances[:num_neighbors]), abs=1e-5)
+
+
+@pytest.mark.parametrize("count", [1, 2, 5])
+def test_a_stain_is_found_where_it_is_and_a_good_part_stays_calm(count):
+    bank = bank_of(count)
+    good, bad = compare(good_part(99), bank, TOWER), compare(stained(good_part(99)), bank, TOWER)
+    assert not good.gate_open
+    assert good.regions((90, 120)) == ()
+    assert good.anomaly_map.mean() < 0.02
+    assert bad.gate_open
+    assert bad.anomaly_score > 0.6 > 0.55 > good.anomaly_score
+    (region,) = bad.regions((90, 120))
+    assert region.place == "bottom right"
+    x1, y1, x2, y2 = region.box_xyxy
+    assert abs(x1 - 84) <= 15
+    assert abs(y1 - 63) <= 15
+    assert abs(x2 - 108) <= 15
+    assert abs(y2 - 81) <= 15
+
+
+def test_scores_of_other_normals_lie_around_those_of_the_references():
+    bank = bank_of(6)
+    scores = [compare(good_part(seed), bank, TOWER).anomaly_score for seed in range(50, 62)]
+    assert np.median(scores) < 0.5
+    assert max(scores) < 0.75
+
+
+def test_the_map_of_one_image_does_not_depend_on_its_own_extremes():
+    bank = bank_of(4)
+    small = stained(good_part(99))
+    small[:20, :20] = (0, 255, 0)  # a second, much odder place
+    one, two = compare(stained(good_part(99)), bank, TOWER), compare(small, bank, TOWER)
+    assert np.allclose(one.anomaly_map[4:, 4:], two.anomaly_map[4:, 4:], atol=0.05)
+
+
+def test_no_reference_is_an_error_that_says_what_to_do():
+    with pytest.raises(EvidenceError, match="at least one image of a good part"):
+        ReferenceBank.build([], TOWER, OPTIONS)
+
+
+def test_one_reference_says_that_more_would_help():
+    assert bank_of(1).warnings == (memory_bank.SINGLE,)
+
+
+def test_a_defective_reference_is_named():
+    references = [good_part(seed) for seed in range(6)]
+    references[2] = stained(references[2])
+    (warning,) = ReferenceBank.build(references, TOWER, OPTIONS).warnings
+    assert "number 3 is odd" in warning
+    assert bank_of(6).warnings == ()
+
+
+def test_references_of_other_products_are_named():
+    rng = np.random.default_rng(0)
+    stripes = np.zeros((64, 64, 3), dtype=np.uint8)
+    stripes[:, ::2] = (0, 0, 255)
+    options = dataclasses.replace(OPTIONS, streams=(dataclasses.replace(OPTIONS.streams[1], unlike=0.1),))
+    mixed = ReferenceBank.build([*(good_part(seed) for seed in range(3)), stripes], TOWER, options)
+    assert "number 4 resembles none of the others" in mixed.warnings[0]
+    noise = rng.integers(0, 255, (64, 64, 3), dtype=np.uint8)
+    two = ReferenceBank.build([stripes, noise], TOWER, options)
+    assert "do not resemble each other" in two.warnings[0]
+    assert compare(stripes, ReferenceBank.build([good_part(0), good_part(1)], TOWER, options), TOWER).warnings
+
+
+def test_a_saved_bank_gives_the_same_figures_when_it_is_read(tmp_path):
+    bank = bank_of(4, num_neighbors=2).with_held_out([good_part(seed) for seed in range(20, 30)], TOWER)
+    bank.save(tmp_path / "bank")
+    read = ReferenceBank.load(tmp_path / "bank")
+    image = stained(good_part(99))
+    one, two = compare(image, bank, TOWER), compare(image, read, TOWER)
+    assert np.array_equal(one.raw, two.raw)
+    assert one.summary((90, 120)) == two.summary((90, 120))
+    assert (read.options, read.calibration, read.normal_scores) == (bank.options, bank.calibration, bank.normal_scores)
+    assert sorted(path.name for path in (tmp_path / "bank").iterdir()) == ["bank.json", "bank.safetensors"]
+    assert json.loads((tmp_path / "bank" / "bank.json").read_text())["format_version"] == memory_bank.FORMAT_VERSION
+
+
+def test_saving_that_fails_leaves_the_old_bank_whole(tmp_path, monkeypatch):
+    bank_of(2).save(tmp_path)
+    before = (tmp_path / "bank.safetensors").read_bytes()
+
+    def fail(*_arguments, **_named):
+        raise OSError("disk full")
+
+    monkeypatch.setattr("safetensors.torch.save_file", fail)
+    with pytest.raises(OSError, match="disk full"):
+        bank_of(3).save(tmp_path)
+    assert (tmp_path / "bank.safetensors").read_bytes() == before
+    assert ReferenceBank.load(tmp_path).num_references == 2
+
+
+def test_a_bank_that_cannot_be_read_says_what_to_do(tmp_path, monkeypatch):
+    with pytest.raises(EvidenceError, match="does not exist"):
+        ReferenceBank.load(tmp_path)
+    bank_of(2).save(tmp_path)
+    path = tmp_path / "bank.safetensors"
+    data = path.read_bytes()
+    path.write_bytes(data[: len(data) // 2])
+    with pytest.raises(EvidenceError, match="build the bank again"):
+        ReferenceBank.load(tmp_path)
+    path.write_bytes(data)
+    monkeypatch.setattr(memory_bank, "FORMAT_VERSION", 99)
+    with pytest.raises(EvidenceError, match="this program reads 99"):
+        ReferenceBank.load(tmp_path)
+
+
+def test_p_values_need_enough_held_out_normals():
+    bank = bank_of(3)
+    assert compare(good_part(99), bank, TOWER).p_value is None
+    few = bank.with_held_out([good_part(seed) for seed in range(20, 28)], TOWER)
+    assert compare(good_part(99), few, TOWER).p_value is None
+    enough = bank.with_held_out([good_part(seed) for seed in range(20, 29)], TOWER)
+    assert compare(stained(good_part(99)), enough, TOWER).p_value == pytest.approx(0.1)
+    assert compare(good_part(99), enough, TOWER).p_value > 0.1
+
+
+@pytest.mark.parametrize("hw", [(16, 16), (300, 40), (31, 400)])
+def test_images_of_any_size_and_aspect_are_compared(hw):
+    found = compare(stained(good_part(7, hw)), bank_of(3), TOWER)
+    for region in found.regions(hw):
+        x1, y1, x2, y2 = region.box_xyxy
+        assert 0 <= x1 < x2 <= hw[1]
+        assert 0 <= y1 < y2 <= hw[0]
+
+
+@pytest.mark.parametrize(("rows", "columns"), [(1, 1), (4, 4), (5, 3), (7, 7), (16, 20)])
+def test_the_grid_holds_the_strongest_value_that_touches_each_cell(rows, columns):
+    found = compare(stained(good_part(99)), bank_of(3), TOWER)
+    values = np.random.default_rng(0).random((7, 7)).astype(np.float32)
+    grid = dataclasses.replace(found, anomaly_map=values).grid(rows, columns)
+    for row in range(rows):
+        for column in range(columns):
+            touching = [
+                values[y, x]
+                for y in range(7)
+                for x in range(7)
+                if y * rows < (row + 1) * 7
+                and (y + 1) * rows > row * 7
+                and x * columns < (column + 1) * 7
+                and (x + 1) * columns > column * 7
+            ]
+            assert grid[row, column] == max(touching)
+
+
+def test_the_line_for_the_model_names_place_strength_and_references():
+    bank = bank_of(3)
+    assert "no area differs more than normal parts do" in compare(good_part(99), bank, TOWER).text((90, 120))
+    line = compare(stained(good_part(99)), bank, TOWER).text((90, 120))
+    assert line.startswith("Compared with 3 normal references: differs at bottom right (")
+    assert "\n" not in line
+
+
+def test_altered_copies_stay_close_to_the_image_and_differ_from_it():
+    image = good_part(0, (64, 64))
+    for copy in altered_copies(image, 64):
+        assert copy.shape == image.shape
+        gap = np.abs(copy.astype(float) - image).mean()
+        assert 0.5 < gap < 30
+
+
+def test_pooled_blocks_are_means_of_their_patches():
+    features = torch.arange(2 * 4 * 6 * 3).reshape(2, 4, 6, 3).float()
+    assert torch.allclose(pool_blocks(features, 2)[1, 1, 2], features[1, 2:4, 4:6].mean(dim=(0, 1)))
+
+
+def test_enlarging_keeps_a_constant_map_and_its_place():
+    assert np.allclose(enlarge(np.full((2, 2), 3.0, dtype=np.float32), (5, 4)), 3.0)
+    corner = np.zeros((4, 4), dtype=np.float32)
+    corner[3, 0] = 1.0
+    large = enlarge(corner, (8, 8))
+    assert np.unravel_index(large.argmax(), large.shape) in {(6, 0), (7, 0), (6, 1), (7, 1)}
+
+
+@pytest.mark.parametrize(
+    "change", [{"streams": ()}, {"num_neighbors": 0}, {"batch_size": 0}, {"streams": OPTIONS.streams[:1] * 2}]
+)
+def test_options_that_make_no_sense_are_refused(change):
+    with pytest.raises(EvidenceError, match=r"expected|name each once"):
+        dataclasses.replace(OPTIONS, **change)
+
+
+@pytest.mark.weights
+@pytest.mark.data
+def test_real_defects_score_above_real_normals(inspection_data):
+    import csv
+
+    from reason_iad.errors import WeightsError
+    from reason_iad.images import read_image
+    from reason_iad.models.vision import BundledVision
+
+    try:
+        vision = BundledVision.load()
+    except WeightsError as error:
+        pytest.skip(f"the bundled weights are not here: {error}")
+    with (inspection_data / "manifest.csv").open() as file:
+        rows = [row for row in csv.DictReader(file) if row["category"] == "hazelnut"]
+
+    def some(split, label, count):
+        chosen = [row["image"] for row in rows if (row["split"], row["label"]) == (split, label)]
+        return [read_image(inspection_data / name).pixels for name in chosen[:count]]
+
+    bank = ReferenceBank.build(some("train", "normal", 4), vision)
+    normal = [compare(pixels, bank, vision).anomaly_score for pixels in some("test", "normal", 3)]
+    defective = [compare(pixels, bank, vision).anomaly_score for pixels in some("test", "defective", 3)]
+    assert max(normal) < min(defective)

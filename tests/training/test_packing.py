@@ -1,0 +1,75 @@
+"""The training row gives the very scores that use reads from stored keys and values."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from reason_iad.inspection.prompts import context_parts, question_text
+from reason_iad.models.base import Prefix
+from reason_iad.reasoning.answers import ContentReader, option_scores
+from reason_iad.reasoning.rewards import RewardWeights
+from reason_iad.reasoning.scoring import SuffixScorer
+from reason_iad.training.packing import IMAGE, LATENTS, PATCHES, QuestionItem, pack
+
+ITEMS = (
+    QuestionItem("Anomaly Detection", "Is it good?", ("Yes.", "No, not at all."), 0),
+    QuestionItem("Defect Localization", "Where?", ("Top left.", "Center.", "Here."), 1, num_latents=4, patches=(5, 9)),
+)
+
+
+@pytest.fixture(scope="module")
+def scores(tiny_nano, photo):
+    """Scores of both questions from one packed row, by the bare decoder under the row's own mask."""
+    image = tiny_nano.encode_image(photo)
+    row = pack(tiny_nano.info, tiny_nano.tokenizer, ITEMS, ["A note."], "Calm.", len(image.embeds))
+    ids, slots = torch.tensor(row.token_ids), torch.tensor(row.slots)
+    embeds = tiny_nano.embed(ids.clamp(min=0).tolist())
+    for kind, source in ((IMAGE, image.embeds), (PATCHES, image.embeds), (LATENTS, tiny_nano.latents)):
+        embeds[ids == kind] = source[slots[ids == kind]]
+    with torch.no_grad():
+        hidden = tiny_nano.text_model(
+            inputs_embeds=embeds[None],
+            position_ids=torch.tensor(row.positions)[None],
+            attention_mask=row.mask()[None, None],
+            use_cache=False,
+        ).last_hidden_state[0]
+    return [
+        option_scores(tiny_nano.logits(hidden[q.rows])[None], q.targets, q.option, q.num_options)[0]
+        for q in row.questions
+    ]
+
+
+def use(model, photo, item):
+    """The same question as the inspector asks it."""
+    context = model.extend(Prefix(), context_parts(model.info, model.encode_image(photo), ["A note."], "Calm."))
+    prefix = model.extend(context, [question_text(model.info, item.question)])
+    return SuffixScorer(model, prefix, ContentReader(model, item.options), RewardWeights())
+
+
+def test_a_plain_question_scores_as_in_use(tiny_nano, photo, scores):
+    expected = torch.log_softmax(tiny_nano.info.answer_scale * scores[0], -1)
+    torch.testing.assert_close(use(tiny_nano, photo, ITEMS[0]).base_answer(), expected, atol=1e-4, rtol=1e-4)
+
+
+def test_a_question_with_latents_and_patches_scores_as_in_use(tiny_nano, photo, scores):
+    expected = torch.log_softmax(tiny_nano.info.answer_scale * scores[1], -1)
+    with torch.no_grad():
+        found = use(tiny_nano, photo, ITEMS[1]).score(tiny_nano.latents[None], (5, 9)).log_probs[0]
+    torch.testing.assert_close(found, expected, atol=1e-4, rtol=1e-4)
+
+
+def test_no_question_sees_another(tiny_nano):
+    row = pack(tiny_nano.info, tiny_nano.tokenizer, ITEMS, (), None, 64)
+    question, mask = torch.tensor(row.question), row.mask()
+    assert not mask[question == 0][:, question == 1].any()
+    assert not mask[question == 1][:, question == 0].any()
+    assert mask[question == 1][:, question == -1].all()
+
+
+def test_a_free_answer_ends_with_the_end_of_turn(tiny_nano):
+    item = QuestionItem("Report", "Describe it.", ("Fine.",), 0)
+    row = pack(tiny_nano.info, tiny_nano.tokenizer, [item], (), None, 64)
+    targets = row.questions[0].targets.tolist()
+    assert targets[-1] == tiny_nano.tokenize("<|im_end|>")[0]
+    assert tiny_nano.tokenizer.decode(targets) == "Fine."
