@@ -145,7 +145,7 @@ METHODS: dict[str, Callable[[Sequence[Pixels], VisionTower], Scorer]] = {
 
 
 def greedy_coreset(patches: torch.Tensor, count: int) -> torch.Tensor:
-    """Indices of `count` patches, each the farthest from those before it, after a random projection to 64 dimensions."""
+    """Indices of `count` patches, each the farthest from those before, after a random projection to 64 dimensions."""
     if count >= len(patches):
         return torch.arange(len(patches))
     generator = torch.Generator().manual_seed(0)
@@ -251,7 +251,7 @@ def interval(records: Sequence[dict[str, Any]], repeats: int = 200) -> tuple[flo
 def time_methods(
     data: dict[str, tuple[list[Pixels], list[Item]]], vision: VisionTower, k: int
 ) -> dict[str, dict[str, float]]:
-    """Milliseconds of one comparison with k references, features of the query included: wall clock and processor time."""
+    """Milliseconds of a comparison with k references, features of the query included: wall clock and processor."""
     normals, test = max(data.values(), key=lambda pair: len(pair[0]))
     found = {}
     for method, prepare in METHODS.items():
@@ -301,6 +301,14 @@ def report(records: list[dict[str, Any]], times: dict[str, dict[str, float]], as
                         summary["pixel_auroc"][k] = round(float(np.mean(values)), 4)
             tested = {o["category"]: len(o["labels"]) for o in records if category in (o["category"], "mean")}
             print(f"| {category} | {sum(tested.values())} | " + " | ".join(cells) + " |")
+    for k in shots:
+        own = [one for one in records if one["method"] == "reason-iad" and one["k"] == k]
+        above = {
+            kind: float(np.concatenate([one["scores"][one["labels"] == truth] > 0.5 for one in own]).mean())
+            for kind, truth in (("normal", False), ("defective", True))
+        }
+        result["reason-iad"].setdefault("above_half", {})[k] = {kind: round(value, 4) for kind, value in above.items()}
+        print(f"k={k}: score above 0.5 in {above['normal']:.1%} of normals, {above['defective']:.1%} of defectives")
     for method, spent in times.items():
         result[method]["ms_per_image"] = {name: round(value, 1) for name, value in spent.items()}
         print(f"{method}: {spent['wall']:.0f} ms an image ({spent['processor']:.0f} ms of processor time)")

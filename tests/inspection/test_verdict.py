@@ -11,7 +11,7 @@ from scipy.special import expit
 from scipy.special import logit as scipy_logit
 
 from reason_iad.errors import ModelError
-from reason_iad.inspection.verdict import Fusion, VerdictOptions, decide, logit, probability_words
+from reason_iad.inspection.verdict import Fusion, VerdictOptions, decide, logit
 from reason_iad.types import EvidenceSummary
 
 
@@ -52,10 +52,3 @@ def test_too_few_references_do_not_block_a_verdict():
 def test_settings_without_fusion_are_an_error():
     with pytest.raises(ModelError, match="no fusion"):
         Fusion.from_settings({}, "with_evidence")
-
-
-def test_words_follow_the_probability():
-    words = [probability_words(p / 20) for p in range(20)]
-    assert words[0] == "very likely good"
-    assert words[-1] == "very likely defective"
-    assert len(dict.fromkeys(words)) == 7

@@ -90,7 +90,9 @@ def test_the_same_seed_gives_the_same_trace_whatever_ran_before(tiny_nano, prefi
     again = run(tiny_nano, prefix, reader, neutral, seed=5)
     assert [s.rewards for s in first.trace.steps] == [s.rewards for s in again.trace.steps]
     assert first.probabilities == again.probabilities
-    assert not torch.equal(torch.randn(3, generator=step_generator(5, 0)), torch.randn(3, generator=step_generator(6, 0)))
+    assert not torch.equal(
+        torch.randn(3, generator=step_generator(5, 0)), torch.randn(3, generator=step_generator(6, 0))
+    )
 
 
 def test_a_sure_answer_is_left_alone(tiny_nano, prefix, reader, neutral):

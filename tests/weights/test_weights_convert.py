@@ -172,7 +172,7 @@ def made_language_model(path: Path) -> dict[str, Tensor]:
     import gguf
     from transformers import LlamaConfig, LlamaForCausalLM
 
-    tokens = ["<|endoftext|>", "<|im_start|>", "<|im_end|>", *byte_alphabet(), "he", "12", "Ġhe"]
+    tokens = ["<|endoftext|>", "<|im_start|>", "<|im_end|>", "<repo_name>", *byte_alphabet(), "he", "12", "Ġhe"]
     with torch.random.fork_rng():
         torch.manual_seed(0)
         model = LlamaForCausalLM(
@@ -195,7 +195,7 @@ def made_language_model(path: Path) -> dict[str, Tensor]:
     writer.add_tokenizer_model("gpt2")
     writer.add_tokenizer_pre("smollm")
     writer.add_token_list(tokens)
-    writer.add_token_types([3, 3, 3] + [1] * (len(tokens) - 3))
+    writer.add_token_types([3] * 4 + [1] * (len(tokens) - 4))
     writer.add_token_merges(["h e", "1 2", "Ġ he"])
     writer.add_bos_token_id(1)
     writer.add_eos_token_id(2)
@@ -255,6 +255,7 @@ def test_tokenizer_splits_digits_and_gives_text_back(language_model: tuple[Path,
     assert chat == "<|im_start|>user\nhe<|im_end|>\n"
     ids = tokenizer(chat).input_ids
     assert (ids[0], ids[-2]) == (1, 2)
+    assert tokenizer("<repo_name>").input_ids == [3]  # special without a role of its own
     assert (tokenizer.bos_token_id, tokenizer.eos_token_id, tokenizer.pad_token_id) == (1, 2, 2)
 
 

@@ -55,8 +55,8 @@ def describe_promise(num_normals: int, max_false_alarms: float) -> str:
             f"{max_false_alarms * 1000:.0f} of 1000 good parts from the same production are stopped"
         )
     return (
-        f"{num_normals} held-out normals cannot promise a false-alarm rate of {max_false_alarms:.1%}; the smallest they "
-        f"support is {smallest_rate(num_normals):.1%}: show at least {needed} normal images"
+        f"{num_normals} held-out normals cannot promise a false-alarm rate of {max_false_alarms:.1%}; the smallest "
+        f"they support is {smallest_rate(num_normals):.1%}: show at least {needed} normal images"
     )
 
 

@@ -27,8 +27,7 @@ if TYPE_CHECKING:
 
 FORMAT_VERSION = 1
 ENOUGH_FOR_POSITIONS = 4  # references from which the usual distance at each position is known well enough to subtract
-ODD_SPREADS = 6.0  # a reference this many median deviations above the median of the others is named
-LEAST_SPREAD = 0.05  # of the median: references that agree by chance do not make the next one odd
+ODD_RATIO = 1.8  # a reference whose statistic is this many times the median one is named (docs/evidence.md)
 WIDEN = 1.8  # altered copies differ that much less than real normals do (docs/evidence.md)
 SINGLE = (
     "There is one reference only, so normal variation was estimated from altered copies of it; show more if you can."
@@ -108,11 +107,11 @@ class ReferenceBank:
                 residuals[stream.name] = WIDEN * _distances(queries, features[stream.name], stream, options)
             warnings = (SINGLE,)
         usual = {name: _usual(maps, len(references)) for name, maps in residuals.items()}
-        calibration, statistics = _calibrate(
-            {name: maps - usual[name].numpy() for name, maps in residuals.items()}, options.weights
-        )
+        above = {name: maps - usual[name].numpy() for name, maps in residuals.items()}
+        calibration, _ = _calibrate(above, options.weights)
         if len(references) > 1 and not warnings:
-            warnings = _odd_references(statistics)
+            # A defect raises what is usual at its place and would hide itself, so what is usual is not subtracted here.
+            warnings = _odd_references(_calibrate(residuals, options.weights)[1])
         return cls(options, features, means, usual, calibration, warnings=warnings)
 
     def with_held_out(self, normals: Sequence[Pixels], vision: VisionTower) -> ReferenceBank:
@@ -285,11 +284,10 @@ def _odd_references(statistics: Array) -> tuple[str, ...]:
     """Name references that the others do not explain, from the image statistic of each against the others (R,)."""
     if len(statistics) < ENOUGH_FOR_POSITIONS:
         return ()
-    median = float(np.median(statistics))
-    spread = max(float(np.median(np.abs(statistics - median))), LEAST_SPREAD * abs(median))
+    ratios = statistics / max(float(np.median(statistics)), calibrate.SMALLEST)
     return tuple(
-        f"Of {len(statistics)} references, number {index + 1} is odd beside the others "
-        f"({(value - median) / spread:.0f} times their usual spread); it may show a defect: check it."
-        for index, value in enumerate(statistics)
-        if value > median + ODD_SPREADS * spread
+        f"Of {len(statistics)} references, number {index + 1} is {ratio:.1f} times as odd as the others usually are; "
+        "it may show a defect: check it."
+        for index, ratio in enumerate(ratios)
+        if ratio > ODD_RATIO
     )

@@ -88,16 +88,3 @@ def logit(p: float) -> float:
     """
     p = min(max(p, _EPS), 1 - _EPS)
     return math.log(p / (1 - p))
-
-
-def probability_words(probability: float) -> str:
-    """A probability in words, for people.
-
-    >>> probability_words(0.97), probability_words(0.5)
-    ('very likely defective', 'undecided')
-    """
-    steps = (
-        (0.05, "very likely good"), (0.2, "likely good"), (0.35, "rather good"), (0.65, "undecided"),
-        (0.8, "rather defective"), (0.95, "likely defective"),
-    )  # fmt: skip
-    return next((words for limit, words in steps if probability < limit), "very likely defective")

@@ -153,4 +153,4 @@ def report_progress(done: int, total: int, started: float) -> None:
     """Say on standard error how far the preparation is."""
     spent = time.monotonic() - started
     left = spent / max(done, 1) * (total - done)
-    print(f"\rprepared {done}/{total} lines, {left / 60:.0f} min left ", end="", file=sys.stderr, flush=True)  # noqa: T201
+    print(f"\rprepared {done}/{total} lines, {left / 60:.0f} min left ", end="", file=sys.stderr, flush=True)

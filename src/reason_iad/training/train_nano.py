@@ -219,7 +219,7 @@ def train(args: argparse.Namespace) -> None:
     if args.workers == 1:
         train_worker(0, args)
         return
-    torch.multiprocessing.spawn(train_worker, (args,), nprocs=args.workers)  # type: ignore[attr-defined]
+    torch.multiprocessing.spawn(train_worker, (args,), nprocs=args.workers)  # type: ignore[attr-defined, no-untyped-call]
 
 
 def train_worker(rank: int, args: argparse.Namespace) -> None:
@@ -278,7 +278,7 @@ def train_worker(rank: int, args: argparse.Namespace) -> None:
 def say(rank: int, text: str) -> None:
     """Print from the first process."""
     if rank == 0:
-        print(text, flush=True)  # noqa: T201
+        print(text, flush=True)
 
 
 def agree(seconds: float) -> float:
@@ -293,7 +293,7 @@ def agree(seconds: float) -> float:
 def update(
     trainer: NanoTrainer, shards: Shards, options: TrainOptions, optimizer: torch.optim.Optimizer, seed: str
 ) -> float:
-    """One normal and one defective image of a line, shared among the processes, one optimizer step; returns the loss."""
+    """One optimizer step on a normal and a defective image of a line, shared among processes; returns the loss."""
     rng = random.Random(seed)  # noqa: S311
     line = rng.choice(shards.train)
     by_label = {label: [i for i, r in enumerate(line["records"]) if r["defective"] is label] for label in (False, True)}
