@@ -9,7 +9,7 @@ with fewer normals than asked gives all it has. Compared are
 - `reason-iad`: this project's evidence, `anomaly_score` and `raw` map;
 - `plain`: cosine distance to the nearest reference patch on EfficientNet-Lite0 strides 8 + 16, mean of the worst 1 %;
 - `patchcore`: written from its paper (Roth et al., 2022) on the same features: 3 x 3 neighborhoods, both strides at the
-  finer grid, greedy coreset of 10 % (at least 1,000 patches), Euclidean distance, reweighted maximum.
+  finer grid, greedy coreset of 1 % (at least 1,000 patches), Euclidean distance, reweighted maximum.
 
 The last line with `--json` is one JSON object.
 """
@@ -122,7 +122,7 @@ def patchcore(references: Sequence[Pixels], vision: VisionTower) -> Scorer:
         return torch.cat(parts, dim=1).permute(0, 2, 3, 1)
 
     patches = describe(references).flatten(0, 2)
-    memory = patches[greedy_coreset(patches, max(1000, len(patches) // 10))]
+    memory = patches[greedy_coreset(patches, max(1000, len(patches) // 100))]
 
     def score(pixels: Pixels) -> tuple[float, np.ndarray]:
         query = describe([pixels])[0]
@@ -222,7 +222,10 @@ def evaluate(
                             "pixel_auroc": pixel_auroc(test, [one for _, one in found]),
                         }
                     )  # fmt: skip
-        print(f"{category}: {len(test)} test images done", file=sys.stderr, flush=True)
+        for k in shots:
+            now = {m: [o for o in records if (o["category"], o["k"], o["method"]) == (category, k, m)] for m in METHODS}
+            figures = ", ".join(f"{method} {image_auroc(some):.3f}" for method, some in now.items())
+            print(f"{category} k={k}, {len(test)} test images: {figures}", file=sys.stderr, flush=True)
     return records
 
 

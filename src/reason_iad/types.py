@@ -186,7 +186,7 @@ class InspectionReport:
         if data.get("schema_version") != SCHEMA_VERSION:
             found = data.get("schema_version")
             raise InputError(
-                f"the report has schema version {found!r}; this program reads {SCHEMA_VERSION!r}: inspect the image again"
+                f"the report has schema version {found!r}; expected {SCHEMA_VERSION!r}: inspect the image again"
             )
         result = _build(cls, data, "report")
         assert isinstance(result, cls)

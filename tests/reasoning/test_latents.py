@@ -108,14 +108,19 @@ def test_patience_and_time_end_the_loop(tiny_nano, prefix, reader, neutral):
     assert len(impatient.steps) < 50
 
 
-def test_a_changed_answer_without_gain_is_reverted_and_marked(tiny_nano, prefix, reader, neutral):
-    for seed in range(12):
-        result = run(tiny_nano, prefix, reader, neutral, margin=10.0, seed=seed)
-        base = result.trace.base_answer
-        assert max(range(3), key=result.probabilities.__getitem__) == max(range(3), key=base.__getitem__)
-        if result.trace.unstable:
-            assert result.probabilities == base
-            assert result.suffix is None
+def test_a_changed_answer_without_gain_is_reverted_and_marked(tiny_nano, prefix, reader, neutral, monkeypatch):
+    thought = run(tiny_nano, prefix, reader, neutral).trace.answer
+    least = min(range(3), key=thought.__getitem__)
+    base = torch.full((3,), 0.2).index_fill(0, torch.tensor(least), 0.6).log()
+    monkeypatch.setattr(SuffixScorer, "base_answer", lambda self: base)
+    cautious = run(tiny_nano, prefix, reader, neutral, margin=10.0)
+    assert cautious.trace.unstable
+    assert list(cautious.probabilities) == pytest.approx(base.exp().tolist())
+    assert cautious.suffix is None
+    assert cautious.trace.patches == ()
+    bold = run(tiny_nano, prefix, reader, neutral, margin=0.0)
+    assert not bold.trace.unstable
+    assert bold.probabilities == pytest.approx(thought)
 
 
 def test_injected_rows_are_the_models_own_visual_embeddings(tiny_nano, prefix, reader, neutral):
