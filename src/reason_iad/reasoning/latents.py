@@ -40,7 +40,8 @@ class LatentOptions:
     decay: float = 0.95
     weights: RewardWeights = field(default_factory=RewardWeights)
     sure_entropy: float = 0.35  # a plain answer below this needs no thought
-    patience: int = 4  # steps without a better best reward
+    patience: int = 2  # steps in which the best reward grew by less than `min_gain`
+    min_gain: float = 0.005
     margin: float = 0.01  # an answer may only change for at least this much reward
     time_budget: float | None = None  # seconds
     evidence_beta: float = 1.0
@@ -161,7 +162,7 @@ class LatentReasoner:
             policy = optimizer.update(policy, candidates, scored, scorer, patches)
             if best is not before:
                 saliency.read(scored)
-            stale = 0 if best is not before else stale + 1
+            stale = stale + 1 if best.reward - before.reward < options.min_gain else 0
             steps.append(_step(number, scored, best, proposed, began))
             if stale >= options.patience:
                 stopped = "patience"
