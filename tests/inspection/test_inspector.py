@@ -113,7 +113,9 @@ def test_verdict_and_description_agree(inspector, goods, odd):
         else:
             lead = "Defect" if report.verdict == "defective" else "Possible defect"
             assert report.description.startswith(lead)
-            assert report.defect_type is not None
+            certain = max(o.probability for o in report.answers[1].options) >= 0.5
+            assert (report.defect_type is not None) == certain
+            assert ("not certain" in report.description) != certain
             if report.regions:
                 assert report.regions[0].place in report.description
 

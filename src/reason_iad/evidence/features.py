@@ -68,7 +68,7 @@ DEFAULT_STREAMS = (
     Stream("efficientnet", 16, 448, window=4, unlike=0.38, weight=2.0),
     Stream("vit", 9, 224, center=True),
 )
-FAST_STREAMS = DEFAULT_STREAMS[:2]  # without the ViT: half the time, and hardly less on average
+FAST_STREAMS = DEFAULT_STREAMS[:2]  # no ViT pass, and as good on average (docs/evidence.md)
 
 
 @dataclass(frozen=True)

@@ -14,6 +14,7 @@ from reason_iad.knowledge.entries import CategoryKnowledge
 from reason_iad.types import PLACES, Answer, Region, Verdict
 
 TYPE_QUESTION = "What type of defect does the object have?"
+SURE_OF_TYPE = 0.5  # below, the type and its consequence are not stated as fact
 PLACE_QUESTION = "Where in the image is the defect?"
 LOOK_QUESTION = "Which description fits the defect best?"
 LOOKS = tuple(
@@ -45,13 +46,14 @@ def describe_defect(
     """Ask the model for type, place and look, and put them in one sentence."""
     answers: list[Answer] = []
     defects = knowledge.defects if knowledge is not None else ()
-    chosen = None
+    chosen, kind = None, "defect"
     if len(defects) >= 2:
         reply = dialog.choose(TYPE_QUESTION, [_option(d.name) for d in defects], think=False)
         answers.append(reply.answer)
         chosen = next(d for d in defects if _option(d.name) == reply.answer.text)
-    elif defects:
-        chosen = defects[0]
+        kind = chosen.name
+        if reply.probability_of(reply.answer.text) < SURE_OF_TYPE:
+            chosen, kind = None, f"type not certain, perhaps {kind}"
     place = regions[0].place if regions else None
     if place is None:
         reply = dialog.choose(PLACE_QUESTION, [_option(p) for p in PLACES], think=False)
@@ -59,7 +61,6 @@ def describe_defect(
         place = reply.answer.text.rstrip(".").lower()
     look = dialog.choose(LOOK_QUESTION, LOOKS, think=False).answer
     answers.append(look)
-    kind = chosen.name if chosen is not None else "defect"
     lead = "Defect" if verdict == "defective" else "Possible defect"
     words = look.text[0].lower() + look.text[1:]
     description = f"{lead} on the {_name(knowledge)}: {kind}, {place}; {words}"

@@ -76,7 +76,10 @@ def main() -> None:
         for line in held_out:
             for number in range(min(args.images, len(line["records"]))):
                 record = line["records"][number]
-                shots = sorted(record["evidence"])[number % len(record["evidence"])] if key == "with_evidence" else None
+                known = sorted(record["evidence"])  # empty where a line had too few references
+                if key == "with_evidence" and not known:
+                    continue
+                shots = known[number % len(known)] if key == "with_evidence" else None
                 rows.append(ask(model, line, number, shots))
                 labels.append(record["defective"])
         fusion[key] = fitted(key, np.array(rows), np.array(labels))
