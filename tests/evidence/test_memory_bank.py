@@ -132,6 +132,23 @@ def test_a_defective_reference_is_named():
     assert bank_of(6).warnings == ()
 
 
+def test_a_reference_is_odd_from_nearly_twice_the_usual_statistic_on():
+    usual = np.array([1.0, 1.1, 0.9, 1.0, 1.7], dtype=np.float32)
+    assert memory_bank._odd_references(usual) == ()
+    (warning,) = memory_bank._odd_references(usual + np.array([0, 0, 0, 0, 0.2], dtype=np.float32))
+    assert "number 5 is 1.9 times" in warning
+    assert memory_bank._odd_references(np.array([1.0, 1.0, 9.0], dtype=np.float32)) == ()  # too few to tell
+
+
+def test_one_reference_widens_the_differences_of_its_altered_copies():
+    stream = OPTIONS.streams[1]
+    bank = bank_of(1, streams=(stream,))
+    copies = TOWER.efficientnet(altered_copies(good_part(0), 224), 224)[16]
+    copies = copies / copies.norm(dim=-1, keepdim=True)
+    distances = np.stack([search(one, bank.features[stream.name], 1, stream.window) for one in copies])
+    assert bank.calibration.scales[stream.name].low == pytest.approx(1.8 * np.quantile(distances, 0.99), rel=1e-4)
+
+
 def test_references_of_other_products_are_named():
     rng = np.random.default_rng(0)
     stripes = np.zeros((64, 64, 3), dtype=np.uint8)
@@ -162,7 +179,8 @@ def test_saving_that_fails_leaves_the_old_bank_whole(tmp_path, monkeypatch):
     bank_of(2).save(tmp_path)
     before = (tmp_path / "bank.safetensors").read_bytes()
 
-    def fail(*_arguments, **_named):
+    def fail(_tensors, path, **_named):
+        path.write_bytes(b"half")
         raise OSError("disk full")
 
     monkeypatch.setattr("safetensors.torch.save_file", fail)

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from reason_iad.errors import ImageError, InputError
+from reason_iad.inspection.details import LOOK_QUESTION, describe_defect
 from reason_iad.inspection.inspector import Inspector, InspectorOptions
 from reason_iad.knowledge.retrieve import KnowledgeBase
 from reason_iad.models.vision_cache import CachedVision
@@ -118,6 +119,15 @@ def test_verdict_and_description_agree(inspector, goods, odd):
             assert ("not certain" in report.description) != certain
             if report.regions:
                 assert report.regions[0].place in report.description
+
+
+def test_the_only_known_defect_type_needs_no_question(inspector, odd):
+    known = inspector.knowledge.knowledge_of("hazelnut")
+    lone = dataclasses.replace(known, defects=known.defects[:1])
+    details = describe_defect(inspector.open(odd, "hazelnut").dialog, lone, "center", "defective")
+    assert details.defect_type == lone.defects[0].name
+    assert "center" in details.description
+    assert [a.question for a in details.answers] == [LOOK_QUESTION]
 
 
 def test_without_references_the_report_says_what_is_missing(inspector, odd):

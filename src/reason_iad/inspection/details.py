@@ -6,15 +6,14 @@ freely, because a small model that writes freely will sooner or later contradict
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 from reason_iad.inspection.dialog import Dialog
 from reason_iad.knowledge.entries import CategoryKnowledge
-from reason_iad.types import PLACES, Answer, Region, Verdict
+from reason_iad.types import PLACES, Answer, Verdict
 
 TYPE_QUESTION = "What type of defect does the object have?"
-SURE_OF_TYPE = 0.5  # below, the type and its consequence are not stated as fact
+SURE = 0.5  # below, an answer is not stated as fact
 PLACE_QUESTION = "Where in the image is the defect?"
 LOOK_QUESTION = "Which description fits the defect best?"
 LOOKS = tuple(
@@ -41,29 +40,40 @@ def describe_normal(knowledge: CategoryKnowledge | None) -> DefectDetails:
 
 
 def describe_defect(
-    dialog: Dialog, knowledge: CategoryKnowledge | None, regions: Sequence[Region], verdict: Verdict
+    dialog: Dialog, knowledge: CategoryKnowledge | None, place: str | None, verdict: Verdict
 ) -> DefectDetails:
-    """Ask the model for type, place and look, and put them in one sentence."""
+    """Put type, place and look in one sentence; what is not likelier than all else together is not stated as fact.
+
+    Args:
+        dialog: answers about the image.
+        knowledge: offers the types of defects.
+        place: where the evidence saw it; the model is asked where there is none.
+        verdict: defective or uncertain.
+    """
     answers: list[Answer] = []
     defects = knowledge.defects if knowledge is not None else ()
-    chosen, kind = None, "defect"
-    if len(defects) >= 2:
+    chosen, kind = None, "type not known"
+    if len(defects) == 1:
+        chosen, kind = defects[0], defects[0].name
+    elif defects:
         reply = dialog.choose(TYPE_QUESTION, [_option(d.name) for d in defects], think=False)
         answers.append(reply.answer)
         chosen = next(d for d in defects if _option(d.name) == reply.answer.text)
         kind = chosen.name
-        if reply.probability_of(reply.answer.text) < SURE_OF_TYPE:
+        if reply.probability_of(reply.answer.text) < SURE:
             chosen, kind = None, f"type not certain, perhaps {kind}"
-    place = regions[0].place if regions else None
     if place is None:
         reply = dialog.choose(PLACE_QUESTION, [_option(p) for p in PLACES], think=False)
         answers.append(reply.answer)
         place = reply.answer.text.rstrip(".").lower()
-    look = dialog.choose(LOOK_QUESTION, LOOKS, think=False).answer
-    answers.append(look)
+        if reply.probability_of(reply.answer.text) < SURE:
+            place = "place not certain"
+    look = dialog.choose(LOOK_QUESTION, LOOKS, think=False)
+    answers.append(look.answer)
+    words = f"; {look.answer.text[0].lower()}{look.answer.text[1:]}"
+    seen = words if look.probability_of(look.answer.text) >= SURE else "."
     lead = "Defect" if verdict == "defective" else "Possible defect"
-    words = look.text[0].lower() + look.text[1:]
-    description = f"{lead} on the {_name(knowledge)}: {kind}, {place}; {words}"
+    description = f"{lead} on the {_name(knowledge)}: {kind}, {place}{seen}"
     consequence = chosen.consequence if chosen is not None else None
     return DefectDetails(chosen.name if chosen else None, description, consequence, tuple(answers))
 

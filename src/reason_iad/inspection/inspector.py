@@ -45,6 +45,7 @@ from reason_iad.types import (
     LatentMode,
     LatentTrace,
     Verdict,
+    place_of,
 )
 
 DETECTION_QUESTION = "Is there any defect in the object?"
@@ -116,6 +117,16 @@ class Context:
     def summary(self) -> EvidenceSummary | None:
         """The evidence about the whole image, where there were references."""
         return None if self.evidence is None else self.evidence.summary(self.image.image_hw)
+
+    @property
+    def place(self) -> str | None:
+        """Where the evidence is strongest, in words; None without evidence or where nothing is odd."""
+        if self.evidence is None or not self.evidence.anomaly_map.any():
+            return None
+        if regions := self.evidence.regions(self.image.image_hw):
+            return regions[0].place
+        row, column = np.unravel_index(int(self.evidence.anomaly_map.argmax()), self.evidence.anomaly_map.shape)
+        return place_of(float(column) + 0.5, float(row) + 0.5, self.evidence.anomaly_map.shape)
 
 
 @dataclass(frozen=True, eq=False)
@@ -224,8 +235,7 @@ class Inspector:
             if verdict == "normal":
                 details = describe_normal(context.knowledge)
             else:
-                regions = context.evidence.regions(context.image.image_hw) if context.evidence else ()
-                details = describe_defect(dialog, context.knowledge, regions, verdict)
+                details = describe_defect(dialog, context.knowledge, context.place, verdict)
         answers, trace = [reply.answer, *details.answers], reply.trace
         if question:
             with clock.stage("question"):

@@ -1,48 +1,52 @@
-"""Fit the fusion of the model's answer and the evidence on held-out lines, and write it into the adapter's settings.
+"""Fit the fusion of the model's answer and the evidence, and write it into the adapter's settings.
 
-    python -m reason_iad.training.fit_fusion --shards DIR --adapter src/reason_iad/data/nano
+    python -m reason_iad.training.fit_fusion --adapter src/reason_iad/data/nano [--lines 24]
 
-The lines are those that `train_nano` kept out of training. Two logistic fits (Platt, 1999): with evidence, against 1 or
-4 references, and without. The model thinks as it does in use, latents and injection on.
+The images are synthetic lines of another seed than the training's, asked through the inspector as in use. Two logistic
+fits (Platt, 1999): with evidence, against 4 references or 1, and without.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import sys
+import time
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
-from torch.nn import functional as F
 
-from reason_iad.inspection.dialog import Dialog
-from reason_iad.inspection.inspector import DETECTION_QUESTION, NO, YES
-from reason_iad.inspection.prompts import context_parts
+from reason_iad.inspection.inspector import DETECTION_QUESTION, NO, YES, Inspector
 from reason_iad.inspection.verdict import logit
 from reason_iad.metrics.classification import auroc, expected_calibration_error
-from reason_iad.models.base import ImageTokens, Prefix
-from reason_iad.models.nano import TOKENS, NanoModel
-from reason_iad.reasoning.latents import LatentOptions
-from reason_iad.training.shards import Shards
+from reason_iad.training.synth import Synthesizer
 
-IMAGE_HW = (320, 320)
+SEED = 7  # not the seed that made the training's lines
 
 
-def ask(model: NanoModel, line: dict[str, Any], number: int, shots: str | None) -> tuple[float, float]:
-    """The model's probability of a defect and the anomaly score (0.5 without references) of a prepared image."""
-    record, tensors = line["records"][number], line["tensors"]
-    features = {name: tensors[f"{number}.{name}"][None] for name in ("vit", "fine", "coarse")}
-    cells = tensors[f"{number}.evidence{shots}"] if shots else None
-    with torch.no_grad():
-        embeds = model.projector(features, None if cells is None else cells[None])[0]
-    tokens = ImageTokens(embeds, (TOKENS, TOKENS), IMAGE_HW)
-    text = record["evidence"][shots] if shots else None
-    prefix = model.extend(Prefix(), context_parts(model.info, tokens, line["knowledge"][:2], text))
-    grid = None if cells is None else F.max_pool2d(cells.float()[None, None], 2)[0, 0].numpy()
-    reply = Dialog(model, prefix, LatentOptions(), True, grid).choose(DETECTION_QUESTION, (YES, NO))
-    return reply.probability_of(YES), record["scores"][shots] if shots else 0.5
+def collect(inspector: Inspector, num_lines: int, images: int) -> dict[str, list[tuple[float, float, bool]]]:
+    """The model's probability, the anomaly score (0.5 without references) and the truth, image by image."""
+    synthesizer = Synthesizer(SEED)
+    rows: dict[str, list[tuple[float, float, bool]]] = {"with_evidence": [], "without_evidence": []}
+    started = time.monotonic()
+    for index in range(num_lines):
+        line = synthesizer.make_line(index)
+        references = [line.normal(1000 + i) for i in range(4 if index % 2 == 0 else 1)]
+        for i in range(images):
+            defective = i % 2 == 1
+            pixels = line.defective(i).pixels if defective else line.normal(i)
+            for key, shown in (("with_evidence", references), ("without_evidence", [])):
+                if not shown and i >= images // 2:
+                    continue
+                session = inspector.open(pixels, references=shown)
+                reply = session.dialog.choose(DETECTION_QUESTION, (YES, NO))
+                summary = session.context.summary
+                score = 0.5 if summary is None else summary.anomaly_score
+                rows[key].append((reply.probability_of(YES), score, defective))
+        left = (time.monotonic() - started) / (index + 1) * (num_lines - index - 1)
+        print(f"\r{index + 1}/{num_lines} lines, {left / 60:.0f} min left ", end="", file=sys.stderr, flush=True)
+    return rows
 
 
 def fit(features: np.ndarray, labels: np.ndarray, ridge: float = 0.05) -> np.ndarray:
@@ -59,53 +63,42 @@ def fit(features: np.ndarray, labels: np.ndarray, ridge: float = 0.05) -> np.nda
     return result
 
 
-def main() -> None:
-    """Parse the command line, fit, write."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--shards", type=Path, required=True)
-    parser.add_argument("--adapter", type=Path, required=True)
-    parser.add_argument("--images", type=int, default=6, help="images a line")
-    args = parser.parse_args()
-    settings_path = args.adapter / "adapter.json"
-    settings = json.loads(settings_path.read_text())
-    model = NanoModel.load(args.adapter)
-    held_out = Shards(args.shards, settings["run"]["options"]["held_out"]).held_out
-    fusion = {}
-    for key in ("with_evidence", "without_evidence"):
-        rows, labels = [], []
-        for line in held_out:
-            for number in range(min(args.images, len(line["records"]))):
-                record = line["records"][number]
-                known = sorted(record["evidence"])  # empty where a line had too few references
-                if key == "with_evidence" and not known:
-                    continue
-                shots = known[number % len(known)] if key == "with_evidence" else None
-                rows.append(ask(model, line, number, shots))
-                labels.append(record["defective"])
-        fusion[key] = fitted(key, np.array(rows), np.array(labels))
-    settings["fusion"] = fusion
-    settings_path.write_text(json.dumps(settings, indent=1) + "\n")
-
-
-def fitted(key: str, rows: np.ndarray, labels: np.ndarray) -> dict[str, Any]:
+def fitted(key: str, found: list[tuple[float, float, bool]]) -> dict[str, Any]:
     """Weights of one fit and a note that says what it rests on."""
-    columns = [np.ones(len(rows)), np.array([logit(p) for p in rows[:, 0]])]
+    models, scores = np.array([r[0] for r in found]), np.array([r[1] for r in found])
+    labels = np.array([r[2] for r in found])
+    columns = [np.ones(len(found)), np.array([logit(p) for p in models])]
     if key == "with_evidence":
-        columns.append(np.array([logit(s) for s in rows[:, 1]]))
+        columns.append(np.array([logit(s) for s in scores]))
     features = np.stack(columns, axis=1)
-    half = np.arange(len(rows)) % 2 == 0  # honest error: fit on one half, measure on the other, and back
-    crossed = np.empty(len(rows))
+    half = (np.arange(len(found)) // 2) % 2 == 0  # an honest error: fit on one half, measure on the other, and back
+    crossed = np.empty(len(found))
     for part in (half, ~half):
         crossed[~part] = 1 / (1 + np.exp(-features[~part] @ fit(features[part], labels[part])))
-    weights = fit(features, labels)
-    error, area = expected_calibration_error(labels.tolist(), crossed.tolist()), auroc(labels, crossed)
-    print(f"{key}: {weights.round(2).tolist()}, AUROC {area:.3f}, ECE {error:.3f}, n={len(rows)}; "
-          f"model alone {auroc(labels, rows[:, 0]):.3f}, evidence alone {auroc(labels, rows[:, 1]):.3f}")  # fmt: skip
+    weights = [round(float(w), 4) for w in fit(features, labels)]
+    error, area = expected_calibration_error(labels.tolist(), crossed.tolist(), 5), auroc(labels, crossed)
+    alone = f"model alone {auroc(labels, models):.3f}, evidence alone {auroc(labels, scores):.3f}"
+    print(f"{key}: {weights}, AUROC {area:.3f}, calibration error {error:.3f}, n={len(found)}; {alone}")
     note = (
-        f"Platt scaling of the model's answer{' and the evidence' if len(weights) > 2 else ''} on {len(rows)} held-out "
-        f"images, mostly synthetic (cross-fitted calibration error {error:.2f}, AUROC {area:.2f})"
+        f"Platt scaling of the model's answer{' and the evidence' if len(weights) > 2 else ''} on {len(found)} "
+        f"synthetic images that trained nothing (cross-fitted: calibration error {error:.2f}, AUROC {area:.2f}); "
+        "real images may differ"
     )
     return {"bias": weights[0], "model": weights[1], "evidence": weights[2] if len(weights) > 2 else 0.0, "note": note}
+
+
+def main() -> None:
+    """Parse the command line, collect, fit, write."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--adapter", type=Path, required=True)
+    parser.add_argument("--lines", type=int, default=24)
+    parser.add_argument("--images", type=int, default=4, help="images a line, half of them defective")
+    args = parser.parse_args()
+    rows = collect(Inspector.load(), args.lines, args.images)
+    path = args.adapter / "adapter.json"
+    settings = json.loads(path.read_text())
+    settings["fusion"] = {key: fitted(key, found) for key, found in rows.items()}
+    path.write_text(json.dumps(settings, indent=1) + "\n")
 
 
 if __name__ == "__main__":
