@@ -251,6 +251,12 @@ def test_the_line_for_the_model_names_place_strength_and_references():
     assert "\n" not in line
 
 
+def test_a_closed_gate_shows_no_region():
+    found = compare(stained(good_part(99)), bank_of(3), TOWER)
+    assert found.regions((90, 120))
+    assert dataclasses.replace(found, gate_open=False).regions((90, 120)) == ()
+
+
 def test_altered_copies_stay_close_to_the_image_and_differ_from_it():
     image = good_part(0, (64, 64))
     for copy in altered_copies(image, 64):
