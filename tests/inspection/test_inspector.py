@@ -130,6 +130,19 @@ def test_the_only_known_defect_type_needs_no_question(inspector, odd):
     assert [a.question for a in details.answers] == [LOOK_QUESTION]
 
 
+def test_the_false_alarm_rate_is_promised_only_with_enough_references(inspector, goods, odd):
+    few = inspector.inspect(odd, "hazelnut", goods)
+    assert few.evidence.p_value is None
+    assert any("cannot be promised with 3 references" in note and "98 promise it" in note for note in few.notes)
+    rng = np.random.default_rng(5)
+    many = [np.clip(goods[0] + rng.normal(0, 6, goods[0].shape), 0, 255).astype(np.uint8) for _ in range(20)]
+    report = inspector.inspect(odd, "hazelnut", many)
+    assert report.evidence.num_references == 10
+    assert report.evidence.p_value == pytest.approx(1 / 11)  # odder than all ten held-out normals
+    assert any("smallest they support is 9.1%" in note for note in report.notes)
+    assert not any(note.startswith("Uncertain") and "good parts" in note for note in report.notes)
+
+
 def test_without_references_the_report_says_what_is_missing(inspector, odd):
     report = inspector.inspect(odd, "hazelnut")
     assert report.evidence is None

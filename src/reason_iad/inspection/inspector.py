@@ -22,7 +22,7 @@ import numpy as np
 from reason_iad import __version__
 from reason_iad.errors import InputError
 from reason_iad.evidence.compare import EvidenceMap, compare
-from reason_iad.evidence.conformal import describe_promise
+from reason_iad.evidence.conformal import describe_promise, normals_needed, smallest_rate
 from reason_iad.evidence.memory_bank import ReferenceBank
 from reason_iad.images import LoadedImage, Pixels, from_pixels, read_image
 from reason_iad.inspection.details import DefectDetails, describe_defect, describe_normal
@@ -52,6 +52,7 @@ DETECTION_QUESTION = "Is there any defect in the object?"
 YES, NO = "Yes.", "No."
 ImageSource = str | Path | bytes | Pixels
 MAX_BANKS = 64
+HOLD_OUT_FROM = 20  # references from which every second one checks the false-alarm rate instead of being compared with
 
 
 @dataclass(frozen=True)
@@ -112,6 +113,7 @@ class Context:
     citations: tuple[Citation, ...]
     references: tuple[Pixels, ...]
     notes: tuple[str, ...]
+    false_alarm_rate: float  # what the user asked for, or the smallest that the held-out references support
 
     @property
     def summary(self) -> EvidenceSummary | None:
@@ -229,7 +231,7 @@ class Inspector:
         with clock.stage("verdict"):
             reply = dialog.choose(DETECTION_QUESTION, (YES, NO))
             probability = session.probability(reply.probability_of(YES))
-            limits = VerdictOptions(max_overkill=self.options.max_overkill)
+            limits = VerdictOptions(max_overkill=context.false_alarm_rate)
             verdict, reasons = decide(probability, context.summary, limits)
         with clock.stage("details"):
             if verdict == "normal":
@@ -286,14 +288,15 @@ class Inspector:
             goods = tuple(_load(reference) for reference in references)
         notes = [*loaded.notes, *(note for good in goods for note in good.notes)]
         name, source, certainty = self._name_category(loaded, category, clock)
-        evidence = None
+        evidence, rate = None, self.options.max_overkill
         if goods and self.options.evidence == "on":
             with clock.stage("evidence"):
                 bank = self._bank_for(goods)
                 evidence = compare(loaded.pixels, bank, self.vision)
-                notes.extend(bank.warnings)
-            if evidence.p_value is not None:
-                notes.append(describe_promise(len(bank.normal_scores), self.options.max_overkill))
+                notes.extend((*bank.warnings, *evidence.warnings))
+                notes.append(_promise(len(goods), len(bank.normal_scores), rate))
+                if bank.normal_scores:
+                    rate = max(rate, smallest_rate(len(bank.normal_scores)))
         elif not goods and self.options.evidence == "on":
             notes.append(
                 "No normal references were given, so nothing was compared; "
@@ -305,7 +308,7 @@ class Inspector:
             citations = self.knowledge.retrieve(query, name, self.options.knowledge, limits)
             known = self.knowledge.knowledge_of(name) or self.knowledge.knowledge_of(ANY_PRODUCT)
         pixels = tuple(good.pixels for good in goods)
-        return Context(loaded, name, source, certainty, known, evidence, citations, pixels, tuple(notes))
+        return Context(loaded, name, source, certainty, known, evidence, citations, pixels, tuple(notes), rate)
 
     def _name_category(
         self, image: LoadedImage, category: str | None, clock: Clock
@@ -322,7 +325,10 @@ class Inspector:
         """The references' memory bank; recent ones are kept, since the images of a batch share their references."""
         key = tuple(reference.sha256 for reference in references)
         if key not in self._banks:
-            self._banks[key] = ReferenceBank.build([r.pixels for r in references], self.vision)
+            pixels = [reference.pixels for reference in references]
+            held_out = pixels[1::2] if len(pixels) >= HOLD_OUT_FROM else []
+            bank = ReferenceBank.build(pixels[::2] if held_out else pixels, self.vision)
+            self._banks[key] = bank.with_held_out(held_out, self.vision) if held_out else bank
             if len(self._banks) > MAX_BANKS:
                 self._banks.popitem(last=False)
         return self._banks[key]
@@ -363,6 +369,17 @@ class Inspector:
             citations=context.citations,
             versions={"reason-iad": __version__, self.model.info.name: self.model.info.version},
         )
+
+
+def _promise(num_references: int, held_out: int, max_overkill: float) -> str:
+    """Whether the references support the false-alarm rate asked for, in plain words."""
+    if held_out:
+        return describe_promise(held_out, max_overkill)
+    needed = 2 * normals_needed(max_overkill)
+    return (
+        f"A false-alarm rate of {max_overkill:.1%} cannot be promised with {num_references} references: from "
+        f"{HOLD_OUT_FROM} on, every second one is held out to check it, and {needed} promise it."
+    )
 
 
 class Clock:
