@@ -8,9 +8,10 @@ import numpy as np
 
 from reason_iad.evidence import calibrate, conformal, regions
 from reason_iad.evidence.calibrate import Array
-from reason_iad.evidence.features import VisionTower, extract
+from reason_iad.evidence.features import extract
 from reason_iad.evidence.memory_bank import ReferenceBank
 from reason_iad.images import Pixels
+from reason_iad.models.base import VisionTowers
 from reason_iad.types import EvidenceSummary, Region
 
 UNLIKE = "The image does not resemble the references: it may show another product."
@@ -80,7 +81,7 @@ class EvidenceMap:
         )
 
 
-def compare(pixels: Pixels, bank: ReferenceBank, vision: VisionTower) -> EvidenceMap:
+def compare(pixels: Pixels, bank: ReferenceBank, vision: VisionTowers) -> EvidenceMap:
     """Compare `pixels` (H, W, 3) of any size with the references in `bank`, by the same `vision` it was built with."""
     features = extract([pixels], vision, bank.options)
     distances = bank.distances({name: one[0] for name, one in features.items()})

@@ -8,28 +8,17 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal, Protocol
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 import numpy.typing as npt
 
 from reason_iad.errors import EvidenceError
 from reason_iad.images import Pixels
+from reason_iad.models.base import VisionTowers
 
 if TYPE_CHECKING:
     import torch
-
-
-class VisionTower(Protocol):
-    """What the comparison needs of a vision model; `models.vision.BundledVision` has it."""
-
-    def vit(self, images: Sequence[Pixels], size: int, layers: Sequence[int]) -> dict[int, torch.Tensor]:
-        """Hidden states by layer, (B, H, W, C)."""
-        ...
-
-    def efficientnet(self, images: Sequence[Pixels], size: int) -> dict[int, torch.Tensor]:
-        """Features by stride, (B, H, W, C)."""
-        ...
 
 
 @dataclass(frozen=True)
@@ -103,7 +92,7 @@ class EvidenceOptions:
         return {stream.name: stream.weight for stream in self.streams}
 
 
-def extract(images: Sequence[Pixels], vision: VisionTower, options: EvidenceOptions) -> dict[str, torch.Tensor]:
+def extract(images: Sequence[Pixels], vision: VisionTowers, options: EvidenceOptions) -> dict[str, torch.Tensor]:
     """Patch features of `images` by stream name: (B, H, W, C) float32, blocks of `pool` averaged."""
     import torch
 
@@ -116,7 +105,7 @@ def extract(images: Sequence[Pixels], vision: VisionTower, options: EvidenceOpti
 
 
 def _extract_batch(
-    batch: Sequence[Pixels], vision: VisionTower, streams: tuple[Stream, ...]
+    batch: Sequence[Pixels], vision: VisionTowers, streams: tuple[Stream, ...]
 ) -> dict[str, torch.Tensor]:
     """One forward pass per tower and size, shared by its streams."""
     by_pass: dict[tuple[str, int], list[Stream]] = {}

@@ -18,9 +18,10 @@ import numpy as np
 from reason_iad.errors import EvidenceError
 from reason_iad.evidence import calibrate, regions
 from reason_iad.evidence.calibrate import Array, Scale
-from reason_iad.evidence.features import EvidenceOptions, Stream, VisionTower, altered_copies, extract
+from reason_iad.evidence.features import EvidenceOptions, Stream, altered_copies, extract
 from reason_iad.evidence.search import fuse, prepare, search
 from reason_iad.images import Pixels
+from reason_iad.models.base import VisionTowers
 
 if TYPE_CHECKING:
     import torch
@@ -82,7 +83,7 @@ class ReferenceBank:
 
     @classmethod
     def build(
-        cls, references: Sequence[Pixels], vision: VisionTower, options: EvidenceOptions | None = None
+        cls, references: Sequence[Pixels], vision: VisionTowers, options: EvidenceOptions | None = None
     ) -> ReferenceBank:
         """Learn what is normal from `references`, each (H, W, 3) of any size.
 
@@ -114,7 +115,7 @@ class ReferenceBank:
             warnings = _odd_references(_calibrate(residuals, options.weights)[1])
         return cls(options, features, means, usual, calibration, warnings=warnings)
 
-    def with_held_out(self, normals: Sequence[Pixels], vision: VisionTower) -> ReferenceBank:
+    def with_held_out(self, normals: Sequence[Pixels], vision: VisionTowers) -> ReferenceBank:
         """The same bank with `normals` that are not among its references, so that it gives p-values."""
         from reason_iad.evidence.compare import compare
 
