@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import zlib
 from collections.abc import Sequence
+from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
@@ -26,6 +27,14 @@ class HashingEncoder:
             for word in re.findall(r"\w+", text.lower()):
                 row[zlib.crc32(word.encode()) % self.width] += 1
         return vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
+
+
+@pytest.fixture(autouse=True)
+def own_base(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A base of the test's own in place of the one in the program's home."""
+    folder: Path = tmp_path_factory.mktemp("home") / "knowledge"
+    monkeypatch.setattr("reason_iad.knowledge.base.default_base", lambda: folder)
+    return folder
 
 
 @pytest.fixture

@@ -49,10 +49,10 @@ def test_search_shows_scores_and_reasons(
 ) -> None:
     monkeypatch.setenv("REASON_IAD_HOME", str(tmp_path))
     load = KnowledgeBase.load
-    monkeypatch.setattr(KnowledgeBase, "load", lambda folder=None: load(folder, encoder))
+    monkeypatch.setattr(KnowledgeBase, "load", lambda folder, base, progress: load(folder, encoder, base, progress))
     assert call("search", "mouse bite notch", "--category", "bare pcb", "--top-k", "2") == 0
     out = capsys.readouterr().out
-    first = r"1\. bare_pcb/defect/mousebite  score 0\.03\d\d \(words: rank 1; meaning: rank \d, similarity 0\.\d\d\)\n"
+    first = r"1\. bare_pcb/defect/mousebite  score 0\.\d{4} \(words: rank 1; meaning: rank \d, similarity 0\.\d\d\)\n"
     assert re.match(first, out)
     assert "source: Reason-IAD starter knowledge" in out
     assert call("search", "mouse bite notch", "--json") == 0

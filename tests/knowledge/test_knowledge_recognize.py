@@ -154,3 +154,22 @@ def test_starter_prototypes_are_small_and_only_of_images_that_may_be_used() -> N
     assert STARTER_PROTOTYPES.stat().st_size < 100_000
     prototypes = CategoryPrototypes.load()
     assert set(prototypes.categories) == {"bare_pcb", "four_screw_block", "hazelnut", "light_guide_plate"}
+
+
+def test_a_learned_category_keeps_look_alikes_out() -> None:
+    rng = np.random.default_rng(5)
+    center = np.zeros(64, np.float32)
+    prototypes = CategoryPrototypes(("a", "b", "c"), center, np.eye(3, 64, dtype=np.float32), 0.45, 0.02)
+    mine = np.eye(64, dtype=np.float32)[10] + rng.normal(0, 0.03, (8, 64)).astype(np.float32)
+    learned = prototypes.learn("mine", mine)
+    alike = 0.6 * np.eye(64, dtype=np.float32)[10] + 0.8 * np.eye(64, dtype=np.float32)[11]  # cosine 0.6 to it
+    assert learned.recognize(mine.mean(0))[0] == "mine"
+    assert float(learned.similarities(alike)[-1]) > prototypes.threshold
+    assert learned.recognize(alike)[0] == "unknown"
+    assert learned.recognize(np.eye(64, dtype=np.float32)[1])[0] == "b"
+    assert sum(learned.probabilities(alike).values()) == pytest.approx(1)
+    again = learned.learn("mine", mine[:1])
+    assert again.categories == learned.categories
+    assert again.own_thresholds["mine"] == pytest.approx(0.45)
+    with pytest.raises(InputError, match="learn the category again"):
+        prototypes.learn("x", np.zeros((0, 64), np.float32))

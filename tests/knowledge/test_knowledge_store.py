@@ -12,7 +12,7 @@ import pytest
 
 from reason_iad.errors import KnowledgeError
 from reason_iad.knowledge.entries import Entry, load_entries
-from reason_iad.knowledge.store import HybridIndex, encode_cached, tokenize, write_atomically
+from reason_iad.knowledge.store import Fusion, HybridIndex, encode_cached, tokenize, write_atomically
 
 
 def entry(number: int, text: str, category: str = "part") -> Entry:
@@ -48,14 +48,14 @@ def test_bm25_follows_the_formula(encoder: Any, query: str) -> None:
 
 def test_the_fused_score_is_the_sum_of_reciprocal_ranks(encoder: Any) -> None:
     entries = [entry(number, text) for number, text in enumerate(TEXTS)]
-    hits = HybridIndex(entries, encoder).rank("crack in the rim")
+    hits = HybridIndex(entries, encoder, fusion=Fusion(60, 1.0, 1.0)).rank("crack in the rim")
     bm25 = bm25_by_hand(TEXTS, "crack in the rim")
     query = encoder.encode(["crack in the rim"])[0]
     cosines = [float(encoder.encode([text])[0] @ query) for text in TEXTS]
     for hit in hits:
         number = int(hit.entry.id[-1])
         lexical = 1 + sum(other > bm25[number] for other in bm25)
-        semantic = 1 + sum(other > cosines[number] + 1e-9 for other in cosines)
+        semantic = 1 + sum(round(other, 6) > round(cosines[number], 6) for other in cosines)
         expected = 1 / (60 + semantic) + (1 / (60 + lexical) if bm25[number] > 0 else 0)
         assert hit.score == pytest.approx(expected)
         assert hit.similarity == pytest.approx(cosines[number], abs=1e-6)
@@ -83,6 +83,19 @@ def test_order_does_not_depend_on_the_order_of_entries(encoder: Any) -> None:
     forward = HybridIndex(entries, encoder).rank(query)
     backward = HybridIndex(entries[::-1], encoder).rank(query)
     assert [hit.entry.id for hit in forward] == [hit.entry.id for hit in backward]
+
+
+def test_weights_of_the_fusion_count_as_stated(encoder: Any) -> None:
+    entries = [entry(number, text) for number, text in enumerate(TEXTS)]
+    for hit in HybridIndex(entries, encoder, fusion=Fusion(7, 2.0, 0.5)).rank("crack in the rim"):
+        expected = 0.5 / (7 + (hit.dense_rank or 0)) + (2.0 / (7 + hit.bm25_rank) if hit.bm25_rank else 0.0)
+        assert hit.score == pytest.approx(expected)
+
+
+def test_words_find_a_category_by_its_other_names(encoder: Any) -> None:
+    entries = [entry(0, "crack", "a"), entry(1, "crack", "b")]
+    hits = HybridIndex(entries, encoder, names={"b": "sprocket"}).rank("sprocket")
+    assert [(hit.entry.category, hit.bm25_rank) for hit in hits] == [("b", 1), ("a", None)]
 
 
 def test_an_empty_base_and_shared_ids_are_refused(encoder: Any) -> None:

@@ -1,10 +1,14 @@
-"""Sentences to vectors: bge-small-en-v1.5 (int8 ONNX, 384 wide); any object of the protocol fits."""
+"""Sentences to vectors: bge-small-en-v1.5 (int8 ONNX, 384 wide), or any sentence-transformers model by its name.
+
+`REASON_IAD_ENCODER` names another model than the bundled one; any object of the protocol fits as well.
+"""
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 import numpy as np
 import numpy.typing as npt
@@ -19,6 +23,7 @@ Vectors = npt.NDArray[np.float32]
 
 MAX_TOKENS = 512
 WIDTH = 384
+VARIABLE = "REASON_IAD_ENCODER"
 QUERY_PREFIX = "Represent this sentence for searching relevant passages: "
 
 
@@ -105,3 +110,62 @@ class SentenceEncoder:
         pooled: Vectors = np.asarray(hidden, np.float32)[0, 0]  # the first token's: (384,)
         unit: Vectors = pooled / max(float(np.linalg.norm(pooled)), 1e-12)
         return unit
+
+
+class TransformersEncoder:
+    """A sentence-transformers model by its name on the model hub, or by its folder; questions get its own prompt."""
+
+    def __init__(self, name: str) -> None:
+        """Load the model on the CPU; only safetensors weights, and no code from the model's folder.
+
+        Raises:
+            WeightsError: sentence-transformers is not installed, or the model cannot be loaded.
+        """
+        try:
+            from sentence_transformers import SentenceTransformer
+        except ImportError as error:
+            raise WeightsError(
+                f"the encoder {name!r} needs sentence-transformers, which is not installed; install it with "
+                "`pip install reason-iad[encoders]`, or leave the encoder out for the bundled one"
+            ) from error
+        self.name = name
+        try:
+            self._model: Any = SentenceTransformer(
+                name, device="cpu", trust_remote_code=False, model_kwargs={"use_safetensors": True}
+            )
+        except Exception as error:  # the library raises whatever its own dependencies raise
+            raise WeightsError(
+                f"the encoder {name!r} cannot be loaded ({error}); expected a sentence-transformers model with "
+                "safetensors weights: check the name and the network"
+            ) from error
+
+    def encode(self, texts: Sequence[str]) -> Vectors:
+        """Encode n passages: (n, d) float32 of unit length."""
+        return self._unit(texts, None)
+
+    def encode_query(self, query: str) -> Vectors:
+        """Encode a question with the model's prompt for questions, where it has one: (d,)."""
+        prompt = "query" if "query" in (getattr(self._model, "prompts", None) or {}) else None
+        vector: Vectors = self._unit([query], prompt)[0]
+        return vector
+
+    def _unit(self, texts: Sequence[str], prompt: str | None) -> Vectors:
+        vectors = self._model.encode(
+            list(texts), prompt_name=prompt, normalize_embeddings=True, convert_to_numpy=True, show_progress_bar=False
+        )
+        return np.asarray(vectors, np.float32)
+
+
+def encoder_name() -> str:
+    """The name of the configured encoder, without loading it."""
+    return os.environ.get(VARIABLE, "").strip() or SentenceEncoder.name
+
+
+def configured_encoder() -> Encoder:
+    """The encoder that `REASON_IAD_ENCODER` names, by default the bundled one.
+
+    Raises:
+        WeightsError: it cannot be loaded.
+    """
+    name = encoder_name()
+    return SentenceEncoder.load() if name == SentenceEncoder.name else TransformersEncoder(name)

@@ -89,10 +89,19 @@ def load_categories(folder: str | Path | None = None) -> tuple[CategoryKnowledge
         KnowledgeError: no folder, no files, a file that breaks the schema, or one name used by two categories.
     """
     paths = find_files(STARTER_FOLDER if folder is None else Path(folder))
+    categories = [load_file(path) for path in paths]
+    check_names(categories, paths)
+    return tuple(sorted(categories, key=lambda knowledge: knowledge.category))
+
+
+def check_names(categories: Sequence[CategoryKnowledge], paths: Sequence[Path]) -> None:
+    """Refuse names that lead to two categories; `paths` are the files the categories come from.
+
+    Raises:
+        KnowledgeError: one name is used by two categories.
+    """
     owners: dict[str, Path] = {}
-    categories = []
-    for path in paths:
-        knowledge = load_file(path)
+    for knowledge, path in zip(categories, paths, strict=True):
         names = {normalize_name(name) for name in (knowledge.category, knowledge.name, *knowledge.aliases)}
         for name in sorted(names):
             if name in owners:
@@ -101,8 +110,6 @@ def load_categories(folder: str | Path | None = None) -> tuple[CategoryKnowledge
                     "to one category: rename one or merge the files"
                 )
             owners[name] = path
-        categories.append(knowledge)
-    return tuple(sorted(categories, key=lambda knowledge: knowledge.category))
 
 
 def find_files(folder: Path) -> list[Path]:
@@ -137,7 +144,7 @@ def load_file(path: str | Path) -> CategoryKnowledge:
     from reason_iad.knowledge.schema import parse_knowledge
 
     path = Path(path)
-    return parse_knowledge(_read_text(path), str(path))
+    return parse_knowledge(read_text(path), str(path))
 
 
 def normalize_name(name: str) -> str:
@@ -170,18 +177,21 @@ def field_names(kind: type) -> tuple[str, ...]:
     return tuple(field.name for field in dataclasses.fields(kind))
 
 
-def _read_text(path: Path) -> str:
+def read_text(path: Path, most: int = MAX_FILE_BYTES) -> str:
+    """The text of a file of at most `most` bytes.
+
+    Raises:
+        KnowledgeError: no file, too large, not readable, or not UTF-8; names the line.
+    """
     try:
         size = path.stat().st_size
         if path.is_dir() or not path.is_file():
-            raise KnowledgeError(f"{path} is not a file; expected a knowledge file in YAML")
-        if size > MAX_FILE_BYTES:
-            raise KnowledgeError(
-                f"{path} has {size:,} bytes; at most {MAX_FILE_BYTES:,} are accepted: split it by category"
-            )
+            raise KnowledgeError(f"{path} is not a file; expected a knowledge file")
+        if size > most:
+            raise KnowledgeError(f"{path} has {size:,} bytes; at most {most:,} are accepted: split it by category")
         data = path.read_bytes()
     except FileNotFoundError as error:
-        raise KnowledgeError(f"{path} does not exist; expected a knowledge file in YAML: check the path") from error
+        raise KnowledgeError(f"{path} does not exist; expected a knowledge file: check the path") from error
     except OSError as error:
         raise KnowledgeError(f"{path} cannot be read ({error.strerror}); check its permissions") from error
     try:

@@ -7,14 +7,16 @@ about the product. "Unknown" competes as a category of constant similarity, the 
     p(c) = exp(s_c / t) / (exp(threshold / t) + sum over k of exp(s_k / t))
 
 so the answer is a category exactly where its similarity is above the threshold. Both constants are fitted on training
-images, each category in turn playing the unknown one.
+images, each category in turn playing the unknown one. A category that is learned later has a threshold of its own,
+halfway between the common one and the least similar of its own images, each compared with the others: products that
+look alike differ by less than the common threshold allows for.
 """
 
 from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -60,6 +62,7 @@ class CategoryPrototypes:
     vectors: Floats  # (C, D) of unit length, center removed
     threshold: float = 0.5  # cosine, in [-1, 1]
     temperature: float = 0.1  # above 0
+    own_thresholds: Mapping[str, float] = field(default_factory=dict)  # of learned categories; not below `threshold`
 
     @classmethod
     def build(cls, embeddings: Mapping[str, Floats]) -> CategoryPrototypes:
@@ -78,6 +81,31 @@ class CategoryPrototypes:
         center, vectors = _average(embeddings)
         return cls(tuple(embeddings), center, vectors, threshold, temperature)
 
+    def learn(self, category: str, embeddings: Floats) -> CategoryPrototypes:
+        """Add a category from image vectors (n, D) of good parts, in place of one of the same name.
+
+        Raises:
+            InputError: no vectors, or of another width.
+        """
+        if embeddings.ndim != 2 or not len(embeddings) or embeddings.shape[1:] != self.center.shape:
+            raise InputError(
+                f"image vectors of shape {embeddings.shape} for {category!r}; expected (n, {self.center.shape[0]}): "
+                "learn the category again"
+            )
+        kept = [index for index, name in enumerate(self.categories) if name != category]
+        vector = _unit(embeddings.mean(axis=0) - self.center)
+        least = self.threshold
+        if len(embeddings) > 1:
+            others = (embeddings.sum(axis=0) - embeddings) / (len(embeddings) - 1)  # (n, D) the mean without each
+            alike = np.sum(_unit(others - self.center) * _unit(embeddings - self.center), axis=1)
+            least = max(least, float(alike.min()))
+        return replace(
+            self,
+            categories=(*(self.categories[index] for index in kept), category),
+            vectors=np.concatenate([self.vectors[kept], vector[None]]),
+            own_thresholds={**self.own_thresholds, category: (self.threshold + least) / 2},
+        )
+
     def similarities(self, features: Floats) -> Floats:
         """Cosine of an image vector (D,) to every category: (C,).
 
@@ -93,7 +121,9 @@ class CategoryPrototypes:
 
     def probabilities(self, features: Floats) -> dict[str, float]:
         """Probability of every category and of "unknown" for an image vector (D,); they add up to 1."""
-        shares = _softmax(self.similarities(features)[None], self.threshold, self.temperature)[0]
+        above = [self.own_thresholds.get(name, self.threshold) - self.threshold for name in self.categories]
+        similarities = self.similarities(features) - np.array(above, np.float32)
+        shares = _softmax(similarities[None], self.threshold, self.temperature)[0]
         return {name: float(share) for name, share in zip((*self.categories, UNKNOWN), shares, strict=True)}
 
     def recognize(self, features: Floats) -> tuple[str, float]:

@@ -8,16 +8,22 @@ any product: knowledge of the wrong product misleads more than none.
 
 from __future__ import annotations
 
+import dataclasses
 import difflib
+import functools
+import logging
 import math
 import re
+import tempfile
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
 from reason_iad.errors import InputError
-from reason_iad.knowledge.encoders import Encoder
+from reason_iad.knowledge.commands import withhold_orders
+from reason_iad.knowledge.database import KnowledgeDatabase, Progress
+from reason_iad.knowledge.encoders import Encoder, configured_encoder, encoder_name
 from reason_iad.knowledge.entries import (
     ANY_PRODUCT,
     CategoryKnowledge,
@@ -31,6 +37,9 @@ from reason_iad.types import Citation, KnowledgeMode
 
 MODES: tuple[KnowledgeMode, ...] = ("none", "retrieved", "oracle")
 UNKNOWN = "unknown"
+LOOKED_AT = 200  # entries of a category that selection chooses from: many more than a prompt holds
+
+_log = logging.getLogger(__name__)
 
 
 def estimate_tokens(text: str) -> int:
@@ -62,14 +71,19 @@ class KnowledgeBase:
         encoder: Encoder | None = None,
         categories: Sequence[CategoryKnowledge] = (),
         cache: Path | None = None,
+        database: KnowledgeDatabase | None = None,
+        progress: Progress | None = None,
     ) -> None:
         """Hold `entries`; nothing is encoded before the first search.
 
         Args:
             entries: what can be retrieved, with unique ids.
-            encoder: for dense search; None for the bundled one, loaded when first needed.
-            categories: display names and aliases of the entries' categories, where known.
-            cache: folder for vectors; None for none.
+            encoder: for dense search; None for the configured one, loaded when first needed.
+            categories: display names and aliases of the entries' categories, where known; where two claim a name,
+                the first has it.
+            cache: folder for vectors, for a base without a store; None for none.
+            database: the store that keeps the index; None to build it in memory.
+            progress: told how many texts of how many are encoded when the store is built.
 
         Raises:
             KnowledgeError: two entries share an id.
@@ -78,20 +92,40 @@ class KnowledgeBase:
         self.entries = tuple(entries)
         self._encoder = encoder
         self._cache = cache
+        self._database = database
+        self._progress = progress
         self._knowledge = {knowledge.category: knowledge for knowledge in categories}
 
     @classmethod
-    def load(cls, folder: str | Path | None = None, encoder: Encoder | None = None) -> KnowledgeBase:
-        """Open the knowledge files of a folder, or the starter knowledge, with vectors cached between runs.
+    def load(
+        cls,
+        folder: str | Path | None = None,
+        encoder: Encoder | None = None,
+        base: str | Path | None = None,
+        progress: Progress | None = None,
+    ) -> KnowledgeBase:
+        """Open the user's base over the starter knowledge.
+
+        Args:
+            folder: read the knowledge files of this folder instead of both.
+            encoder: for dense search; None for the configured one.
+            base: the user's folder; None for `knowledge` in the program's home, which need not exist.
+            progress: told how many texts of how many are encoded when the store is built.
 
         Raises:
             KnowledgeError: a file breaks the schema.
         """
         from reason_iad import weights
 
-        categories = load_categories(folder)
-        entries = [entry for knowledge in categories for entry in knowledge.entries()]
-        return cls(entries, encoder, categories, weights.home() / "knowledge-cache")
+        if folder is not None:
+            categories = load_categories(folder)
+            entries = [entry for knowledge in categories for entry in knowledge.entries()]
+            return cls(entries, encoder, categories, weights.home() / "knowledge-cache")
+        from reason_iad.knowledge.base import database_of, default_base, read_base
+
+        where = default_base() if base is None else Path(base)
+        content = read_base(where)
+        return cls(content.entries, encoder, content.categories, database=database_of(where), progress=progress)
 
     @property
     def categories(self) -> tuple[str, ...]:
@@ -100,10 +134,22 @@ class KnowledgeBase:
 
     @cached_property
     def index(self) -> EntryIndex:
-        """The search index, built on first use."""
-        from reason_iad.knowledge.encoders import SentenceEncoder
+        """The search index, opened or built on first use."""
+        encoder = self._encoder or configured_encoder
+        names = {category: category.replace("_", " ") for category in self.categories}
+        names |= {knowledge.category: " ".join(knowledge.aliases) for knowledge in self._knowledge.values()}
+        if self._database is None:
+            return HybridIndex(self.entries, encoder, self._cache, names=names)
+        from reason_iad.knowledge.starter import starter_vectors
 
-        return HybridIndex(self.entries, self._encoder or SentenceEncoder.load(), self._cache)
+        name = self._encoder.name if self._encoder else encoder_name()
+        known = functools.partial(starter_vectors, name)
+        try:
+            return self._database.index(self.entries, encoder, name, known, self._progress, names)
+        except OSError as error:
+            _log.warning("%s cannot be written (%s); the index is built anew every time", self._database.folder, error)
+        with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:
+            return KnowledgeDatabase(Path(folder)).index(self.entries, encoder, name, known, self._progress, names)
 
     def knowledge_of(self, category: str) -> CategoryKnowledge | None:
         """The whole knowledge of one category by identifier, name or alias; None where the base has none."""
@@ -125,7 +171,9 @@ class KnowledgeBase:
             return found
         near = difflib.get_close_matches(normalize_name(name), self._names, 3, 0.6)
         nearest = list(dict.fromkeys(self._names[key] for key in near))
-        hint = f"the nearest are {', '.join(nearest)}" if nearest else f"known are {', '.join(self.categories)}"
+        more = len(self.categories) - 8
+        known = ", ".join(self.categories[:8]) + (f" and {more} more" if more > 0 else "")
+        hint = f"the nearest are {', '.join(nearest)}" if nearest else f"known are {known}"
         raise InputError(f"the category {name!r} is not in the knowledge base; {hint}: name one, or add a file for it")
 
     def search(self, query: str, category: str | None = None, top_k: int = 10) -> tuple[Hit, ...]:
@@ -138,7 +186,7 @@ class KnowledgeBase:
             raise InputError("the question is empty; expected a few words to search for")
         if top_k < 1:
             raise InputError(f"top_k is {top_k}; expected at least 1")
-        return self.index.rank(query, None if category is None else [self.check_category(category)])[:top_k]
+        return self.index.rank(query, None if category is None else [self.check_category(category)], top_k)
 
     def retrieve(
         self,
@@ -167,18 +215,23 @@ class KnowledgeBase:
         scope = known or ANY_PRODUCT
         if mode == "oracle":
             # Nothing was ranked, so all have one score; an unknown category has no oracle.
-            return tuple(_cite(entry, 1.0) for entry in self.entries if entry.category == known)
+            return _safe(_cite(entry, 1.0) for entry in self.entries if entry.category == known)
         if scope not in self.categories:
             return ()
-        hits = self.index.rank(query, [scope])
-        return tuple(_cite(hit.entry, hit.score) for hit in select(hits, options or RetrievalOptions()))
+        options = options or RetrievalOptions()
+        hits = self.index.rank(query, [scope], max(LOOKED_AT, 4 * options.top_k))
+        if not any(hit.entry.kind == "normal" for hit in hits):
+            hits += self.index.rank(query, [scope], 1, ["normal"])
+        return _safe(_cite(hit.entry, hit.score) for hit in select(hits, options))
 
     @cached_property
     def _names(self) -> dict[str, str]:
-        names = {normalize_name(category): category for category in self.categories}
+        names: dict[str, str] = {}
         for knowledge in self._knowledge.values():
             for name in (knowledge.category, knowledge.name, *knowledge.aliases):
                 names.setdefault(normalize_name(name), knowledge.category)
+        for category in self.categories:
+            names.setdefault(normalize_name(category), category)
         return names
 
 
@@ -211,6 +264,17 @@ def _rounds(hits: Sequence[Hit]) -> Iterable[Hit]:
         rounds.append((seen.get(key, 0), rank, hit))
         seen[key] = seen.get(key, 0) + 1
     return [hit for _, _, hit in sorted(rounds, key=lambda item: item[:2])]
+
+
+def _safe(citations: Iterable[Citation]) -> tuple[Citation, ...]:
+    """What may reach a prompt: sentences that read like orders are left out, and entries of nothing else with them."""
+    kept = []
+    for citation in citations:
+        if text := withhold_orders(citation.text):
+            kept.append(dataclasses.replace(citation, text=text))
+        if text != citation.text:
+            _log.warning("%s reads like an order to the model and was left out: see knowledge check", citation.entry_id)
+    return tuple(kept)
 
 
 def _cite(entry: Entry, score: float) -> Citation:

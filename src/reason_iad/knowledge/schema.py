@@ -69,6 +69,8 @@ def _compose(text: str, file: str) -> yaml.Node:
         mark = error.problem_mark or error.context_mark
         line = mark.line + 1 if mark else 1
         reason = " ".join(part for part in (error.context, error.problem) if part)
+        if "maximum nesting depth" in reason:  # libyaml's own limit, met before ours in one long line
+            raise _too_deep(file, line) from error
         raise KnowledgeError(
             f"{file}:{line}: broken YAML ({reason}); expected the form of docs/knowledge.md: put texts with a colon, "
             "a hash or a leading sign into quotes"
@@ -88,7 +90,11 @@ def _check_depth(text: str, file: str) -> None:
             depth -= 1
         if depth > MAX_DEPTH:
             line = event.start_mark.line + 1 if event.start_mark else 1
-            raise KnowledgeError(f"{file}:{line}: nested too deeply; expected the form of docs/knowledge.md")
+            raise _too_deep(file, line)
+
+
+def _too_deep(file: str, line: int) -> KnowledgeError:
+    return KnowledgeError(f"{file}:{line}: nested too deeply; expected the form of docs/knowledge.md")
 
 
 def _defect(node: yaml.Node, file: str, where: str) -> DefectKnowledge:

@@ -1,8 +1,8 @@
 """Ranking entries for a query: BM25 and dense similarity, fused by reciprocal rank.
 
-The index lives in memory and is exact: every query is compared with every entry. `EntryIndex` is what retrieval asks
-for, so a store on disk for very large bases can stand in without a change elsewhere. Vectors are cached on disk under
-the hash of their text, so that a start re-encodes only what was edited.
+The index is exact: every query is compared with every entry. Its arrays are built in memory here, or mapped from the
+files of `database.py`. `EntryIndex` is what retrieval asks for, so that another store can stand in without a change
+elsewhere.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import logging
 import os
 import re
 import secrets
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -26,9 +26,20 @@ from reason_iad.errors import KnowledgeError
 from reason_iad.knowledge.encoders import Encoder, Vectors, encode_query
 from reason_iad.knowledge.entries import Entry, check_unique
 
-RRF_K = 60  # Cormack, Clarke and Buettcher, SIGIR 2009: the constant hardly matters, 60 is theirs
-
 _log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Fusion:
+    """How the two rankings are joined: `bm25 / (k + rank) + dense / (k + rank)`.
+
+    The form is that of Cormack, Clarke and Buettcher (SIGIR 2009), who use k = 60 and equal weights; these values were
+    chosen on one half of the labeled questions and are reported on the other (`benchmarks/knowledge.py`).
+    """
+
+    k: int = 5
+    bm25: float = 1.5
+    dense: float = 1.0
 
 
 @dataclass(frozen=True)
@@ -36,7 +47,7 @@ class Hit:
     """An entry and why it was found."""
 
     entry: Entry
-    score: float  # sum of 1 / (60 + rank) over the rankings that hold it
+    score: float  # sum of weight / (k + rank) over the rankings that hold it
     bm25_rank: int | None = None  # from 1; None where no word of the query occurs
     dense_rank: int | None = None  # from 1
     bm25: float = 0.0
@@ -46,16 +57,41 @@ class Hit:
 class EntryIndex(Protocol):
     """Ranks entries for a query."""
 
-    def rank(self, query: str, categories: Sequence[str] | None = None) -> tuple[Hit, ...]:
-        """All entries of `categories` (or of the whole base), best first."""
+    def rank(
+        self,
+        query: str,
+        categories: Sequence[str] | None = None,
+        limit: int | None = None,
+        kinds: Sequence[str] | None = None,
+    ) -> tuple[Hit, ...]:
+        """The `limit` best entries (default: all) of some categories and kinds (default: the whole base)."""
         ...
 
 
 class HybridIndex:
-    """Exact BM25 and dense search over entries in memory."""
+    """Exact BM25 and dense search over entries; the arrays lie in memory or are mapped from a file."""
 
-    def __init__(self, entries: Sequence[Entry], encoder: Encoder, cache: Path | None = None) -> None:
-        """Index `entries`; vectors come from the folder `cache` where they are known (default: none).
+    def __init__(
+        self,
+        entries: Sequence[Entry],
+        encoder: Encoder | Callable[[], Encoder],
+        cache: Path | None = None,
+        *,
+        vectors: Vectors | None = None,
+        bm25: Any | None = None,
+        fusion: Fusion | None = None,
+        names: Mapping[str, str] | None = None,
+    ) -> None:
+        """Index `entries`.
+
+        Args:
+            entries: what can be found.
+            encoder: for questions, and for entries without given vectors; a function loads it when first needed.
+            cache: folder of vectors that are known already (default: none).
+            vectors: one per entry, (n, d) of unit length, where they are known.
+            bm25: a `bm25s.BM25` over the entries' words, where it is built already.
+            fusion: weights of the two rankings.
+            names: other names by category, which BM25 finds its entries by as well.
 
         Raises:
             KnowledgeError: no entries, or two with one id.
@@ -64,27 +100,70 @@ class HybridIndex:
             raise KnowledgeError("the knowledge base has no entries; expected at least one: see docs/knowledge.md")
         check_unique(entries)
         self.entries = tuple(entries)
-        self.encoder = encoder
+        self.fusion = fusion or Fusion()
+        self._names = names or {}
+        self._encoder = encoder
         self._cache = cache
         self._categories = np.array([entry.category for entry in entries])
+        self._kinds = np.array([entry.kind for entry in entries])
+        if vectors is not None:
+            self.__dict__["vectors"] = vectors  # takes the place of the cached property
+        if bm25 is not None:
+            self.__dict__["_bm25"] = bm25
 
-    def rank(self, query: str, categories: Sequence[str] | None = None) -> tuple[Hit, ...]:
-        """All entries of `categories` (or of the whole base) by fused score, best first; ties in order of id."""
-        chosen = np.arange(len(self.entries))
-        if categories is not None:
-            chosen = chosen[np.isin(self._categories, list(categories))]
-        bm25 = self._bm25_scores(query)[chosen]
-        dense = (self.vectors @ encode_query(self.encoder, query))[chosen]
-        bm25_ranks, dense_ranks = _ranks(bm25), _ranks(dense)
+    @cached_property
+    def encoder(self) -> Encoder:
+        """What turns questions into vectors."""
+        return self._encoder if isinstance(self._encoder, Encoder) else self._encoder()
+
+    def rank(
+        self,
+        query: str,
+        categories: Sequence[str] | None = None,
+        limit: int | None = None,
+        kinds: Sequence[str] | None = None,
+    ) -> tuple[Hit, ...]:
+        """The `limit` best entries of some categories and kinds by fused score, best first; ties in order of id.
+
+        Ranks are counted within the chosen entries. With a limit, entries outside the best 1,000 (at least four times
+        the limit) of both rankings are not looked at: none of them can reach the score of the entries before them.
+        """
+        rows = self._rows(categories, kinds)
+        if not len(rows):
+            return ()
+        every = len(rows) == len(self.entries)
+        vectors = self.vectors if every else self.vectors[rows]
+        bm25 = self._bm25_scores(query)
+        bm25 = bm25 if every else bm25[rows]
+        dense = vectors @ encode_query(self.encoder, query)
+        places = _best(bm25, dense, limit)
+        # Rounded, or the last bit, which depends on where a row lies in memory, would decide between equals.
+        bm25_ranks, dense_ranks = _ranks(np.round(bm25, 4), places), _ranks(np.round(dense, 6), places)
+        lexical = np.where(bm25[places] > 0, self.fusion.bm25 / (self.fusion.k + bm25_ranks), 0.0)
+        scores = lexical + self.fusion.dense / (self.fusion.k + dense_ranks)
+        if limit is not None and limit < len(scores):  # only these can be among the best, ties included
+            first = np.flatnonzero(scores >= -np.partition(-scores, limit - 1)[limit - 1])
+        else:
+            first = np.arange(len(scores))
         hits = []
-        for place, index in enumerate(chosen):
-            lexical = int(bm25_ranks[place]) if bm25[place] > 0 else None
-            semantic = int(dense_ranks[place])
-            score = 1 / (RRF_K + semantic) + (1 / (RRF_K + lexical) if lexical else 0.0)
+        for i in sorted(first, key=lambda i: (-scores[i], self.entries[rows[places[i]]].id))[:limit]:
+            place = places[i]
+            found = int(bm25_ranks[i]) if bm25[place] > 0 else None
             hits.append(
-                Hit(self.entries[index], score, lexical, semantic, float(bm25[place]), float(dense[place]))
+                Hit(
+                    self.entries[rows[place]], float(scores[i]), found, int(dense_ranks[i]), float(bm25[place]),
+                    float(dense[place]),
+                )
             )  # fmt: skip
-        return tuple(sorted(hits, key=lambda hit: (-hit.score, hit.entry.id)))
+        return tuple(hits)
+
+    def _rows(self, categories: Sequence[str] | None, kinds: Sequence[str] | None) -> npt.NDArray[np.intp]:
+        chosen = np.ones(len(self.entries), bool)
+        if categories is not None:
+            chosen &= np.isin(self._categories, list(categories))
+        if kinds is not None:
+            chosen &= np.isin(self._kinds, list(kinds))
+        return np.flatnonzero(chosen)
 
     @cached_property
     def vectors(self) -> Vectors:
@@ -102,12 +181,18 @@ class HybridIndex:
 
     @cached_property
     def _bm25(self) -> Any:
-        import bm25s
+        return build_bm25(self.entries, self._names)
 
-        logging.getLogger("bm25s").setLevel(logging.WARNING)  # it sets itself to DEBUG, past the program's own level
-        index = bm25s.BM25(k1=1.2, b=0.75)
-        index.index([tokenize(entry.text) for entry in self.entries], show_progress=False)
-        return index
+
+def build_bm25(entries: Sequence[Entry], names: Mapping[str, str]) -> Any:
+    """A `bm25s.BM25` over texts and their categories' other names, in Lucene's form, with k1 = 1.2 and b = 0.75."""
+    import bm25s
+
+    logging.getLogger("bm25s").setLevel(logging.WARNING)  # it sets itself to DEBUG, past the program's own level
+    index = bm25s.BM25(k1=1.2, b=0.75)
+    words = [tokenize(f"{entry.text} {names.get(entry.category, '')}") for entry in entries]
+    index.index(words, show_progress=False)
+    return index
 
 
 _STOP_TEXT = """
@@ -140,10 +225,21 @@ def _stem(word: str) -> str:
     return word[:-1] if word.endswith("s") and not word.endswith(("ss", "us", "is")) and len(word) > 3 else word
 
 
-def _ranks(scores: npt.NDArray[np.float32]) -> npt.NDArray[np.int64]:
-    """Rank of each of the scores (n,), the best 1; equal scores share the best rank: (n,)."""
+def _best(
+    bm25: npt.NDArray[np.float32], dense: npt.NDArray[np.float32], limit: int | None, least: int = 1000
+) -> npt.NDArray[np.intp]:
+    """Places of the entries that can be among the `limit` best of two score lists (n,): all, or the best of each."""
+    width = max(least, 4 * limit) if limit is not None else len(dense)
+    if width >= len(dense):
+        return np.arange(len(dense))
+    best = [np.argpartition(-scores, width)[:width] for scores in (bm25, dense)]
+    return np.unique(np.concatenate(best))
+
+
+def _ranks(scores: npt.NDArray[np.float32], places: npt.NDArray[np.intp]) -> npt.NDArray[np.int64]:
+    """Rank among all scores (n,) of those at some places (m,), the best 1; equal scores share the best rank: (m,)."""
     ordered = np.sort(-scores)
-    return np.searchsorted(ordered, -scores, side="left").astype(np.int64) + 1
+    return np.searchsorted(ordered, -scores[places], side="left").astype(np.int64) + 1
 
 
 def encode_cached(texts: Sequence[str], encoder: Encoder, folder: Path) -> Vectors:

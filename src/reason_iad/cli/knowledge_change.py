@@ -1,0 +1,210 @@
+"""The actions of `reason-iad knowledge` that change a base: add, edit, import, export and draft."""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import os
+import shlex
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+from typing import Any
+
+_PARTS = ("look", "cause", "consequence", "check")
+
+
+def add_change_actions(
+    actions: argparse._SubParsersAction[argparse.ArgumentParser], base: argparse.ArgumentParser
+) -> None:
+    """Register the actions; `base` holds the options that all of them share."""
+    add = actions.add_parser("add", parents=[base], help="add a description of good parts, a defect, or a whole file")
+    add.add_argument("category", nargs="?", metavar="CATEGORY", help="known, or new with --normal")
+    add.add_argument("--from", type=Path, dest="file", metavar="FILE", help="a category file to check and add")
+    add.add_argument("--normal", metavar="TEXT", help="what a good part looks like")
+    add.add_argument("--defect", metavar="NAME", help="a defect; with --look, --cause, --consequence and --check")
+    for part in _PARTS:
+        add.add_argument(f"--{part}", metavar="TEXT", help=f"the defect's {part}")
+    add.add_argument("--source", metavar="TEXT", help="where this is from, cited in reports (default: added by hand)")
+    add.set_defaults(act=_add)
+    edit = actions.add_parser("edit", parents=[base], help="correct a category in $EDITOR, or one field of it")
+    edit.add_argument("category", metavar="CATEGORY")
+    edit.add_argument("--set", nargs=2, action="append", default=[], metavar=("FIELD", "TEXT"),
+                      help="such as --set crack.look 'A thin dark line.'; may be repeated")  # fmt: skip
+    edit.set_defaults(act=_edit)
+    bring = actions.add_parser("import", parents=[base], help="import documents, tables and MMAD's knowledge")
+    bring.add_argument("sources", nargs="+", type=Path, metavar="PATH", help="files or folders")
+    bring.add_argument("--category", help="category of what names none (default: the file's or folder's name if known)")
+    bring.add_argument("--language", default="en", metavar="CODE", help="language of the texts (default: en)")
+    bring.add_argument("--encoding", default="utf-8-sig", metavar="NAME", help="of text files (default: UTF-8)")
+    bring.set_defaults(act=_import)
+    export = actions.add_parser("export", parents=[base], help="write .jsonl, .csv, or a folder of files")
+    export.add_argument("target", type=Path, metavar="FILE_OR_DIR")
+    export.add_argument("--category", help="only this category")
+    export.add_argument("--version", type=int, metavar="N", help="as it was in version N (not for folders)")
+    export.set_defaults(act=_export)
+    versions = actions.add_parser("versions", parents=[base], help="list what changed in the store, and when")
+    versions.set_defaults(act=_versions)
+    draft = actions.add_parser("draft", parents=[base], help="let the model describe good parts, for you to approve")
+    draft.add_argument("category", metavar="CATEGORY")
+    draft.add_argument("folder", nargs="?", type=Path, metavar="DIR", help="images of good parts")
+    draft.add_argument("--model", default="nano", help="the model that describes (default: nano)")
+    draft.add_argument("--images", type=int, default=4, metavar="N", help="how many images are described (default: 4)")
+    draft.add_argument("--approve", metavar="WHO", help="put the draft, as you edited it, into the base")
+    draft.set_defaults(act=_draft)
+
+
+def _base(args: argparse.Namespace) -> Path:
+    from reason_iad.knowledge.base import default_base
+
+    return args.base or default_base()
+
+
+def _add(args: argparse.Namespace) -> int:
+    from reason_iad.errors import InputError
+    from reason_iad.knowledge import editing
+    from reason_iad.knowledge.entries import CategoryKnowledge, DefectKnowledge, read_text
+    from reason_iad.knowledge.importers import identifier
+
+    base = _base(args)
+    if args.file:
+        saved = editing.save_text(base, f"{identifier(args.file.stem)}.yaml", read_text(args.file))
+        return _changed(args, saved)
+    if not args.category or not (args.normal or args.defect):
+        raise InputError("nothing to add; expected CATEGORY with --normal TEXT or --defect NAME, or --from FILE")
+    source = args.source or "added by hand"
+    knowledge: CategoryKnowledge | None = None
+    if args.normal:
+        knowledge = editing.add_normal(base, args.category, args.normal, source)
+    if args.defect:
+        if missing := [f"--{part}" for part in _PARTS if not getattr(args, part)]:
+            raise InputError(
+                f"the defect {args.defect!r} lacks {', '.join(missing)}; expected all four, in a sentence each"
+            )
+        fields = {part: getattr(args, part) for part in _PARTS}
+        defect = DefectKnowledge(identifier(args.defect), args.defect, **fields)
+        knowledge = editing.add_defect(base, args.category, defect)
+    return _changed(args, knowledge)
+
+
+def _edit(args: argparse.Namespace) -> int:
+    from reason_iad.errors import InputError, KnowledgeError
+    from reason_iad.knowledge import editing
+
+    base = _base(args)
+    for field, text in args.set:
+        knowledge = editing.set_field(base, args.category, field, text)
+    if args.set:
+        return _changed(args, knowledge)
+    name, text = editing.own_text(base, args.category)
+    editor = os.environ.get("VISUAL") or os.environ.get("EDITOR")
+    if not editor:
+        raise InputError(f"no editor is named; set EDITOR, use --set, or edit {base / name} yourself")
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / name
+        path.write_text(text, "utf-8")
+        subprocess.run([*shlex.split(editor), str(path)], check=False)  # noqa: S603 - the user's own editor
+        changed = path.read_text("utf-8")
+    if changed == text:
+        print("nothing changed", file=sys.stderr)
+        return 0
+    try:
+        return _changed(args, editing.save_text(base, name, changed))
+    except KnowledgeError:
+        kept = base / f"{name}.rejected"
+        base.mkdir(parents=True, exist_ok=True)
+        kept.write_text(changed, "utf-8")
+        print(f"reason-iad: what you wrote is kept in {kept}", file=sys.stderr)
+        raise
+
+
+def _changed(args: argparse.Namespace, knowledge: Any) -> int:
+    from reason_iad.cli.knowledge import print_json
+
+    if args.json:
+        return print_json(dataclasses.asdict(knowledge))
+    print(f"{knowledge.category}: {len(knowledge.normal)} normal, {len(knowledge.defects)} defects, in {_base(args)}")
+    return 0
+
+
+def _import(args: argparse.Namespace) -> int:
+    from reason_iad.cli.knowledge import print_json
+    from reason_iad.knowledge.importers import ImportOptions, import_sources
+
+    options = ImportOptions(args.category, args.language, args.encoding)
+    result = import_sources(_base(args), args.sources, options)
+    if args.json:
+        print_json(dataclasses.asdict(result))
+        return 2 if result.refused else 0
+    for path, count in result.taken.items():
+        print(f"{path}: {count} entries")
+    for title, lines in (("known already", result.duplicates), ("reads like an order", result.flagged)):
+        print(*(f"{title}: {line}" for line in lines[:10]), sep="\n", end="\n" if lines else "")
+        if len(lines) > 10:
+            print(f"... and {len(lines) - 10} more")
+    for message in result.refused:
+        print(f"reason-iad: error: {message}", file=sys.stderr)
+    total = sum(result.taken.values())
+    print(
+        f"{total} entries of {', '.join(result.categories) or 'no category'}: {result.new} new, "
+        f"{len(result.duplicates)} known already, {len(result.flagged)} to look at, {len(result.refused)} files refused"
+    )
+    return 2 if result.refused else 0
+
+
+def _export(args: argparse.Namespace) -> int:
+    from reason_iad.errors import InputError
+    from reason_iad.knowledge.base import database_of
+    from reason_iad.knowledge.bulk import dump_lines
+    from reason_iad.knowledge.editing import dump_category
+    from reason_iad.knowledge.export import dump_csv
+    from reason_iad.knowledge.retrieve import KnowledgeBase
+    from reason_iad.knowledge.store import write_atomically
+
+    base = KnowledgeBase.load(base=_base(args))
+    category = base.check_category(args.category) if args.category else None
+    suffix = args.target.suffix.lower()
+    if suffix in (".jsonl", ".csv"):
+        entries = base.entries if args.version is None else database_of(_base(args)).entries_of(args.version)
+        chosen = [entry for entry in entries if category in (None, entry.category)]
+        if not chosen:
+            raise InputError(f"version {args.version} holds no entry; see `reason-iad knowledge versions`")
+        text = dump_lines(chosen) if suffix == ".jsonl" else dump_csv(chosen)
+        write_atomically(args.target, text.encode())
+        print(f"{args.target}: {len(chosen)} entries")
+        return 0
+    if suffix or args.version is not None:
+        raise InputError(f"{args.target} is no target for that; expected NAME.jsonl, NAME.csv, or a folder")
+    found = [base.knowledge_of(name) for name in ([category] if category else base.categories)]
+    files = [knowledge for knowledge in found if knowledge is not None]
+    for knowledge in files:
+        write_atomically(args.target / f"{knowledge.category}.yaml", dump_category(knowledge).encode())
+    print(f"{args.target}: {len(files)} category files")
+    return 0
+
+
+def _versions(args: argparse.Namespace) -> int:
+    from reason_iad.cli.knowledge import print_json
+    from reason_iad.knowledge.base import database_of
+
+    found = database_of(_base(args)).versions()
+    if args.json:
+        return print_json([dataclasses.asdict(version) for version in found])
+    for v in found:
+        print(f"{v.version}  {v.at}  {v.entries} entries (+{v.added} -{v.removed})  {v.encoder}")
+    if not found:
+        print("no version yet: the store is built by the first search or inspection")
+    return 0
+
+
+def _draft(args: argparse.Namespace) -> int:
+    from reason_iad.cli.knowledge_draft import approve, draft
+    from reason_iad.errors import InputError
+
+    if args.approve:
+        return _changed(args, approve(_base(args), args.category, args.approve))
+    if args.folder is None:
+        raise InputError("no folder of images; expected `draft CATEGORY DIR`, or --approve WHO for a draft that exists")
+    print(draft(_base(args), args.category, args.folder, args.model, args.images))
+    return 0
