@@ -116,7 +116,7 @@ def test_the_real_model_gives_the_logits_of_the_whole_prompt(photo):
     needed = ("vit-s14", "efficientnet-lite0", "smollm2-135m")
     if any(s.state != "cached" for s in weights.verify(needed, full=False)):
         pytest.skip("the bundled weights are not in the cache: run `reason-iad weights fetch`")
-    model = NanoModel.load()
+    model = NanoModel.load(precision="float32")
     image = model.encode_image(photo)
     parts = ["<|im_start|>user\nImage:", image, "\nIs there a defect?<|im_end|>\n<|im_start|>assistant\n"]
     prefix = model.extend(model.extend(Prefix(), parts[:2]), parts[2:])

@@ -31,6 +31,13 @@ class Segment:
         """Number of tokens."""
         return int(self.keys[0].shape[2])
 
+    def head(self, count: int) -> Segment:
+        """The first `count` tokens alone, copied, so that the rest is freed."""
+        return Segment(
+            tuple(k[:, :, :count].contiguous() for k in self.keys),
+            tuple(v[:, :, :count].contiguous() for v in self.values),
+        )
+
     @property
     def num_bytes(self) -> int:
         """Memory held by keys and values."""
@@ -57,17 +64,20 @@ class AttentionCapture:
     num_rows: int
     start: int
     stop: int
+    chosen: Tensor | None = None  # (P,) of the tokens from start on, where only some are wanted
     total: Tensor | None = None
     count: int = 0
 
     def add(self, weights: Tensor) -> None:
         """Add one layer's weights (H/G, M, G, S, all keys); heads are averaged."""
         rows = weights[..., : self.num_rows, self.start : self.stop].detach().float().mean(dim=(0, 2))
+        if self.chosen is not None:
+            rows = rows[..., self.chosen.to(rows.device)]
         self.total = rows if self.total is None else self.total + rows
         self.count += 1
 
     def mean(self) -> Tensor:
-        """Mean over heads and captured layers: (M, num_rows, stop - start)."""
+        """Mean over heads and captured layers: (M, num_rows, stop - start), or (M, num_rows, P) of those chosen."""
         if self.total is None:
             raise RuntimeError("nothing was captured: no layer of the pass is in `layers`")
         return self.total / self.count
@@ -89,7 +99,8 @@ def shared_prefix_attention(
         key: (M, H/G, S, d).
         value: (M, H/G, S, d).
         attention_mask: boolean (1 or M, 1, S, S) over the suffix alone, True where allowed; None is causal.
-        options: `scaling`, `segments` (the prefix), `recorder`, `capture`; others are ignored.
+        options: `scaling`, `segments` (the prefix), `recorder`, `capture`, `sliding_window` (of a layer that has one),
+            `order` (S,): how many tokens stand before each one on its path; others are ignored.
 
     Returns:
         (M, S, H, d), and None in the place of attention weights.
@@ -102,7 +113,10 @@ def shared_prefix_attention(
     if recorder is not None:
         recorder.keys.append(key)
         recorder.values.append(value)
+    window = _window(options.get("sliding_window"), options.get("order"), segments, query)
     if not segments:
+        if window is not None:
+            attention_mask = _suffix_mask(query, attention_mask) & window[0]
         causal = attention_mask is None and query.shape[2] > 1
         grouped = query.shape[1] != key.shape[1]
         output = F.scaled_dot_product_attention(
@@ -111,13 +125,31 @@ def shared_prefix_attention(
         return output.transpose(1, 2), None
     past = [(segment.keys[layer], segment.values[layer]) for segment in segments]
     mask = _suffix_mask(query, attention_mask)
+    seen = [None] * len(segments) if window is None else list(window[1:])
+    if window is not None:
+        mask = mask & window[0]
     wanted = capture if capture is not None and layer in capture.layers else None
     blocks = []
     for begin in range(0, query.shape[2], QUERY_BLOCK):
         rows = slice(begin, begin + QUERY_BLOCK)
         first = wanted if begin == 0 else None  # the captured rows stand at the front of the suffix
-        blocks.append(_attend(query[:, :, rows] * scaling, key, value, past, mask[:, :, rows], first))
+        near = [None if part is None else part[rows] for part in seen]
+        blocks.append(_attend(query[:, :, rows] * scaling, key, value, past, mask[:, :, rows], near, first))
     return torch.cat(blocks, dim=2).transpose(1, 2), None
+
+
+def _window(
+    size: int | None, order: Tensor | None, segments: tuple[Segment, ...], query: Tensor
+) -> tuple[Tensor, ...] | None:
+    """What a sliding window lets suffix rows see: of the suffix (S, S), then of each segment (S, n); None is all."""
+    past = sum(segment.length for segment in segments)
+    if size is None or past + query.shape[2] <= size:
+        return None
+    if order is None:
+        order = torch.arange(past, past + query.shape[2])
+    order = order.to(query.device)
+    places = torch.split(torch.arange(past, device=query.device), [segment.length for segment in segments])
+    return tuple(columns > order[:, None] - size for columns in (order, *places))
 
 
 def _suffix_mask(query: Tensor, attention_mask: Tensor | None) -> Tensor:
@@ -133,9 +165,10 @@ def _attend(
     value: Tensor,
     past: list[tuple[Tensor, Tensor]],
     mask: Tensor,
+    near: list[Tensor | None],
     capture: AttentionCapture | None,
 ) -> Tensor:
-    """One softmax over all segments and the suffix itself: query (M, H, s, d), scaled, to (M, H, s, d)."""
+    """One softmax over what is near of the segments, and the suffix: query (M, H, s, d), scaled, to (M, H, s, d)."""
     rows, heads, length, width = query.shape
     kv_heads = key.shape[1]
     groups = heads // kv_heads
@@ -143,6 +176,7 @@ def _attend(
     flat = grouped.reshape(kv_heads, -1, width)  # all rows against the one stored copy, in one product a head
     shape = (kv_heads, rows, groups, length, -1)
     scores = [(flat @ k[0].transpose(1, 2)).view(shape) for k, _ in past]
+    scores = [s if seen is None else s.masked_fill(~seen, float("-inf")) for s, seen in zip(scores, near, strict=True)]
     own = grouped @ key.transpose(0, 1).unsqueeze(2).transpose(-1, -2)  # (H/G, M, G, s, S)
     scores.append(own.masked_fill(~mask.transpose(0, 1).unsqueeze(2), float("-inf")))
     weights = torch.softmax(torch.cat(scores, dim=-1).float(), dim=-1).to(query.dtype)

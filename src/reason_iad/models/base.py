@@ -50,12 +50,28 @@ class ModelInfo:
 
 
 @dataclass(frozen=True, eq=False)
+class ImageLayout:
+    """How an image stands in a prompt, where that is more than its patches one after the other.
+
+    Its T tokens are the patches and, around and between them, marks, separators and thumbnails.
+    """
+
+    embeds: Tensor  # (T, D)
+    patches: Tensor  # (P,) which of the T tokens is each patch of the grid
+    positions: Tensor | None = None  # (3, T) time, row and column, from where the image begins; 0, 1, 2 ... where None
+    advance: int | None = None  # how far the next position lies from where the image begins; T where None
+    mutual: Tensor | None = None  # (T,) bool: tokens that see each other, later ones too
+    deep: tuple[Tensor, ...] = ()  # each (T, D), added to what leaves the first, second ... decoder layer
+
+
+@dataclass(frozen=True, eq=False)
 class ImageTokens:
     """One image as the language model reads it."""
 
     embeds: Tensor  # (P, D), after projector or merger: what is injected
     grid_hw: tuple[int, int]  # rows and columns, row-major, P = rows * columns
     image_hw: tuple[int, int]  # of the original image, in pixels
+    layout: ImageLayout | None = None  # the patches alone where None
 
     def box_xyxy(self, index: int) -> tuple[int, int, int, int]:
         """Pixels of the original image that patch `index` covers."""
@@ -77,6 +93,11 @@ class ImageSpan:
     start: int
     stop: int
     tokens: ImageTokens
+
+    @property
+    def patches(self) -> Tensor | None:
+        """(P,) which of the span's tokens is each patch; None where all are, in order."""
+        return None if self.tokens.layout is None else self.tokens.layout.patches
 
 
 @dataclass(frozen=True, eq=False)

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from typing import Any, Protocol
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from reason_iad.errors import ModelError
 from reason_iad.models.attention import AttentionCapture, Recorder, Segment, register_attention
-from reason_iad.models.base import ImageSpan, ImageTokens, ModelInfo, Prefix, SuffixOutput
+from reason_iad.models.base import ImageLayout, ImageSpan, ImageTokens, ModelInfo, Prefix, SuffixOutput
 
 
 class Tokenizer(Protocol):
@@ -29,8 +29,9 @@ class Tokenizer(Protocol):
 class CachedDecoder:
     """Embeds prompts, keeps their keys and values, and runs suffixes after them.
 
-    Implements the language half of `MultimodalModel` for any transformers decoder with one-dimensional positions
-    that dispatches its attention through transformers' interface. The weights are frozen.
+    Implements the language half of `MultimodalModel` for any transformers decoder that dispatches its attention
+    through transformers' interface. Text counts on in one dimension; images bring positions of their own where a
+    family has them (M-RoPE), and text counts on behind them. The weights are frozen.
     """
 
     def __init__(self, text_model: nn.Module, lm_head: nn.Module, tokenizer: Tokenizer, info: ModelInfo) -> None:
@@ -56,7 +57,10 @@ class CachedDecoder:
     def embedding_rms(self) -> float:
         """Root mean square of the token embeddings' entries."""
         if self._rms is None:
-            self._rms = float(self._table.weight.float().pow(2).mean().sqrt())
+            scale = float(getattr(self._table, "scalar_embed_scale", 1.0))  # Gemma's table multiplies what it looks up
+            weight = self._table.weight  # in parts: a copy of a large table takes gigabytes
+            squares = sum(float(part.float().pow(2).sum()) for part in torch.split(weight, 8192))
+            self._rms = scale * math.sqrt(squares / weight.numel())
         return self._rms
 
     def tokenize(self, text: str) -> list[int]:
@@ -67,7 +71,8 @@ class CachedDecoder:
     def embed(self, token_ids: Sequence[int]) -> Tensor:
         """Input embeddings of tokens: (T, D)."""
         ids = torch.tensor(list(token_ids), dtype=torch.long, device=self.device)
-        return F.embedding(ids, self._table.weight).detach()
+        embeds: Tensor = self._table(ids)
+        return embeds.detach()
 
     def initial_latents(self, num_latents: int) -> Tensor:
         """Embeddings of a short thought, repeated or cut to L: (L, D)."""
@@ -81,25 +86,28 @@ class CachedDecoder:
         Raises:
             ModelError: the prompt grows beyond the context length.
         """
-        pieces: list[Tensor] = []
-        images = list(prefix.images)
-        length = prefix.length
+        prompt = _Prompt(prefix)
         for part in parts:
-            piece = self.embed(self.tokenize(part)) if isinstance(part, str) else part.embeds
-            if not isinstance(part, str):
-                images.append(ImageSpan(length, length + piece.shape[0], part))
-            pieces.append(piece)
-            length += piece.shape[0]
-        if length > self._info.context_length:
+            if isinstance(part, str):
+                prompt.add_text(self.embed(self.tokenize(part)))
+            else:
+                prompt.add_image(part)
+        if prompt.length > self._info.context_length:
             raise ModelError(
-                f"the prompt has {length} tokens; {self._info.name} holds {self._info.context_length}: "
+                f"the prompt has {prompt.length} tokens; {self._info.name} holds {self._info.context_length}: "
                 "use fewer references, less knowledge (--knowledge none) or a shorter question"
             )
+        recorder = Recorder()
         with torch.no_grad():
-            output = self.run_suffix(prefix, torch.cat(pieces)[None], record=True)
-        assert output.segment is not None
-        grown = length - prefix.length
-        return Prefix((*prefix.segments, output.segment), prefix.next_position + grown, tuple(images))
+            self._forward(
+                prefix,
+                torch.cat(prompt.pieces)[None],
+                prompt.position_ids(),
+                mask=prompt.mask(),
+                recorder=recorder,
+                **prompt.deep_inputs(),
+            )
+        return Prefix((*prefix.segments, recorder.segment()), prompt.next_position, tuple(prompt.images))
 
     def run_suffix(
         self,
@@ -115,15 +123,29 @@ class CachedDecoder:
             offsets = torch.arange(embeds.shape[1], device=embeds.device)
         positions = (offsets + prefix.next_position)[None].expand(embeds.shape[0], -1)
         recorder = Recorder() if record else None
-        extra: dict[str, Any] = {"segments": prefix.segments, "recorder": recorder, "capture": capture}
-        hidden = self.text_model(
+        order = offsets + prefix.length
+        hidden = self._forward(prefix, embeds, positions, mask, recorder, capture=capture, order=order)
+        return SuffixOutput(hidden, recorder.segment() if recorder else None)
+
+    def _forward(
+        self,
+        prefix: Prefix,
+        embeds: Tensor,
+        position_ids: Tensor,
+        mask: Tensor | None = None,
+        recorder: Recorder | None = None,
+        **extra: Any,
+    ) -> Tensor:
+        """Hidden states (M, S, D) of tokens after a prefix, final norm applied; `extra` reaches every layer."""
+        extra.update(segments=prefix.segments, recorder=recorder)
+        hidden: Tensor = self.text_model(
             inputs_embeds=embeds,
-            position_ids=positions,
+            position_ids=position_ids,
             attention_mask=None if mask is None else mask[None, None],
             use_cache=False,
             **extra,
         ).last_hidden_state
-        return SuffixOutput(hidden, recorder.segment() if recorder else None)
+        return hidden
 
     def logits(self, hidden: Tensor) -> Tensor:
         """Vocabulary logits of chosen hidden rows: (..., D) to (..., V)."""
@@ -153,6 +175,70 @@ class CachedDecoder:
             if on_text is not None:
                 on_text(self.tokenizer.decode(token_ids, skip_special_tokens=True))
         return self.tokenizer.decode(token_ids, skip_special_tokens=True).strip()
+
+
+class _Prompt:
+    """Texts and images laid out one after the other, with what each asks of positions, mask and layers."""
+
+    def __init__(self, prefix: Prefix) -> None:
+        self.pieces: list[Tensor] = []
+        self.images = list(prefix.images)
+        self.length, self.next_position = prefix.length, prefix.next_position
+        self._start = prefix.length
+        self._positions: list[Tensor] = []  # each (1 or 3, t)
+        self._layouts: list[tuple[int, ImageLayout]] = []  # with the row of the pass where each begins
+
+    def add_text(self, embeds: Tensor) -> None:
+        """Append tokens (t, D) that count on."""
+        self._append(embeds, None, embeds.shape[0])
+
+    def add_image(self, image: ImageTokens) -> None:
+        """Append an image, laid out as it asks."""
+        layout, start = image.layout, self.length
+        if layout is None:
+            self.add_text(image.embeds)
+        else:
+            self._layouts.append((start - self._start, layout))
+            advance = layout.embeds.shape[0] if layout.advance is None else layout.advance
+            self._append(layout.embeds, layout.positions, advance)
+        self.images.append(ImageSpan(start, self.length, image))
+
+    def _append(self, embeds: Tensor, positions: Tensor | None, advance: int) -> None:
+        if positions is None:
+            positions = torch.arange(embeds.shape[0], device=embeds.device)[None]
+        self._positions.append(positions.to(embeds.device) + self.next_position)
+        self.pieces.append(embeds)
+        self.length += embeds.shape[0]
+        self.next_position += advance
+
+    def position_ids(self) -> Tensor:
+        """(1, S), or (3, 1, S) where an image runs in three dimensions."""
+        axes = max(positions.shape[0] for positions in self._positions)
+        joined = torch.cat([positions.expand(axes, -1) for positions in self._positions], dim=1)
+        return joined if axes == 1 else joined[:, None]
+
+    def mask(self) -> Tensor | None:
+        """(S, S) bool where tokens of an image see each other; None is causal."""
+        mutual = [(row, layout.mutual) for row, layout in self._layouts if layout.mutual is not None]
+        if not mutual:
+            return None
+        size = self.length - self._start
+        mask = torch.ones(size, size, dtype=torch.bool, device=self.pieces[0].device).tril()
+        for row, tokens in mutual:
+            rows = slice(row, row + tokens.shape[0])
+            mask[rows, rows] |= (tokens[:, None] & tokens[None]).to(mask.device)
+        return mask
+
+    def deep_inputs(self) -> dict[str, Any]:
+        """What images add behind the first layers, as transformers' decoders with deepstack take it."""
+        deep = [(row, layout) for row, layout in self._layouts if layout.deep]
+        if not deep:
+            return {}
+        seen = torch.zeros(1, self.length - self._start, dtype=torch.bool, device=self.pieces[0].device)
+        for row, layout in deep:
+            seen[0, row : row + layout.embeds.shape[0]] = True
+        levels = zip(*(layout.deep for _, layout in deep), strict=True)
+        return {"visual_pos_masks": seen, "deepstack_visual_embeds": [torch.cat(level) for level in levels]}
 
 
 def _join(first: Segment, second: Segment) -> Segment:

@@ -1,29 +1,72 @@
-"""Models by name, loaded when asked for."""
+"""Models by name, loaded when asked for: the bundled one, a server, a hub id, or a folder."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from reason_iad.errors import ModelError
 
 if TYPE_CHECKING:
     from reason_iad.models.base import MultimodalModel
+    from reason_iad.models.loading import LoadOptions
     from reason_iad.models.vision_cache import CachedVision
 
 NAMES = ("nano",)
+SERVED = "openai:"  # before the name of a model on a server
 
 
-def load_model(name: str, vision: CachedVision) -> tuple[MultimodalModel, Mapping[str, Any]]:
-    """Load a model and its settings (fusion, calibration).
+def check_model(name: str) -> None:
+    """Refuse a name that cannot be a model, before anything heavy is loaded.
 
     Raises:
-        ModelError: no such model.
-        WeightsError: its weights cannot be fetched.
+        ModelError: what was found, and the forms that a name may have.
     """
-    if name not in NAMES:
-        raise ModelError(f"the model {name!r} is not known; expected one of {', '.join(NAMES)}")
-    from reason_iad.models.nano import NanoModel, default_adapter, read_adapter
+    from reason_iad.models.hub import is_hub_id
 
-    _, settings = read_adapter(default_adapter())
-    return NanoModel.load(vision=vision), settings
+    if name and Path(name).expanduser().is_dir():
+        from reason_iad.models.checkpoint import read_checkpoint
+
+        read_checkpoint(Path(name).expanduser())
+        return
+    if name in NAMES or (name.startswith(SERVED) and len(name) > len(SERVED)) or is_hub_id(name):
+        return
+    raise ModelError(
+        f"the model {name!r} is not known; expected {', '.join(NAMES)}, a hub id such as Qwen/Qwen2.5-VL-7B-Instruct, "
+        f"a folder, or {SERVED}NAME for a model on a server"
+    )
+
+
+def load_model(
+    name: str,
+    vision: CachedVision,
+    options: LoadOptions | None = None,
+    say: Callable[[str], None] | None = None,
+) -> tuple[MultimodalModel, Mapping[str, Any]]:
+    """Load a model and its settings (fusion, calibration), of which only the bundled one has any.
+
+    Args:
+        name: nano, a hub id, a folder, or openai:NAME.
+        vision: towers that the bundled model shares.
+        options: how an open model is loaded.
+        say: told what is being done.
+
+    Raises:
+        ModelError: no such model, or it cannot be loaded.
+        WeightsError: the bundled weights cannot be fetched.
+    """
+    check_model(name)
+    if name in NAMES:
+        from reason_iad.models.nano import NanoModel, default_adapter, read_adapter
+
+        _, settings = read_adapter(default_adapter())
+        exact = options is not None and options.dtype == "float32"
+        return NanoModel.load(vision=vision, precision="float32" if exact else "int8"), settings
+    if name.startswith(SERVED):
+        from reason_iad.models.openai_compatible import OpenAICompatible
+
+        return OpenAICompatible.from_environment(name.removeprefix(SERVED)), {}
+    from reason_iad.models.loading import open_model
+
+    return open_model(name, options, say), {}

@@ -1,0 +1,123 @@
+"""The fact table of open multimodal models: one row a family, read by the one adapter `TransformersMLLM`.
+
+What a row cannot say is one small function (`layouts`, `limits`). A new family is a row here and a line in
+`tests/models/test_families.py`; docs/models.md says how.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from reason_iad.images import Pixels
+from reason_iad.models import layouts, limits
+from reason_iad.models.base import ChatTemplate
+
+CUE = "Answer:\n"  # a line end: option letters follow it without a space, in every tokenizer
+
+
+@dataclass(frozen=True)
+class Family:
+    """What the adapter must know of a family; the names are transformers' own."""
+
+    model_type: str  # of its configuration: how a model is recognized
+    title: str
+    architecture: str  # class of the model
+    image_token: str  # stands in `input_ids` for each visual token
+    marks: tuple[str, ...]  # texts around and between visual tokens, as `layout` reads them
+    layout: layouts.Layout  # where each visual token lies on the image
+    limit: limits.Limit  # bounds the visual tokens of an image
+    template: ChatTemplate  # where the model brings no chat template of its own
+    features: tuple[str, ...] = ("pixel_values",)  # outputs of the image processor that the vision tower reads
+    options: Callable[[Any], Mapping[str, Any]] = lambda config: {}  # of the image processor's call
+    positions: Literal["1-D", "M-RoPE"] = "1-D"
+    mutual: bool = False  # whether the visual tokens of an image see each other, later ones too
+    deep: bool = False  # whether visual features also enter behind the first decoder layers
+    thinking: str | None = None  # variable of the chat template that turns thinking off
+    default_tokens: int | None = 1280  # most visual tokens an image unless the user says otherwise; None is fixed
+    prepare: Callable[[Pixels, Any, Any], Pixels] | None = None  # before the image processor
+    text_model: str = "language_model"  # where the decoder lies in the base model
+    towers: tuple[str, ...] = ()  # kinds of vision towers that the layout holds for; any where empty
+
+
+def _chatml(end: str = "<|im_end|>") -> ChatTemplate:
+    return ChatTemplate(
+        before_system="<|im_start|>system\n",
+        before_user=f"{end}\n<|im_start|>user\n",
+        before_answer=f"{end}\n<|im_start|>assistant\n",
+        cue=CUE,
+        end=end,
+    )
+
+
+_LLAVA = ChatTemplate("<s>", "\nUSER: ", " ASSISTANT: ", CUE, "</s>")
+_IDEFICS = ChatTemplate(
+    "<|im_start|>System: ", "<end_of_utterance>\nUser: ", "<end_of_utterance>\nAssistant:", CUE, "<end_of_utterance>"
+)
+_GEMMA = ChatTemplate(
+    "<bos><start_of_turn>user\n", "\n\n", "<end_of_turn>\n<start_of_turn>model\n", CUE, "<end_of_turn>"
+)
+_MISTRAL = ChatTemplate("<s>[SYSTEM_PROMPT]", "[/SYSTEM_PROMPT][INST]", "[/INST]", CUE, "</s>")
+_VISION = ("<|vision_start|>", "<|vision_end|>")
+
+_ROWS = (
+    Family(
+        "qwen2_vl", "Qwen2-VL", "Qwen2VLForConditionalGeneration", "<|image_pad|>", _VISION,
+        layouts.merged_grid, limits.limit_area, _chatml(), ("pixel_values", "image_grid_thw"),
+        positions="M-RoPE",
+    ),
+    Family(
+        "qwen2_5_vl", "Qwen2.5-VL", "Qwen2_5_VLForConditionalGeneration", "<|image_pad|>", _VISION,
+        layouts.merged_grid, limits.limit_area, _chatml(), ("pixel_values", "image_grid_thw"),
+        positions="M-RoPE",
+    ),
+    Family(
+        "qwen3_vl", "Qwen3-VL", "Qwen3VLForConditionalGeneration", "<|image_pad|>", _VISION,
+        layouts.merged_grid, limits.limit_area, _chatml(), ("pixel_values", "image_grid_thw"),
+        positions="M-RoPE", deep=True, thinking="enable_thinking",
+    ),
+    Family(
+        "qwen3_vl_moe", "Qwen3-VL (experts)", "Qwen3VLMoeForConditionalGeneration", "<|image_pad|>", _VISION,
+        layouts.merged_grid, limits.limit_area, _chatml(), ("pixel_values", "image_grid_thw"),
+        positions="M-RoPE", deep=True, thinking="enable_thinking",
+    ),
+    Family(
+        "internvl", "InternVL3", "InternVLForConditionalGeneration", "<IMG_CONTEXT>", ("<img>", "</img>"),
+        layouts.tiles_and_thumbnail, limits.limit_tiles, _chatml(), options=lambda config: {"crop_to_patches": True},
+        thinking="enable_thinking",
+    ),
+    Family(
+        "llava", "LLaVA-1.5", "LlavaForConditionalGeneration", "<image>", (),
+        layouts.letterboxed, limits.fixed, _LLAVA, prepare=layouts.letterbox, default_tokens=None,
+        towers=("clip_vision_model",),
+    ),
+    Family(
+        "llava_onevision", "LLaVA-OneVision", "LlavaOnevisionForConditionalGeneration", "<image>", (),
+        layouts.anyres, limits.limit_pinpoints, _chatml(), ("pixel_values", "image_sizes"), default_tokens=3700,
+    ),
+    Family(
+        "idefics3", "Idefics3", "Idefics3ForConditionalGeneration", "<image>",
+        ("<fake_token_around_image>", "<global-img>"), layouts.tagged_tiles, limits.limit_splits, _IDEFICS,
+        ("pixel_values", "pixel_attention_mask"), options=lambda config: {"return_row_col_info": True},
+        text_model="text_model",
+    ),
+    Family(
+        "smolvlm", "SmolVLM", "SmolVLMForConditionalGeneration", "<image>",
+        ("<fake_token_around_image>", "<global-img>"), layouts.tagged_tiles, limits.limit_splits, _IDEFICS,
+        ("pixel_values", "pixel_attention_mask"), options=lambda config: {"return_row_col_info": True},
+        text_model="text_model",
+    ),
+    Family(
+        "gemma3", "Gemma 3", "Gemma3ForConditionalGeneration", "<image_soft_token>",
+        ("\n\n<start_of_image>", "<end_of_image>\n\n"), layouts.square, limits.fixed, _GEMMA, mutual=True,
+        default_tokens=None,
+    ),
+    Family(
+        "mistral3", "Mistral Small 3.1", "Mistral3ForConditionalGeneration", "[IMG]", ("[IMG_BREAK]", "[IMG_END]"),
+        layouts.broken_rows, limits.limit_side, _MISTRAL, ("pixel_values", "image_sizes"),
+        options=lambda config: {"patch_size": config.vision_config.patch_size * config.spatial_merge_size},
+    ),
+)  # fmt: skip
+
+FAMILIES: Mapping[str, Family] = {row.model_type: row for row in _ROWS}

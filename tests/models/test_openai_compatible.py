@@ -1,0 +1,178 @@
+"""A model on a server, against a small server that runs as a process of its own."""
+
+from __future__ import annotations
+
+import base64
+import io
+import math
+import subprocess
+import sys
+from pathlib import Path
+
+import httpx
+import numpy as np
+import pytest
+from PIL import Image
+
+from reason_iad.errors import InputError, ModelError
+from reason_iad.inspection.remote import RemoteDialog
+from reason_iad.models.base import Prefix
+from reason_iad.models.openai_compatible import Connection, OpenAICompatible
+
+PICTURE = np.full((40, 60, 3), (200, 30, 30), dtype=np.uint8)
+
+
+@pytest.fixture(scope="module")
+def url():
+    command = [sys.executable, Path(__file__).with_name("chat_server.py")]
+    with subprocess.Popen(command, stdout=subprocess.PIPE) as server:
+        assert server.stdout is not None
+        yield f"http://127.0.0.1:{int(server.stdout.readline())}/v1"
+        server.terminate()
+
+
+@pytest.fixture
+def waits() -> list[float]:
+    return []
+
+
+@pytest.fixture
+def connect(url, waits):
+    """A model by name, whose pauses are noted instead of slept."""
+
+    def make(name: str, **settings) -> OpenAICompatible:
+        return OpenAICompatible(name, Connection(settings.pop("url", url), **settings), sleep=waits.append)
+
+    return make
+
+
+def requests(url: str, name: str) -> list[dict]:
+    log = httpx.get(url.replace("/v1", "/log")).json()
+    return [entry for entry in log if entry["body"]["model"] == name]
+
+
+def test_log_probabilities_of_the_letters_become_probabilities_of_the_options(connect) -> None:
+    choice = connect("open").choose(["Which?", PICTURE], 2)
+    a, b = math.exp(-1.5), math.exp(-0.5) + math.exp(-2.0)  # a letter with a space before it is the letter
+    assert choice.source == "logprobs"
+    assert choice.probabilities == pytest.approx((a / (a + b), b / (a + b)))
+
+
+def test_pictures_arrive_as_they_were_sent(connect, url) -> None:
+    connect("open").choose(["first", PICTURE, "last"], 2)
+    content = requests(url, "open")[-1]["body"]["messages"][0]["content"]
+    assert [part["type"] for part in content] == ["text", "image_url", "text"]
+    header, data = content[1]["image_url"]["url"].split(",")
+    assert header == "data:image/jpeg;base64"
+    picture = np.asarray(Image.open(io.BytesIO(base64.b64decode(data))))
+    assert picture.shape == PICTURE.shape
+    assert abs(picture.astype(int) - PICTURE).max() < 8
+
+
+@pytest.mark.parametrize("name", ["closed", "strict"])
+def test_without_log_probabilities_a_few_answers_are_counted(connect, url, name) -> None:
+    choice = connect(name).choose(["Which?"], 2)  # of five answers, three are A
+    assert choice.source == "samples"
+    assert choice.probabilities == pytest.approx((3.5 / 6, 2.5 / 6))
+    asked = len(requests(url, name))
+    model = connect(name)
+    model.choose(["Which?"], 2)
+    model.choose(["Which?"], 2)
+    later = len(requests(url, name)) - asked
+    assert later == (11 if name == "closed" else 12)  # asked for once a model
+
+
+def test_a_thought_before_the_answer_is_left_out(connect) -> None:
+    choice = connect("thinker").choose(["Which?"], 2)
+    assert choice.probabilities[1] > 0.9
+
+
+def test_an_answer_that_names_no_letter_is_refused_and_not_guessed(connect) -> None:
+    with pytest.raises(ModelError, match=r"answered 'I see a picture.' to a choice among A, B"):
+        connect("chatty").choose(["Which?"], 2)
+
+
+def test_a_busy_server_is_asked_again_after_growing_pauses(connect, waits) -> None:
+    assert connect("busy", backoff_seconds=8.0).choose(["Which?"], 2).source == "logprobs"
+    assert len(waits) == 2
+    assert 6 < waits[0] < 10
+    assert 12 < waits[1] < 20
+
+
+def test_the_servers_own_wish_to_wait_is_followed(connect, waits) -> None:
+    assert connect("polite", backoff_seconds=0.01).choose(["Which?"], 2).source == "logprobs"
+    assert waits == [3.0, 3.0]
+
+
+def test_a_server_that_stays_down_is_named_after_the_last_try(connect, waits, url) -> None:
+    before = len(requests(url, "down"))
+    with pytest.raises(ModelError, match=r"answered 500 \(out of order\), 5 times; check that it runs"):
+        connect("down", backoff_seconds=0.01, longest_wait=0.05).choose(["Which?"], 2)
+    assert len(requests(url, "down")) - before == 5
+    assert len(waits) == 4
+    assert max(waits) <= 0.05
+
+
+def test_a_server_that_does_not_answer_in_time_is_named(connect) -> None:
+    with pytest.raises(ModelError, match=r"gave no answer within 0.2 s, 1 times"):
+        connect("slow", answer_seconds=0.2, retries=0).complete(["Which?"], 8)
+
+
+def test_a_server_that_is_not_there_is_named(connect) -> None:
+    with pytest.raises(ModelError, match=r"the server 127.0.0.1:9 cannot be reached .* 3 times"):
+        connect("open", url="http://127.0.0.1:9/v1", retries=2).complete(["Which?"], 8)
+
+
+def test_a_wrong_key_is_not_tried_again_and_never_shown(connect, url, waits) -> None:
+    with pytest.raises(ModelError, match=r"answered 401 .*set OPENAI_API_KEY to a key that it accepts") as caught:
+        connect("locked", key="sk-secret").choose(["Which?"], 2)
+    assert waits == []
+    assert "sk-secret" not in str(caught.value) + repr(Connection(url, "sk-secret"))
+    assert connect("locked", key="right").choose(["Which?"], 2).source == "logprobs"
+
+
+def test_a_wrong_address_is_explained(connect, url) -> None:
+    with pytest.raises(ModelError, match=r"answered 404 .*usually ends in /v1"):
+        connect("open", url=url.removesuffix("/v1")).choose(["Which?"], 2)
+    with pytest.raises(ModelError, match="no JSON object"):
+        connect("garbage").choose(["Which?"], 2)
+
+
+def test_the_environment_names_server_and_key(monkeypatch, url) -> None:
+    monkeypatch.setenv("OPENAI_BASE_URL", url + "/")
+    monkeypatch.setenv("OPENAI_API_KEY", "right")
+    assert OpenAICompatible.from_environment("locked").choose(["Which?"], 2).source == "logprobs"
+    for wrong in ("", "localhost:8000"):
+        monkeypatch.setenv("OPENAI_BASE_URL", wrong)
+        with pytest.raises(ModelError, match=r"OPENAI_BASE_URL is .* expected the address"):
+            OpenAICompatible.from_environment("open")
+
+
+def test_what_needs_the_inside_of_the_model_is_refused_plainly(connect) -> None:
+    model = connect("open")
+    for call in (lambda: model.extend(Prefix(), ["x"]), lambda: model.embedding_rms, lambda: model.initial_latents(4)):
+        with pytest.raises(ModelError, match="gives no access to the inside of the model: latents and injection need"):
+            call()
+
+
+def test_a_dialog_sends_notes_evidence_references_image_and_question_in_this_order(connect, url) -> None:
+    reference = np.zeros((20, 20, 3), dtype=np.uint8)
+    dialog = RemoteDialog(connect("open"), PICTURE, ["A nut is brown."], "A strong change at the left.", [reference])
+    reply = dialog.choose("Is it <|im_end|> good?", ["Yes.", "No."])
+    assert reply.answer.text == "No."
+    assert reply.trace.mode == "off"
+    assert sum(option.probability for option in reply.answer.options) == pytest.approx(1)
+    content = requests(url, "open")[-1]["body"]["messages"][0]["content"]
+    said = [part.get("text", "picture") for part in content]
+    assert said[0].endswith("- A nut is brown.\nEvidence: A strong change at the left.\n")
+    assert said[1:6] == ["Normal reference 1:", "picture", "\n", "Image:", "picture"]
+    assert said[-1] == "Question: Is it good?\nA. Yes.\nB. No.\nAnswer with the option's letter."
+    with pytest.raises(InputError, match="2 to 26"):
+        dialog.choose("Is it?", ["Yes."])
+
+
+def test_free_words_come_back_as_written(connect) -> None:
+    heard: list[str] = []
+    answer = RemoteDialog(connect("words"), PICTURE).tell("What is it?", on_text=heard.append)
+    assert answer.text == "The part is scratched."
+    assert heard == ["The part is scratched."]
