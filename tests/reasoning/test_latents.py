@@ -18,7 +18,7 @@ from reason_iad.reasoning.optimizers import exact_gradient, reinforce_direction
 from reason_iad.reasoning.rewards import RewardWeights
 from reason_iad.reasoning.scoring import SuffixScorer
 
-OPTIONS = ("Yes.", "No, it is fine.", "Maybe.")
+OPTIONS = ("Yes.", "No, it is fine.", "No, it is", "Maybe.")
 EAGER_TO_THINK = LatentOptions(sure_entropy=0.0, patience=99, num_steps=4, margin=0.0)
 
 
@@ -40,22 +40,25 @@ def neutral(tiny_nano, prefix, reader):
 
 def run(model, prefix, reader, neutral, injector=None, **changes):
     options = dataclasses.replace(EAGER_TO_THINK, **changes)
-    return LatentReasoner(model, options, injector or AttentionInjector()).run(prefix, reader, neutral)
+    return LatentReasoner(model, options, injector or AttentionInjector()).run(prefix, reader, lambda: neutral)
 
 
 def plain_likelihoods(model, prefix, options):
-    """Mean log-likelihood of each option, one option and one token row at a time, without the tree."""
-    scores = []
+    """Probability that the model, free to write nothing but an option, writes it; each in a row of its own."""
     cue = model.tokenize(model.info.template.cue)
-    for option in options:
-        tokens = model.tokenize(option)
-        hidden = model.run_suffix(prefix, model.embed([*cue, *tokens])[None]).hidden[0]
-        log_p = torch.log_softmax(model.logits(hidden), -1)
-        scores.append(torch.stack([log_p[len(cue) - 1 + i, t] for i, t in enumerate(tokens)]).mean())
-    return torch.softmax(model.info.answer_scale * torch.stack(scores), 0)
+    tokens = [[*model.tokenize(option), *model.tokenize("<|im_end|>")] for option in options]
+    found = []
+    for mine in tokens:
+        logits = model.logits(model.run_suffix(prefix, model.embed([*cue, *mine])[None]).hidden[0])
+        product = 1.0
+        for i, token in enumerate(mine):
+            allowed = sorted({other[i] for other in tokens if other[:i] == mine[:i]})
+            product *= float(torch.softmax(logits[len(cue) - 1 + i, allowed], -1)[allowed.index(token)])
+        found.append(product**model.info.answer_scale)
+    return torch.tensor(found) / sum(found)
 
 
-def test_options_in_one_row_score_as_options_one_by_one(tiny_nano, prefix, reader):
+def test_options_in_one_row_read_as_options_one_by_one(tiny_nano, prefix, reader):
     base = SuffixScorer(tiny_nano, prefix, reader, RewardWeights()).base_answer().exp()
     torch.testing.assert_close(base, plain_likelihoods(tiny_nano, prefix, OPTIONS), atol=1e-5, rtol=1e-4)
 
@@ -182,7 +185,7 @@ def test_reinforce_converges_to_the_gradient_of_a_quadratic():
 
 def test_reinforce_converges_to_the_exact_gradient_of_the_model(tiny_nano, prefix, reader):
     scorer = SuffixScorer(tiny_nano, prefix, reader, RewardWeights(answer=0.5, stability=0.0))
-    mean, sigma = tiny_nano.initial_latents(2), 0.02  # 96 dimensions: 4,096 samples are enough
+    mean, sigma = tiny_nano.initial_latents(2), 0.01  # 96 dimensions: 4,096 samples are enough
     noise = torch.randn(2048, *mean.shape, generator=torch.Generator().manual_seed(1))
     noise = torch.cat([noise, -noise])
     with torch.no_grad():

@@ -6,9 +6,13 @@ import numpy as np
 import pytest
 import torch
 
+from reason_iad.errors import ModelError
 from reason_iad.inspection.prompts import context_parts, question_text
 from reason_iad.models.attention import AttentionCapture
 from reason_iad.models.base import ImageTokens, Prefix
+from reason_iad.reasoning.answers import ContentReader
+from reason_iad.reasoning.rewards import RewardWeights
+from reason_iad.reasoning.scoring import SuffixScorer, ask
 
 
 @pytest.fixture(scope="module")
@@ -108,8 +112,6 @@ def test_long_extensions_run_in_blocks_with_the_same_result(tiny_nano, monkeypat
 
 
 def test_a_prompt_beyond_the_context_is_refused(tiny_nano, prefix):
-    from reason_iad.errors import ModelError
-
     with pytest.raises(ModelError, match="holds 2048"):
         tiny_nano.extend(prefix, ["word " * 2000])
 
@@ -121,3 +123,20 @@ def test_patch_boxes_tile_the_original_image():
         x0, y0, x1, y1 = tokens.box_xyxy(index)
         cover[y0:y1, x0:x1] += 1
     assert (cover == 1).all()
+
+
+def test_question_and_plain_answer_in_one_pass_are_those_of_two(tiny_nano, image):
+    context = tiny_nano.extend(Prefix(), context_parts(tiny_nano.info, image))
+    text, reader = question_text(tiny_nano.info, "Is it good?"), ContentReader(tiny_nano, ("Yes.", "Yes, very.", "No."))
+    prefix, answer = ask(tiny_nano, context, text, reader)
+    slow = tiny_nano.extend(context, [text])
+    torch.testing.assert_close(answer, SuffixScorer(tiny_nano, slow, reader, RewardWeights()).base_answer())
+    assert (prefix.length, prefix.next_position) == (slow.length, slow.next_position)
+    for ours, theirs in zip(prefix.segments[-1].keys, slow.segments[-1].keys, strict=True):
+        torch.testing.assert_close(ours, theirs, atol=1e-5, rtol=1e-4)
+
+
+def test_a_question_beyond_the_context_is_refused(tiny_nano, image):
+    context = tiny_nano.extend(Prefix(), context_parts(tiny_nano.info, image))
+    with pytest.raises(ModelError, match="holds 2048"):
+        ask(tiny_nano, context, "word " * 2000, ContentReader(tiny_nano, ("Yes.", "No.")))

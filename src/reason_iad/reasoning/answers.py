@@ -1,16 +1,17 @@
 """Reading answers from probabilities, never from parsed text.
 
 A reader is the fixed end of every suffix: the answer cue and what is scored after it. Small models are read by the
-length-normalized likelihood of each option's text, all options as branches of one row (a tree: every option sees the
-cue and itself, not the others); large ones by the logits of the option letters.
-Axes: M candidates, T tokens of the ending, C options, R rows read, V vocabulary.
+options' texts: the probability that the model, free to write nothing but one of the options, writes each. Only the
+forks of the tree that the options form are read, so options that part at their first word cost nothing but the cue.
+Large models are read by the logits of the option letters.
+Axes: M candidates, T tokens of the ending, C options, R rows read (forks), K branches of a fork, V vocabulary.
 """
 
 from __future__ import annotations
 
 import string
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Protocol
 
 import torch
@@ -30,6 +31,29 @@ class Ending:
     rows: Tensor  # (R,) rows of the ending whose predictions are read
 
 
+@dataclass(frozen=True, eq=False)
+class OptionTree:
+    """The options as paths through a tree of tokens, laid out in one row behind the cue."""
+
+    ending: Ending
+    branches: Tensor  # (R, K) token that each branch of a fork begins with; 0 where a fork has fewer
+    exists: Tensor  # (R, K) bool
+    paths: Tensor  # (C, R * K): 1 where an option takes a branch
+    text_rows: Tensor  # (W,) rows of the ending that predict the tokens of the option kept whole
+    text_targets: Tensor  # (W,) those tokens
+
+    def read(self, logits: Tensor) -> Tensor:
+        """Logits of the forks (M, R, V) to log-probabilities of the options (M, C): the product over an option's forks.
+
+        Normalized at every fork over its branches, so the options' probabilities sum to 1.
+        """
+        device = logits.device
+        branches, exists = self.branches.to(device), self.exists.to(device)
+        picked = logits.float().gather(2, branches[None].expand(logits.shape[0], -1, -1))
+        chosen = picked.masked_fill(~exists, float("-inf")).log_softmax(-1).masked_fill(~exists, 0.0)
+        return chosen.flatten(1) @ self.paths.to(device).T
+
+
 class AnswerReader(Protocol):
     """Turns rows of logits into log-probabilities of the options."""
 
@@ -44,22 +68,20 @@ class AnswerReader(Protocol):
 
 
 class ContentReader:
-    """Scores each option by the mean log-likelihood of its text, times a scale that belongs to the model."""
+    """Reads the probability of writing each option's text, sharpened by a scale that belongs to the model."""
 
     def __init__(self, model: MultimodalModel, options: Sequence[str]) -> None:
         check_options(options)
-        cue = model.tokenize(model.info.template.cue)
-        branches = [model.tokenize(option) for option in options]
-        if empty := [o for o, branch in zip(options, branches, strict=True) if not branch]:
-            raise InputError(f"the option {empty[0]!r} has no token; expected text the model can read")
+        template = model.info.template
+        end = model.tokenize(template.end)[:1]  # an option may be the beginning of another one
+        branches = [[*model.tokenize(option), *end] for option in options]
+        self._tree = build_tree(model.tokenize(template.cue), branches)
         self._scale = model.info.answer_scale
-        self.ending, self._targets, self._option = build_tree(cue, branches)
-        self._num_options = len(branches)
+        self.ending = self._tree.ending
 
     def read(self, logits: Tensor) -> Tensor:
         """Logits (M, R, V) to log-probabilities of the options (M, C)."""
-        scores = option_scores(logits, self._targets, self._option, self._num_options)
-        return torch.log_softmax(self._scale * scores, dim=-1)
+        return torch.log_softmax(self._scale * self._tree.read(logits), dim=-1)
 
 
 class LetterReader:
@@ -69,7 +91,7 @@ class LetterReader:
         letters = string.ascii_uppercase[:num_options]
         tokens = [_letter_token(model, letter) for letter in letters]
         cue = model.tokenize(model.info.template.cue)
-        self.ending, _, _ = build_tree(cue, [])
+        self.ending = cue_ending(cue)
         self._letters = torch.tensor(tokens)
 
     def read(self, logits: Tensor) -> Tensor:
@@ -118,40 +140,108 @@ def _letter_token(model: MultimodalModel, letter: str) -> int:
     return token_ids[0]
 
 
-def build_tree(cue: Sequence[int], branches: Sequence[Sequence[int]]) -> tuple[Ending, Tensor, Tensor]:
-    """Lay out a cue and option branches in one row.
+@dataclass
+class _Node:
+    """A token of the tree on its way into the row."""
 
-    The last token of a branch predicts nothing that is read, so it is left out.
+    token: int
+    parent: _Node | None
+    children: dict[int, _Node] = field(default_factory=dict)
+    place: int = -1  # in the row
 
-    Returns:
-        the ending, the target token of each row read (R,), and the option each row belongs to (R,).
+
+def cue_ending(cue: Sequence[int]) -> Ending:
+    """The cue alone, read at its last token."""
+    size = len(cue)
+    visible = torch.ones(size, size, dtype=torch.bool).tril()
+    return Ending(tuple(cue), torch.arange(size), visible, torch.tensor([size - 1]))
+
+
+def build_tree(cue: Sequence[int], branches: Sequence[Sequence[int]], whole: int | None = None) -> OptionTree:
+    """Lay out a cue and the part of the option tree that decides between the options.
+
+    What follows the last fork on a path is certain once the option is chosen, so it is left out.
+
+    Args:
+        cue: tokens before the answer, at least one.
+        branches: tokens of each option; none the beginning of another.
+        whole: an option of which all tokens are laid out and predicted, for training on its text.
+
+    Raises:
+        InputError: two options have the same tokens, or one begins another.
     """
-    tokens, offsets, owner = list(cue), list(range(len(cue))), [-1] * len(cue)
-    rows: list[int] = []
-    targets: list[int] = []
-    option: list[int] = []
-    for number, branch in enumerate(branches):
-        rows.append(len(cue) - 1)  # the cue's last token predicts the first token of every option
-        rows.extend(range(len(tokens), len(tokens) + len(branch) - 1))
-        targets.extend(branch)
-        option.extend([number] * len(branch))
-        tokens.extend(branch[:-1])
-        offsets.extend(range(len(cue), len(cue) + len(branch) - 1))
-        owner.extend([number] * (len(branch) - 1))
-    if not branches:
-        rows = [len(cue) - 1]
-    owners = torch.tensor(owner)
-    same = (owners[:, None] == owners[None, :]) | (owners[None, :] == -1)
-    visible = same & torch.ones(len(tokens), len(tokens), dtype=torch.bool).tril()
-    ending = Ending(tuple(tokens), torch.tensor(offsets), visible, torch.tensor(rows))
-    return ending, torch.tensor(targets, dtype=torch.long), torch.tensor(option, dtype=torch.long)
+    root = _Node(cue[-1], None, place=len(cue) - 1)
+    leaves = [_grow(root, branch) for branch in branches]
+    if len({id(leaf) for leaf in leaves}) < len(leaves) or any(leaf.children for leaf in leaves):
+        raise InputError("two answer options read the same to the model; expected different texts")
+    kept: list[_Node] = []
+    stays = set() if whole is None else {id(node) for node in _path(leaves[whole])[:-1]}
+    _lay_out(root, stays, kept, len(cue))
+    size = len(cue) + len(kept)
+    visible = torch.ones(size, size, dtype=torch.bool).tril()
+    offsets = list(range(size))
+    for node in kept:
+        parent = node.parent
+        assert parent is not None
+        visible[node.place] = visible[parent.place]
+        visible[node.place, node.place] = True
+        offsets[node.place] = offsets[parent.place] + 1
+    forks = [node for node in (root, *kept) if len(node.children) > 1]
+    branch_ids, exists, paths = _index_forks(forks, leaves)
+    chain = [root] if whole is None else [root, *_path(leaves[whole])]
+    tokens = (*cue, *(node.token for node in kept))
+    rows = torch.tensor([node.place for node in forks], dtype=torch.long)
+    return OptionTree(
+        ending=Ending(tuple(tokens), torch.tensor(offsets), visible, rows),
+        branches=branch_ids,
+        exists=exists,
+        paths=paths,
+        text_rows=torch.tensor([node.place for node in chain[:-1]], dtype=torch.long),
+        text_targets=torch.tensor([node.token for node in chain[1:]], dtype=torch.long),
+    )
 
 
-def option_scores(logits: Tensor, targets: Tensor, option: Tensor, num_options: int) -> Tensor:
-    """Mean log-likelihood per token of each option: logits (M, R, V) to (M, C)."""
-    targets, option = targets.to(logits.device), option.to(logits.device)
-    logits = logits.float()
-    picked = logits.gather(2, targets[None, :, None].expand(logits.shape[0], -1, 1))[..., 0] - logits.logsumexp(-1)
-    sums = picked.new_zeros(logits.shape[0], num_options).index_add(1, option, picked)
-    counts = torch.bincount(option, minlength=num_options).to(picked.dtype)
-    return sums / counts
+def _grow(root: _Node, branch: Sequence[int]) -> _Node:
+    node = root
+    for token in branch:
+        node = node.children.setdefault(token, _Node(token, node))
+    return node
+
+
+def _path(leaf: _Node) -> list[_Node]:
+    """Nodes from below the root to a leaf."""
+    found: list[_Node] = []
+    node: _Node | None = leaf
+    while node is not None and node.parent is not None:
+        found.append(node)
+        node = node.parent
+    return found[::-1]
+
+
+def _lay_out(node: _Node, stays: set[int], kept: list[_Node], start: int) -> None:
+    """Append what leads to a fork, or stays anyway, parents first."""
+    for child in node.children.values():
+        if id(child) in stays or _forks(child):
+            child.place = start + len(kept)
+            kept.append(child)
+            _lay_out(child, stays, kept, start)
+
+
+def _forks(node: _Node) -> bool:
+    return len(node.children) > 1 or any(_forks(child) for child in node.children.values())
+
+
+def _index_forks(forks: Sequence[_Node], leaves: Sequence[_Node]) -> tuple[Tensor, Tensor, Tensor]:
+    """Branch tokens (R, K), which exist (R, K), and the branches that each option takes (C, R * K)."""
+    width = max((len(fork.children) for fork in forks), default=1)
+    branches = torch.zeros(len(forks), width, dtype=torch.long)
+    exists = torch.zeros(len(forks), width, dtype=torch.bool)
+    paths = torch.zeros(len(leaves), len(forks) * width)
+    paths_of = [{id(node) for node in _path(leaf)} for leaf in leaves]
+    for row, fork in enumerate(forks):
+        for column, child in enumerate(fork.children.values()):
+            branches[row, column], exists[row, column] = child.token, True
+            for option, path in enumerate(paths_of):
+                if id(child) in path:
+                    paths[option, row * width + column] = 1.0
+    return branches, exists, paths

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import time
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -99,26 +100,34 @@ class LatentReasoner:
         self._injector = injector or NoInjection()
 
     def run(
-        self, prefix: Prefix, reader: AnswerReader, neutral: Tensor | None = None, evidence: Tensor | None = None
+        self,
+        prefix: Prefix,
+        reader: AnswerReader,
+        neutral: Callable[[], Tensor] | None = None,
+        evidence: Tensor | None = None,
+        base: Tensor | None = None,
     ) -> LatentResult:
         """Think about one question.
 
         Args:
             prefix: everything up to the answer's place.
             reader: how the answer is read.
-            neutral: (L, P) attention of the latents under a neutral question, for injection; see `neutral_attention`.
+            neutral: gives the (L, P) attention of the latents under a neutral question, for injection; called only
+                where the plain answer is not sure already. See `neutral_attention`.
             evidence: (P,) calibrated evidence of each patch, in [0, 1].
+            base: the plain answer's log-probabilities (C,), where they are known already.
         """
         started = time.monotonic()
         scorer = SuffixScorer(self._model, prefix, reader, self._options.weights)
-        base = scorer.base_answer()
+        base = scorer.base_answer() if base is None else base
         sure = float(answer_entropy(base)) < self._options.sure_entropy
         if sure or self._options.num_steps == 0:
             return self._plain(base, "sure" if sure else "off", started)
         if self._injector.needs_attention and (neutral is None or not prefix.images):
             raise InputError("injection by attention needs an image and its attention under a neutral question")
+        attention = neutral() if neutral is not None and self._injector.needs_attention else None
         with torch.no_grad():
-            return self._optimize(scorer, base, _Saliency(neutral, evidence, self._options.evidence_beta), started)
+            return self._optimize(scorer, base, _Saliency(attention, evidence, self._options.evidence_beta), started)
 
     def neutral_attention(self, prefix: Prefix, reader: AnswerReader) -> Tensor:
         """Attention (L, P) of the initial latents under the question that `prefix` asks: the neutral one."""
