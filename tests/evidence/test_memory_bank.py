@@ -1,4 +1,5 @@
 import dataclasses
+import itertools
 import json
 
 import numpy as np
@@ -8,9 +9,10 @@ import torch
 from reason_iad.errors import EvidenceError
 from reason_iad.evidence import memory_bank
 from reason_iad.evidence.compare import compare
-from reason_iad.evidence.features import EvidenceOptions, Stream, altered_copies, pool_blocks
+from reason_iad.evidence.features import EvidenceOptions, Stream, altered_copies, extract, pool_blocks
 from reason_iad.evidence.memory_bank import ReferenceBank
 from reason_iad.evidence.search import enlarge, search
+from reason_iad.images import resize
 
 
 class ColorTower:
@@ -23,8 +25,6 @@ class ColorTower:
         return {layer: self._patches(images, size, 14) for layer in layers}
 
     def _patches(self, images, size, stride):
-        from reason_iad.images import resize
-
         pixels = torch.stack([torch.from_numpy(resize(image, (size, size)).copy()) for image in images]).float() / 255
         blocks = pixels.reshape(len(images), size // stride, stride, size // stride, stride, 3)
         return torch.cat([blocks.mean(dim=(2, 4)), blocks.std(dim=(2, 4)), blocks.mean(dim=(2, 4)) ** 2 + 0.1], dim=-1)
@@ -34,7 +34,7 @@ OPTIONS = EvidenceOptions(
     streams=(
         Stream("efficientnet", 8, 224, pool=2),
         Stream("efficientnet", 16, 224, window=2, unlike=0.38),
-        Stream("vit", 9, 224, center=True),
+        Stream("vit", 9, 224, "euclidean"),
     )
 )
 TOWER = ColorTower()
@@ -59,27 +59,94 @@ def bank_of(count, **changes):
     return ReferenceBank.build([good_part(seed) for seed in range(count)], TOWER, options)
 
 
-def random_features(*shape):
-    values = torch.randn(*shape, generator=torch.Generator().manual_seed(0))
-    return values / values.norm(dim=-1, keepdim=True)
+def random_features(*shape, seed=0):
+    return torch.randn(*shape, generator=torch.Generator().manual_seed(seed))
+
+
+def plain_distance(one, other, metric):
+    if metric == "euclidean":
+        return float((one - other).norm())
+    return 1 - float(one @ other / one.norm() / other.norm())
 
 
 @pytest.mark.parametrize("window", [None, 1, 2])
 @pytest.mark.parametrize("num_neighbors", [1, 3])
 def test_search_finds_what_a_search_in_plain_loops_finds(window, num_neighbors, monkeypatch):
     monkeypatch.setattr("reason_iad.evidence.search.CHUNK", 7)  # smaller than the memory, and no divisor of it
-    query, references = random_features(5, 4, 6), random_features(3, 5, 4, 6).flip(0)
-    found = search(query, references, num_neighbors, window)
-    for y in range(5):
-        for x in range(4):
-            distances = sorted(
-                1 - float(query[y, x] @ references[r, v, u])
-                for r in range(3)
-                for v in range(5)
-                for u in range(4)
-                if window is None or max(abs(v - y), abs(u - x)) <= window
-            )
-            assert found[y, x] == pytest.approx(np.mean(distances[:num_neighbors]), abs=1e-5)
+    query, references = random_features(5, 4, 6), random_features(3, 5, 4, 6, seed=1)
+    found = search(query, references, ("euclidean", "cosine"), num_neighbors, window)
+    for metric, y, x in itertools.product(("euclidean", "cosine"), range(5), range(4)):
+        distances = sorted(
+            plain_distance(query[y, x], references[r, v, u], metric)
+            for r, v, u in itertools.product(range(3), range(5), range(4))
+            if window is None or max(abs(v - y), abs(u - x)) <= window
+        )
+        assert found[metric][y, x] == pytest.approx(np.mean(distances[:num_neighbors]), abs=1e-5)
+
+
+class DirectionTower:
+    """Patches are described by how steeply they rise and fall to the right and downward."""
+
+    def efficientnet(self, images, size):
+        gray = torch.stack([torch.from_numpy(resize(image, (size, size)).copy()).float().mean(-1) for image in images])
+        right, down = gray[:, :-1, 1:] - gray[:, :-1, :-1], gray[:, 1:, :-1] - gray[:, :-1, :-1]
+        steps = torch.stack([right, -right, down, -down], dim=1).clamp(min=0).square()
+        pooled = torch.nn.functional.adaptive_avg_pool2d(steps, size // 16).sqrt()
+        return {16: pooled.permute(0, 2, 3, 1)}
+
+
+def striped(seed, quarter=0):
+    rng = np.random.default_rng(seed)
+    image = 60 + np.arange(96)[:, None, None] % 16 * 8 + rng.normal(0, 5, (96, 96, 3))
+    return np.ascontiguousarray(np.rot90(np.clip(image, 0, 255).astype(np.uint8), quarter))
+
+
+DIRECTIONS = EvidenceOptions(streams=(Stream("efficientnet", 16, 96, "euclidean"),))
+
+
+def test_references_are_turned_where_they_lie_turned_and_only_there():
+    upright = ReferenceBank.build([striped(seed) for seed in range(5)], DirectionTower(), DIRECTIONS)
+    lying = ReferenceBank.build([striped(seed, seed) for seed in range(5)], DirectionTower(), DIRECTIONS)
+    assert (upright.views, lying.views) == (1, 4)
+    assert upright.num_references == lying.num_references == 5
+    off = dataclasses.replace(DIRECTIONS, turns="off")
+    few = [striped(0), striped(1)]
+    on = ReferenceBank.build(few, DirectionTower(), dataclasses.replace(DIRECTIONS, turns="on"))
+    new = striped(9, 1)
+    strange = compare(new, ReferenceBank.build(few, DirectionTower(), off), DirectionTower()).anomaly_score
+    assert compare(new, on, DirectionTower()).anomaly_score < 0.6 < 0.9 < strange
+    many = ReferenceBank.build([striped(seed, seed) for seed in range(9)], DirectionTower(), DIRECTIONS)
+    assert many.views == 1  # enough references show every orientation themselves
+
+
+def test_a_turned_reference_is_left_out_with_all_its_views():
+    checked = np.kron(np.random.default_rng(0).integers(0, 255, (6, 6, 1)), np.ones((16, 16, 3))).astype(np.uint8)
+    parts = [striped(0), striped(1), checked]
+    on, off = (
+        ReferenceBank.build(parts, DirectionTower(), dataclasses.replace(DIRECTIONS, turns=turns))
+        for turns in ("on", "off")
+    )
+    # its own views, turned by half, would explain the checked one; the stripes do not
+    assert on.reference_scores[2] == max(on.reference_scores) == pytest.approx(off.reference_scores[2], abs=0.05)
+
+
+def test_streams_of_one_source_share_its_features():
+    streams = (Stream("efficientnet", 16, 224, "euclidean"), Stream("efficientnet", 16, 224, "cosine"))
+    bank = bank_of(2, streams=streams)
+    assert list(bank.features) == ["efficientnet-16@224"]
+    assert set(bank.calibration.scales) == {"efficientnet-16@224 euclidean", "efficientnet-16@224 cosine"}
+
+
+def test_score_and_map_weigh_the_streams_apart():
+    streams = (Stream("efficientnet", 16, 224, map_weight=0.0), Stream("vit", 9, 224, "euclidean", weight=0.0))
+    bank = bank_of(3, streams=streams)
+    both = {source: one[0] for source, one in extract([stained(good_part(9))], TOWER, bank.options).items()}
+    found = bank.measure(both)
+    only = {name: [dataclasses.replace(s, map_weight=1.0, weight=1.0)] for name, s in zip("sm", streams, strict=True)}
+    score = bank_of(3, streams=tuple(only["s"])).measure({k: v for k, v in both.items() if k.startswith("eff")})
+    place = bank_of(3, streams=tuple(only["m"])).measure({k: v for k, v in both.items() if k.startswith("vit")})
+    assert found.statistic == pytest.approx(score.statistic, rel=1e-5)
+    assert np.allclose(found.raw, place.raw, atol=1e-5)
 
 
 @pytest.mark.parametrize("count", [1, 2, 5])
@@ -144,9 +211,9 @@ def test_one_reference_widens_the_differences_of_its_altered_copies():
     stream = OPTIONS.streams[1]
     bank = bank_of(1, streams=(stream,))
     copies = TOWER.efficientnet(altered_copies(good_part(0), 224), 224)[16]
-    copies = copies / copies.norm(dim=-1, keepdim=True)
-    distances = np.stack([search(one, bank.features[stream.name], 1, stream.window) for one in copies])
-    assert bank.calibration.scales[stream.name].low == pytest.approx(1.8 * np.quantile(distances, 0.99), rel=1e-4)
+    references = bank.features[stream.source]
+    distances = np.stack([search(one, references, ("cosine",), 1, stream.window)["cosine"] for one in copies])
+    assert bank.calibration.scales[stream.name].low == pytest.approx(1.8225 * np.quantile(distances, 0.99), rel=1e-4)
 
 
 def test_references_of_other_products_are_named():
@@ -279,7 +346,14 @@ def test_enlarging_keeps_a_constant_map_and_its_place():
 
 
 @pytest.mark.parametrize(
-    "change", [{"streams": ()}, {"num_neighbors": 0}, {"batch_size": 0}, {"streams": OPTIONS.streams[:1] * 2}]
+    "change",
+    [
+        {"streams": ()},
+        {"num_neighbors": 0},
+        {"batch_size": 0},
+        {"streams": OPTIONS.streams[:1] * 2},
+        {"turns": "maybe"},
+    ],
 )
 def test_options_that_make_no_sense_are_refused(change):
     with pytest.raises(EvidenceError, match=r"expected|name each once"):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -13,6 +14,9 @@ from reason_iad.evidence.memory_bank import ReferenceBank
 from reason_iad.images import Pixels
 from reason_iad.models.base import VisionTowers
 from reason_iad.types import EvidenceSummary, Region
+
+if TYPE_CHECKING:
+    import torch
 
 UNLIKE = "The image does not resemble the references: it may show another product."
 ENOUGH_NORMALS = 9  # held-out normals from which a p-value can reach 0.1
@@ -31,6 +35,7 @@ class EvidenceMap:
         num_references: how many images it was compared with.
         streams: names of the streams fused.
         warnings: why the comparison itself may be meaningless.
+        max_regions: how many odd areas are named at most.
     """
 
     raw: Array
@@ -41,10 +46,13 @@ class EvidenceMap:
     num_references: int
     streams: tuple[str, ...]
     warnings: tuple[str, ...] = ()
+    max_regions: int = 5
 
     def regions(self, image_hw: tuple[int, int]) -> tuple[Region, ...]:
         """The odd areas, strongest first, boxes in pixels of an image of `image_hw`; none while the gate is closed."""
-        return regions.find_regions(self.anomaly_map, image_hw) if self.gate_open else ()
+        if not self.gate_open:
+            return ()
+        return regions.find_regions(self.anomaly_map, image_hw, max_regions=self.max_regions)
 
     def grid(self, rows: int, columns: int) -> Array:
         """The strongest calibrated value inside each cell of a grid over the image: (rows, columns), in [0, 1]."""
@@ -84,10 +92,15 @@ class EvidenceMap:
 def compare(pixels: Pixels, bank: ReferenceBank, vision: VisionTowers) -> EvidenceMap:
     """Compare `pixels` (H, W, 3) of any size with the references in `bank`, by the same `vision` it was built with."""
     features = extract([pixels], vision, bank.options)
-    distances = bank.distances({name: one[0] for name, one in features.items()})
-    raw = bank.fuse(distances)
+    return compare_features({name: one[0] for name, one in features.items()}, bank)
+
+
+def compare_features(features: dict[str, torch.Tensor], bank: ReferenceBank) -> EvidenceMap:
+    """Compare one image, given its features (H, W, C) by source, with the references in `bank`."""
+    measured = bank.measure(features)
+    raw = measured.raw
     normal = bank.calibration
-    score = calibrate.anomaly_score(calibrate.image_statistic(raw), normal.median_statistic, normal.edge_statistic)
+    score = calibrate.anomaly_score(measured.statistic, normal.median_statistic, normal.edge_statistic)
     scores = bank.normal_scores
     return EvidenceMap(
         raw=raw,
@@ -97,7 +110,7 @@ def compare(pixels: Pixels, bank: ReferenceBank, vision: VisionTowers) -> Eviden
         gate_open=regions.largest_area(raw > normal.fused.low) >= normal.area_limit,
         num_references=bank.num_references,
         streams=tuple(stream.name for stream in bank.options.streams),
-        warnings=(UNLIKE,) if _is_unlike(distances, bank) else (),
+        warnings=(UNLIKE,) if _is_unlike(measured.distances, bank) else (),
     )
 
 

@@ -1,7 +1,7 @@
 """Streams of patch features: what of an image is compared, and how it is prepared.
 
-A stream is one layer of one frozen tower at one image size. Images of any size and aspect are stretched to a square, so
-that the grid of every image covers the same share of the part.
+A stream is one layer of one frozen tower at one image size, compared in one way. Images of any size and aspect are
+stretched to a square, so that the grid of every image covers the same share of the part.
 """
 
 from __future__ import annotations
@@ -21,43 +21,54 @@ if TYPE_CHECKING:
     import torch
 
 
+Metric = Literal["euclidean", "cosine"]
+Turns = Literal["auto", "off", "on"]
+QUARTERS = 4  # views of a reference that may lie turned: as it is, and by 90, 180 and 270 degrees
+
+
 @dataclass(frozen=True)
 class Stream:
-    """One layer of one tower.
+    """One layer of one tower, compared in one way.
 
     Attributes:
         tower: which network.
         level: the stride of `efficientnet` (8 or 16), or the hidden state of `vit` (0 to 12).
         size: side of the square the image is stretched to, in pixels.
+        metric: "euclidean" sees how strong a feature is, "cosine" only which one it is.
         pool: side of the blocks of patches that are averaged into one; 1 for none.
-        center: subtract the mean patch of the references. All patches of a ViT share a large part.
-        window: search the references only this many patches around the same position, so that a part which is missing
-            here is not excused by one that looks alike elsewhere; None searches everywhere.
+        window: search the references only this many patches around the same position; None searches everywhere.
         unlike: median distance from which on images show different products (see docs/evidence.md); None where unknown.
-        weight: share in the fused map, relative to the other streams.
+        weight: share in the score of the image, relative to the other streams.
+        map_weight: share in the map, relative to the other streams; some layers score better than they locate.
     """
 
-    tower: Literal["efficientnet", "vit"]
+    tower: str
     level: int
     size: int
+    metric: Metric = "cosine"
     pool: int = 1
-    center: bool = False
     window: int | None = None
     unlike: float | None = None
     weight: float = 1.0
+    map_weight: float = 1.0
+
+    @property
+    def source(self) -> str:
+        """Name of the features it compares, such as efficientnet-16@448."""
+        return f"{self.tower}-{self.level}@{self.size}" + (f"/{self.pool}" if self.pool > 1 else "")
 
     @property
     def name(self) -> str:
-        """Short name, such as efficientnet-8@448."""
-        return f"{self.tower}-{self.level}@{self.size}"
+        """Short name, such as efficientnet-16@448 cosine."""
+        return f"{self.source} {self.metric}"
 
 
 DEFAULT_STREAMS = (
-    Stream("efficientnet", 8, 448, pool=2),
-    Stream("efficientnet", 16, 448, window=4, unlike=0.38, weight=2.0),
-    Stream("vit", 9, 224, center=True),
+    Stream("efficientnet", 16, 448, "euclidean", map_weight=0.5),
+    Stream("efficientnet", 16, 448, "cosine", unlike=0.38, map_weight=0.0),
+    Stream("vit", 7, 224, "euclidean"),
 )
-FAST_STREAMS = DEFAULT_STREAMS[:2]  # no ViT pass, and as good on average (docs/evidence.md)
+FAST_STREAMS = DEFAULT_STREAMS[:2]  # no ViT pass; a little worse, above all in maps (docs/evidence.md)
 
 
 @dataclass(frozen=True)
@@ -68,11 +79,14 @@ class EvidenceOptions:
         streams: what is compared; the results are fused after each was calibrated.
         num_neighbors: the distance of a patch is the mean over this many nearest reference patches.
         batch_size: images per forward pass.
+        turns: compare with references turned by 90, 180 and 270 degrees, too; "auto" where the references themselves
+            are then closer to each other.
     """
 
     streams: tuple[Stream, ...] = DEFAULT_STREAMS
     num_neighbors: int = 1
     batch_size: int = 8
+    turns: Turns = "auto"
 
     def __post_init__(self) -> None:
         if not self.streams:
@@ -85,40 +99,59 @@ class EvidenceOptions:
             raise EvidenceError(
                 f"num_neighbors is {self.num_neighbors} and batch_size {self.batch_size}; expected 1 or more of each"
             )
+        if self.turns not in ("auto", "off", "on"):
+            raise EvidenceError(f"turns is {self.turns!r}; expected auto, off or on")
+        if not any(self.weights.values()) or not any(self.map_weights.values()):
+            raise EvidenceError("every stream has the weight 0; expected at least one above it, for score and map")
+
+    @property
+    def sources(self) -> tuple[str, ...]:
+        """Names of the features that are extracted, each once."""
+        return tuple(dict.fromkeys(stream.source for stream in self.streams))
 
     @property
     def weights(self) -> dict[str, float]:
-        """Weight of each stream by its name."""
+        """Weight of each stream in the score, by its name."""
         return {stream.name: stream.weight for stream in self.streams}
+
+    @property
+    def map_weights(self) -> dict[str, float]:
+        """Weight of each stream in the map, by its name."""
+        return {stream.name: stream.map_weight for stream in self.streams}
 
 
 def extract(images: Sequence[Pixels], vision: VisionTowers, options: EvidenceOptions) -> dict[str, torch.Tensor]:
-    """Patch features of `images` by stream name: (B, H, W, C) float32, blocks of `pool` averaged."""
+    """Patch features of `images` by source: (B, H, W, C) float32, blocks of `pool` averaged."""
     import torch
 
-    parts: dict[str, list[torch.Tensor]] = {stream.name: [] for stream in options.streams}
+    parts: dict[str, list[torch.Tensor]] = {source: [] for source in options.sources}
     for start in range(0, len(images), options.batch_size):
         batch = images[start : start + options.batch_size]
-        for name, features in _extract_batch(batch, vision, options.streams).items():
-            parts[name].append(features)
-    return {name: torch.cat(features) for name, features in parts.items()}
+        for source, features in _extract_batch(batch, vision, options.streams).items():
+            parts[source].append(features)
+    return {source: torch.cat(features) for source, features in parts.items()}
+
+
+def extract_turned(pixels: Pixels, vision: VisionTowers, options: EvidenceOptions) -> dict[str, torch.Tensor]:
+    """Features of one image turned by 90, 180 and 270 degrees, by source: (3, H, W, C)."""
+    return extract([np.ascontiguousarray(np.rot90(pixels, quarter)) for quarter in range(1, 4)], vision, options)
 
 
 def _extract_batch(
     batch: Sequence[Pixels], vision: VisionTowers, streams: tuple[Stream, ...]
 ) -> dict[str, torch.Tensor]:
     """One forward pass per tower and size, shared by its streams."""
-    by_pass: dict[tuple[str, int], list[Stream]] = {}
+    by_pass: dict[tuple[str, int], dict[str, Stream]] = {}
     for stream in streams:
-        by_pass.setdefault((stream.tower, stream.size), []).append(stream)
+        by_pass.setdefault((stream.tower, stream.size), {})[stream.source] = stream
     found: dict[str, torch.Tensor] = {}
     for (tower, size), members in by_pass.items():
-        if tower == "vit":
-            levels = vision.vit(batch, size, sorted({stream.level for stream in members}))
-        else:
+        if tower == "efficientnet":
             levels = vision.efficientnet(batch, size)
-        for stream in members:
-            found[stream.name] = pool_blocks(levels[stream.level].float(), stream.pool)
+        else:
+            levels = vision.vit(batch, size, sorted({stream.level for stream in members.values()}))
+        for source, stream in members.items():
+            found[source] = pool_blocks(levels[stream.level].float(), stream.pool)
     return found
 
 

@@ -1,7 +1,11 @@
-"""Nearest reference patches, exactly, and the fusion of what several streams find."""
+"""Nearest reference patches, exactly, and the fusion of what several streams find.
+
+Axes: R references, H x W patches, N = R * H * W patches of all references, C width of a feature, K neighbors.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -11,78 +15,121 @@ from reason_iad.evidence.calibrate import Array, Scale
 if TYPE_CHECKING:
     import torch
 
-CHUNK = 8192  # reference patches compared at a time: bounds the memory to CHUNK x P similarities
+CHUNK = 512  # reference patches compared at a time: what they give stays in the processor's cache
 
 
-def prepare(features: torch.Tensor, mean: torch.Tensor) -> torch.Tensor:
-    """Center and scale (..., C) to unit length, so that the inner product is the cosine."""
+def unit(features: torch.Tensor) -> torch.Tensor:
+    """Scale features (..., C) to unit length, so that the inner product is the cosine."""
     from torch.nn import functional as F
 
-    return F.normalize(features - mean, dim=-1)
+    scaled: torch.Tensor = F.normalize(features, dim=-1)
+    return scaled
 
 
-def search(query: torch.Tensor, references: torch.Tensor, num_neighbors: int = 1, window: int | None = None) -> Array:
-    """Mean cosine distance of each patch to its nearest reference patches.
+def search(
+    query: torch.Tensor,
+    references: torch.Tensor,
+    metrics: Sequence[str] = ("cosine",),
+    num_neighbors: int = 1,
+    window: int | None = None,
+) -> dict[str, Array]:
+    """Mean distance of each patch to its nearest reference patches; several metrics share one pass.
+
+    With q and r patches, the nearest by Euclidean distance has the largest q.r - |r|^2 / 2, the nearest by cosine the
+    largest q.r / |r|.
 
     Args:
-        query: (H, W, C), unit length.
-        references: (R, H, W, C), unit length.
+        query: (H, W, C).
+        references: (R, H', W', C).
+        metrics: "euclidean", "cosine" or both.
         num_neighbors: how many nearest patches are averaged.
-        window: search only this many patches around the same position; None searches everywhere.
+        window: search only this many patches around the same position, H' = H and W' = W; None searches everywhere.
 
     Returns:
-        (H, W), in [0, 2].
+        By metric (H, W): Euclidean distances, or cosine distances in [0, 2].
     """
+    import torch
+
+    rows, columns, width = query.shape
+    blocks: list[tuple[slice, torch.Tensor, torch.Tensor | None]]
     if window is None:
-        best = _search_everywhere(query, references, num_neighbors)
+        blocks = [(slice(None), references.reshape(-1, width), None)]
     else:
-        best = _search_around(query, references, num_neighbors, window)
-    return np.ascontiguousarray((1.0 - best).clamp(min=0).mean(dim=-1).float().cpu().numpy())
+        blocks = [_around(row, references, window) for row in range(rows)]
+    found: dict[str, list[torch.Tensor]] = {metric: [] for metric in metrics}
+    for where, memory, far in blocks:
+        mine = query[where].reshape(-1, width)
+        best = {metric: mine.new_empty((len(mine), 0)) for metric in metrics}
+        for start in range(0, len(memory), CHUNK):
+            some = memory[start : start + CHUNK]
+            similarity = mine @ some.T
+            blocked = None if far is None else far[:, start : start + CHUNK]
+            for metric in metrics:
+                best[metric] = _merge(best[metric], _rank(similarity, some, metric), blocked, num_neighbors)
+        for metric in metrics:
+            found[metric].append(_distance(mine, best[metric], metric))
+    return {
+        metric: np.ascontiguousarray(torch.cat(parts).reshape(rows, columns).float().cpu().numpy())
+        for metric, parts in found.items()
+    }
 
 
-def _search_everywhere(query: torch.Tensor, references: torch.Tensor, num_neighbors: int) -> torch.Tensor:
-    """Largest similarities (H, W, num_neighbors), a chunk of reference patches after the other."""
+def _around(row: int, references: torch.Tensor, window: int) -> tuple[slice, torch.Tensor, torch.Tensor]:
+    """One row of the query, the reference patches within `window` rows of it (n, C), and which are too far (W, n)."""
     import torch
 
-    rows, columns, width = query.shape
-    patches, memory = query.reshape(-1, width), references.reshape(-1, width)
-    best = patches.new_empty((len(patches), 0))
-    for start in range(0, len(memory), CHUNK):
-        found = torch.cat([best, _largest(patches @ memory[start : start + CHUNK].T, num_neighbors)], dim=1)
-        best = _largest(found, num_neighbors)
-    return best.reshape(rows, columns, -1)
-
-
-def _search_around(query: torch.Tensor, references: torch.Tensor, num_neighbors: int, window: int) -> torch.Tensor:
-    """Largest similarities (H, W, num_neighbors) within `window` rows and columns of the patch."""
-    import torch
-
-    rows, columns, width = query.shape
-    place = torch.arange(columns)
+    columns, width = references.shape[2:]
+    band = references[:, max(0, row - window) : row + window + 1]  # (R, b, W, C)
+    place = torch.arange(columns, device=references.device)
     far = (place[:, None] - place[None]).abs() > window  # (W, W)
-    found = []
-    for row in range(rows):
-        band = references[:, max(0, row - window) : row + window + 1]  # (R, b, W, C)
-        similarity = (query[row] @ band.reshape(-1, width).T).reshape(columns, -1, columns)
-        similarity = similarity.masked_fill(far[:, None], -1.0)
-        found.append(_largest(similarity.reshape(columns, -1), num_neighbors))
-    return torch.stack(found)
+    return slice(row, row + 1), band.reshape(-1, width), far.repeat(1, band.shape[0] * band.shape[1])
 
 
-def _largest(similarity: torch.Tensor, count: int) -> torch.Tensor:
-    """The `count` largest of each row, or all where there are fewer."""
+def _rank(similarity: torch.Tensor, some: torch.Tensor, metric: str) -> torch.Tensor:
+    """What is largest for the nearest, from the inner products (P, n) with the patches `some` (n, C)."""
+    if metric == "euclidean":
+        ranked: torch.Tensor = similarity - some.square().sum(dim=1) / 2
+        return ranked
+    ranked = similarity / some.norm(dim=1).clamp(min=1e-12)
+    return ranked
+
+
+def _merge(best: torch.Tensor, new: torch.Tensor, far: torch.Tensor | None, count: int) -> torch.Tensor:
+    """The `count` largest of each row so far, or all where there are fewer."""
+    import torch
+
+    if far is not None:
+        new = new.masked_fill(far, float("-inf"))
     if count == 1:  # amax is several times faster than topk
-        return similarity.amax(dim=1, keepdim=True)
-    return similarity.topk(min(count, similarity.shape[1]), dim=1).values
+        top: torch.Tensor = new.amax(dim=1, keepdim=True)
+        if best.shape[1]:
+            top = torch.maximum(best, top)
+        return top
+    together = torch.cat([best, new], dim=1)
+    largest: torch.Tensor = together.topk(min(count, together.shape[1]), dim=1).values
+    return largest
+
+
+def _distance(patches: torch.Tensor, best: torch.Tensor, metric: str) -> torch.Tensor:
+    """Mean distance (P,) from the ranks (P, K); neighbors that do not exist, -inf, do not count."""
+    exists = best.isfinite()
+    best = best.masked_fill(~exists, 0.0)
+    if metric == "euclidean":
+        distances = (patches.square().sum(dim=1, keepdim=True) - 2 * best).clamp(min=0).sqrt()
+    else:
+        distances = (1 - best / patches.norm(dim=1, keepdim=True).clamp(min=1e-12)).clamp(min=0)
+    mean: torch.Tensor = (distances * exists).sum(dim=1) / exists.sum(dim=1)
+    return mean
 
 
 def fuse(distances: dict[str, Array], scales: dict[str, Scale], weights: dict[str, float]) -> Array:
     """Weighted mean over the streams of their standardized distances, on the finest grid of them: (h, w)."""
-    rows = max(one.shape[0] for one in distances.values())
-    columns = max(one.shape[1] for one in distances.values())
-    total = sum(weights[name] for name in distances)
+    used = {name: one for name, one in distances.items() if weights[name]}
+    rows = max(one.shape[0] for one in used.values())
+    columns = max(one.shape[1] for one in used.values())
+    total = sum(weights[name] for name in used)
     fused = np.zeros((rows, columns), dtype=np.float32)
-    for name, one in distances.items():
+    for name, one in used.items():
         fused += weights[name] / total * enlarge(scales[name].standardize(one), (rows, columns))
     return fused
 

@@ -1,0 +1,168 @@
+"""`reason-iad learn`: learn a category from images of good parts, and correct what was learned.
+
+A new image is read before anything heavy is loaded; images that cannot be read are named and left out.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any
+
+from reason_iad.errors import EvidenceError, ImageError, InputError
+
+if TYPE_CHECKING:
+    from reason_iad.evidence.profile import CategoryProfile
+    from reason_iad.images import LoadedImage
+
+_EPILOG = """\
+examples:
+  reason-iad learn hazelnut good/                                 learn from a folder of good parts
+  reason-iad learn hazelnut --add part.png --as normal            it was stopped, but it is good
+  reason-iad learn hazelnut --add part.png --as defective         it was let through, but it is not
+  reason-iad learn hazelnut                                       say what was learned
+  reason-iad inspect new/ --category hazelnut                     use it
+
+The profile is a folder under $REASON_IAD_HOME/profiles that can be copied to another machine.
+"""
+
+
+def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    """Register `learn`."""
+    parser = subparsers.add_parser(
+        "learn",
+        help="learn a category from images of good parts",
+        description="Learn what good parts of a category look like, say how far that can be trusted, and correct it.",
+        epilog=_EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("category", metavar="CATEGORY", help="name of the product")
+    parser.add_argument("images", nargs="*", metavar="DIR", help="images of good parts, or folders of them")
+    parser.add_argument("--add", nargs="+", default=[], metavar="IMAGE", help="correct the profile with these images")
+    parser.add_argument("--as", dest="label", choices=("normal", "defective"), help="what the images of --add are")
+    parser.add_argument("--remove", metavar="HASH", help="take an image back, by the beginning of its hash")
+    parser.add_argument(
+        "--max-overkill",
+        type=_share,
+        default=0.02,
+        metavar="X",
+        help="share of good parts that may be called defective; the summary says whether it can be promised "
+        "(default: 0.02)",
+    )
+    parser.add_argument("--fast", action="store_true", help="leave the ViT out: twice as fast, maps are less exact")
+    parser.add_argument("--json", action="store_true", help="print the summary as JSON")
+    parser.set_defaults(run=run)
+
+
+def run(args: argparse.Namespace, load_vision: Callable[[], Any] | None = None) -> int:
+    """Learn, correct, or describe; 0 when all images could be used, 2 when some could not."""
+    from reason_iad.cli.progress import Progress
+    from reason_iad.evidence.profile_store import find_profile, profile_folder
+    from reason_iad.evidence.profile_summary import summarize
+
+    _check(args)
+    profile_folder(args.category)  # refuses a name that no folder can have
+    bad: list[str] = []
+    progress = Progress(1)
+    if args.images or args.add:
+        images, bad = _read(args.images or args.add)
+        if not images:
+            raise InputError(bad[0])
+        for message in bad:
+            print(f"reason-iad: error: {message}", file=sys.stderr)
+        if args.add and find_profile(args.category) is None:
+            raise EvidenceError(
+                f"there is no profile of {args.category!r} to correct; learn it first from a folder of good parts"
+            )
+        progress.say("loading vision towers")
+        vision = (load_vision or _load_vision)()
+        profile = _correct(args, images, vision, progress) if args.add else _learn(args, images, vision, progress)
+    else:
+        from reason_iad.evidence.profile import load_profile
+
+        profile = load_profile(args.category)
+        if args.remove:
+            profile = profile.without(args.remove)
+            profile.save()
+    progress.clear()
+    summary = summarize(profile, args.max_overkill)
+    if args.json:
+        print(json.dumps(summary.as_dict(), indent=2, ensure_ascii=False, allow_nan=False))
+    else:
+        print(summary.text(str(profile_folder(args.category))))
+    return 2 if bad else 0
+
+
+def _learn(args: argparse.Namespace, images: Sequence[LoadedImage], vision: Any, progress: Any) -> CategoryProfile:
+    from reason_iad.evidence.features import FAST_STREAMS, EvidenceOptions
+    from reason_iad.evidence.profile import CategoryProfile
+
+    options = EvidenceOptions(streams=FAST_STREAMS) if args.fast else EvidenceOptions()
+
+    def tell(done: int, total: int, name: str) -> None:
+        progress.say(f"learning {done + 1} of {total}: {name}")
+
+    profile = CategoryProfile.learn(args.category, images, vision, options, _embed(vision), tell)
+    profile.save()
+    return profile
+
+
+def _correct(args: argparse.Namespace, images: Sequence[LoadedImage], vision: Any, progress: Any) -> CategoryProfile:
+    from reason_iad.evidence.profile import load_profile
+
+    profile = load_profile(args.category)
+    for image in images:
+        progress.say(f"adding {image.name} as {args.label}")
+        profile = profile.add_feedback(image, args.label, vision, _embed(vision))
+        profile.save()
+    return profile
+
+
+def _check(args: argparse.Namespace) -> None:
+    chosen = [name for name, given in (("DIR", args.images), ("--add", args.add), ("--remove", args.remove)) if given]
+    if len(chosen) > 1:
+        raise InputError(f"found {' and '.join(chosen)} together; expected one of them: do one after the other")
+    if bool(args.add) != (args.label is not None):
+        raise InputError("--add and --as belong together: say --add IMAGE --as normal, or --as defective")
+
+
+def _read(given: Sequence[str]) -> tuple[list[LoadedImage], list[str]]:
+    """Read every image once; those that cannot be read come back as messages."""
+    from reason_iad.images import find_images, read_image
+
+    images: dict[str, LoadedImage] = {}
+    bad: list[str] = []
+    for name in given:
+        try:
+            paths = find_images(name)
+        except ImageError as error:
+            bad.append(str(error))
+            continue
+        for path in paths:
+            try:
+                image = read_image(path)
+            except ImageError as error:
+                bad.append(str(error))
+            else:
+                images.setdefault(image.sha256, image)
+    return list(images.values()), bad
+
+
+def _load_vision() -> Any:
+    from reason_iad.models.vision import BundledVision
+
+    return BundledVision.load()
+
+
+def _embed(vision: Any) -> Any:
+    from reason_iad.knowledge.recognize import image_embedding
+
+    return lambda pixels: image_embedding(pixels, vision)
+
+
+def _share(text: str) -> float:
+    from reason_iad.cli.inspect import _share as share
+
+    return share(text)

@@ -1,0 +1,149 @@
+"""`reason-iad learn` over small made images and a cheap tower."""
+
+from __future__ import annotations
+
+import argparse
+import json
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from reason_iad.cli import app, learn
+from reason_iad.errors import EvidenceError, InputError
+from reason_iad.evidence.profile import load_profile
+from reason_iad.images import resize
+
+
+class ColorTower:
+    """Patches are described by the mean and the spread of their colors."""
+
+    def efficientnet(self, images, size):
+        return {8: self._patches(images, size, 8), 16: self._patches(images, size, 16)}
+
+    def vit(self, images, size, layers):
+        return {layer: self._patches(images, size, 14) for layer in layers}
+
+    def _patches(self, images, size, stride):
+        pixels = torch.stack([torch.from_numpy(resize(image, (size, size)).copy()) for image in images]).float() / 255
+        blocks = pixels.reshape(len(images), size // stride, stride, size // stride, stride, 3)
+        return torch.cat([blocks.mean(dim=(2, 4)), blocks.std(dim=(2, 4)), blocks.mean(dim=(2, 4)) ** 2 + 0.1], dim=-1)
+
+
+def part(seed, stain=None):
+    rng = np.random.default_rng(seed)
+    image = np.full((90, 120, 3), (70, 90, 110), dtype=np.float64)
+    image[22:45, 30:90] = (190, 180, 160)
+    if stain is not None:
+        image[62:80, 84:108] = stain
+    return Image.fromarray(np.clip(image + rng.normal(0, 5, image.shape), 0, 255).astype(np.uint8))
+
+
+@pytest.fixture
+def good(tmp_path, monkeypatch):
+    monkeypatch.setenv("REASON_IAD_HOME", str(tmp_path / "home"))
+    folder = tmp_path / "good"
+    folder.mkdir()
+    for seed in range(10):
+        part(seed).save(folder / f"{seed:02d}.png")
+    return folder
+
+
+def run(*arguments):
+    args: argparse.Namespace = app.build_parser().parse_args(["learn", *map(str, arguments)])
+    return learn.run(args, load_vision=ColorTower)
+
+
+def test_a_folder_is_learned_and_one_page_says_what_it_is_worth(good, capsys):
+    assert run("Plate", good, "--fast") == 0
+    said = capsys.readouterr()
+    assert "learning 10 of 10: 09.png" in said.err
+    lines = said.out.splitlines()
+    assert lines[0] == "Plate, version 1"
+    assert "10 of good parts (10 compared with), 0 of defective ones" in lines[1]
+    assert "cannot promise a false-alarm rate of 2.0%" in said.out
+    assert "show at least 49 normal images" in said.out
+    assert str(good.parent / "home" / "profiles" / "plate") in lines[-1]
+    assert load_profile("plate").prototype is not None
+    assert len(lines) <= 12
+
+
+def test_a_defective_image_among_the_good_ones_is_named(good, capsys):
+    part(50, (250, 20, 20)).save(good / "bad.png")
+    assert run("plate", good, "--fast", "--json") == 0
+    summary = json.loads(capsys.readouterr().out)
+    assert summary["odd"][0][0] == "bad.png"
+    assert len(summary["odd"]) == 1
+    run("plate")
+    assert "bad.png" in capsys.readouterr().out
+
+
+def test_the_next_verdict_reflects_what_a_person_said(good, tmp_path):
+    run("plate", good, "--fast")
+    part(60, (40, 60, 160)).save(tmp_path / "odd.png")
+    pixels = np.asarray(part(61, (40, 60, 160)))
+    tower = ColorTower()
+    before = load_profile("plate").score(pixels, tower)
+    assert run("plate", "--add", tmp_path / "odd.png", "--as", "normal") == 0
+    after = load_profile("plate")
+    assert after.version == 2
+    assert after.score(pixels, tower) < 0.7 * before
+    assert run("plate", "--add", tmp_path / "odd.png", "--as", "defective") == 0
+    last = load_profile("plate")
+    assert (len(last.normals), len(last.defectives)) == (10, 1)
+    assert last.score(pixels, tower) >= before
+
+
+def test_an_image_can_be_taken_back(good, capsys):
+    run("plate", good, "--fast")
+    removed = load_profile("plate").members[0].sha256
+    assert run("plate", "--remove", removed[:12]) == 0
+    assert "9 of good parts" in capsys.readouterr().out
+
+
+def test_images_that_cannot_be_read_are_named_and_the_others_learned(good, capsys):
+    (good / "broken.png").write_text("no image")
+    assert run("plate", good, "--fast") == 2
+    said = capsys.readouterr()
+    assert "broken.png is not an image" in said.err
+    assert "10 of good parts" in said.out
+
+
+def test_images_of_many_kinds_are_learned(good, tmp_path):
+    part(1).convert("L").save(good / "gray.png")
+    part(2).convert("RGBA").save(good / "alpha.png")
+    Image.fromarray(np.asarray(part(3).convert("L")).astype(np.uint16) * 257).save(good / "deep.png")
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    part(4).rotate(90, expand=True).save(good / "turned.jpg", exif=exif)
+    part(5).resize((16, 16)).save(good / "tiny.png")
+    part(6).resize((2400, 1800)).save(good / "huge.png")
+    assert run("plate", good, "--fast") == 0
+    assert len(load_profile("plate").normals) == 16
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--add", "x.png"], "belong together"),
+        (["--as", "normal"], "belong together"),
+        (["{good}", "--remove", "ab"], "together; expected one"),
+        (["nowhere"], "does not exist"),
+        (["--add", "{good}/00.png", "--as", "normal"], "to correct"),
+        ([], "reason-iad learn"),
+        (["--remove", "ab"], "reason-iad learn"),
+    ],
+)
+def test_what_cannot_be_done_is_explained_before_anything_heavy(good, arguments, message):
+    def never():
+        raise AssertionError("loaded")
+
+    args = app.build_parser().parse_args(["learn", "plate", *(a.format(good=good) for a in arguments)])
+    with pytest.raises((InputError, EvidenceError), match=message):
+        learn.run(args, load_vision=never)
+
+
+def test_a_name_that_is_no_folder_is_refused(good):
+    with pytest.raises(EvidenceError, match="expected letters"):
+        run("../plate", good)
