@@ -7,14 +7,21 @@ import torch
 
 from reason_iad.inspection.prompts import context_parts, question_text
 from reason_iad.models.base import Prefix
-from reason_iad.reasoning.answers import ContentReader, option_scores
+from reason_iad.reasoning.answers import ContentReader
 from reason_iad.reasoning.rewards import RewardWeights
 from reason_iad.reasoning.scoring import SuffixScorer
 from reason_iad.training.packing import IMAGE, LATENTS, PATCHES, QuestionItem, pack
 
 ITEMS = (
-    QuestionItem("Anomaly Detection", "Is it good?", ("Yes.", "No, not at all."), 0),
-    QuestionItem("Defect Localization", "Where?", ("Top left.", "Center.", "Here."), 1, num_latents=4, patches=(5, 9)),
+    QuestionItem("Anomaly Detection", "Is it good?", ("Yes.", "Yes, but not much.", "No, not at all."), 0),
+    QuestionItem(
+        "Defect Localization",
+        "Where?",
+        ("Top left.", "Top right.", "Center.", "Top."),
+        1,
+        num_latents=4,
+        patches=(5, 9),
+    ),
 )
 
 
@@ -34,10 +41,8 @@ def scores(tiny_nano, photo):
             attention_mask=row.mask()[None, None],
             use_cache=False,
         ).last_hidden_state[0]
-    return [
-        option_scores(tiny_nano.logits(hidden[q.rows])[None], q.targets, q.option, q.num_options)[0]
-        for q in row.questions
-    ]
+    forks = [q.tree.ending.rows + q.base for q in row.questions]
+    return [q.tree.read(tiny_nano.logits(hidden[rows])[None])[0] for q, rows in zip(row.questions, forks, strict=True)]
 
 
 def use(model, photo, item):
@@ -70,6 +75,6 @@ def test_no_question_sees_another(tiny_nano):
 def test_a_free_answer_ends_with_the_end_of_turn(tiny_nano):
     item = QuestionItem("Report", "Describe it.", ("Fine.",), 0)
     row = pack(tiny_nano.info, tiny_nano.tokenizer, [item], (), None, 64)
-    targets = row.questions[0].targets.tolist()
+    targets = row.questions[0].tree.text_targets.tolist()
     assert targets[-1] == tiny_nano.tokenize("<|im_end|>")[0]
     assert tiny_nano.tokenizer.decode(targets) == "Fine."

@@ -15,6 +15,7 @@ from reason_iad.training.questions import (
     CONFUSABLE,
     FREE_FORM,
     KINDS,
+    MOST_OPTIONS,
     clearly_placed,
     knowledge_for,
     questions_for,
@@ -57,7 +58,7 @@ def test_every_question_has_the_form_of_the_benchmark(asked):
     for kind, pairs in asked.items():
         for _, question in pairs:
             assert question.free_form == (kind == FREE_FORM)
-            assert len(question.options) == 1 if question.free_form else 2 <= len(question.options) <= 4
+            assert len(question.options) == 1 if question.free_form else 2 <= len(question.options) <= MOST_OPTIONS
             assert len(set(question.options)) == len(question.options)
             assert question.answer == question.options[question.answer_index]
             for text in question.options:
@@ -166,9 +167,9 @@ def test_the_report_states_verdict_type_place_and_look(asked):
 
 
 def test_options_come_in_every_order_and_wordings_vary(asked):
-    questions = [q for _, q in asked["Object Classification"] if len(q.options) == 4]
-    shares = np.bincount([q.answer_index for q in questions], minlength=4) / len(questions)
-    assert shares.min() > 0.15
+    questions = [q for _, q in asked["Object Classification"] if len(q.options) == MOST_OPTIONS]
+    shares = np.bincount([q.answer_index for q in questions], minlength=MOST_OPTIONS) / len(questions)
+    assert shares.min() > 0.4 / MOST_OPTIONS
     assert len({q.question for q in questions}) == len(WHAT)
 
 
@@ -192,9 +193,9 @@ def test_knowledge_names_the_normal_look_and_every_defect():
         assert len(texts) == 1 + len(spec.defects)
         assert spec.surface in texts[0]
         for kind, text in zip(spec.defects, texts[1:], strict=True):
-            assert text.lower().startswith(kind)
-            assert LOOKS[kind] in text
-            assert spec.consequences[kind] in text
+            assert text.startswith(f"{spec.object_name}, {kind}: ")
+            assert sentence(LOOKS[kind]) in text
+            assert sentence(spec.consequences[kind]) in text
 
 
 def test_a_benchmark_entry_becomes_the_same_questions():

@@ -1,8 +1,9 @@
 """Many questions about one image in one row: the training layout of the prompts that `inspection` uses.
 
-A row is the shared prefix and, for each question, its text, optional latents and patches, the answer cue and the
-options as branches. A block mask lets every token see the prefix, its own question and its own branch, nothing else,
-so one pass trains what use will run from stored keys and values. Axes: N tokens of the row, D width, R rows read.
+A row is the shared prefix and, for each question, its text, optional latents and patches, the answer cue and the tree
+of its options. A block mask lets every token see the prefix, its own question and its own path through the tree,
+nothing else, so one pass trains what use will run from stored keys and values. Axes: N tokens of the row, D width,
+R rows read.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from torch import Tensor
 from reason_iad.inspection.prompts import opening, question_text
 from reason_iad.models.base import ModelInfo
 from reason_iad.models.decoder import Tokenizer
-from reason_iad.reasoning.answers import build_tree
+from reason_iad.reasoning.answers import OptionTree, build_tree
 
 PREFIX = -1
 IMAGE, LATENTS, PATCHES = -1, -2, -3  # stand for embeddings in a token list
@@ -24,14 +25,22 @@ IMAGE, LATENTS, PATCHES = -1, -2, -3  # stand for embeddings in a token list
 
 @dataclass(frozen=True)
 class PackedQuestion:
-    """Where one question's predictions stand in the row."""
+    """Where one question's option tree stands in the row."""
 
     kind: str
-    rows: Tensor  # (R,) rows that predict
-    targets: Tensor  # (R,) token ids
-    option: Tensor  # (R,) option of each row
-    num_options: int
+    tree: OptionTree
+    base: int  # place of the ending's first token in the row
     answer: int
+
+    @property
+    def rows(self) -> Tensor:
+        """Rows that predict: first those of the forks (R,), then those of the right text (W,)."""
+        return torch.cat([self.tree.ending.rows, self.tree.text_rows]) + self.base
+
+    @property
+    def has_choice(self) -> bool:
+        """Whether there is more than one option."""
+        return len(self.tree.paths) > 1
 
 
 @dataclass
@@ -42,7 +51,6 @@ class PackedRow:
     slots: list[int] = field(default_factory=list)  # index within the latents, patches or image tokens
     positions: list[int] = field(default_factory=list)
     question: list[int] = field(default_factory=list)
-    branch: list[int] = field(default_factory=list)
     questions: list[PackedQuestion] = field(default_factory=list)
 
     def add(self, token_ids: Sequence[int], start: int, question: int = PREFIX, slots: Sequence[int] = ()) -> int:
@@ -52,16 +60,17 @@ class PackedRow:
         self.slots.extend(slots or [0] * count)
         self.positions.extend(range(start, start + count))
         self.question.extend([question] * count)
-        self.branch.extend([-1] * count)
         return start + count
 
     def mask(self) -> Tensor:
         """Which tokens each may attend to: (N, N) bool."""
-        question, branch = torch.tensor(self.question), torch.tensor(self.branch)
-        same_question = (question[None] == PREFIX) | (question[None] == question[:, None])
-        same_branch = (branch[None] == -1) | (branch[None] == branch[:, None])
-        count = len(self.token_ids)
-        return same_question & same_branch & torch.ones(count, count, dtype=torch.bool).tril()
+        question, count = torch.tensor(self.question), len(self.token_ids)
+        mask = (question[None] == PREFIX) | (question[None] == question[:, None])
+        mask &= torch.ones(count, count, dtype=torch.bool).tril()
+        for packed in self.questions:
+            block = slice(packed.base, packed.base + len(packed.tree.ending.token_ids))
+            mask[block, block] = packed.tree.ending.visible
+        return mask
 
 
 @dataclass(frozen=True)
@@ -74,6 +83,7 @@ class QuestionItem:
     answer: int
     num_latents: int = 0
     patches: tuple[int, ...] = ()
+    learn_text: bool = False  # lay out the right option whole, so that its text is learned too
 
 
 def pack(
@@ -98,20 +108,13 @@ def pack(
         at = row.add(encode(question_text(info, item.question)), place, number)
         at = row.add([LATENTS] * item.num_latents, at, number, range(item.num_latents))
         at = row.add([PATCHES] * len(item.patches), at, number, item.patches)
-        branches = [encode(option) for option in item.options]
-        if len(branches) == 1:
-            branches = [[*branches[0], *encode(info.template.end)]]
-        ending, targets, option = build_tree(encode(info.template.cue), branches)
-        base = len(row.token_ids)
-        row.token_ids.extend(ending.token_ids)
-        row.slots.extend([0] * len(ending.token_ids))
-        row.positions.extend((ending.offsets + at).tolist())
-        row.question.extend([number] * len(ending.token_ids))
-        row.branch.extend(_branches(encode(info.template.cue), branches))
-        rows = ending.rows + base
-        row.questions.append(PackedQuestion(item.kind, rows, targets, option, len(branches), item.answer))
+        branches = [[*encode(option), *encode(info.template.end)[:1]] for option in item.options]
+        whole = item.answer if item.learn_text or len(branches) == 1 else None
+        tree = build_tree(encode(info.template.cue), branches, whole)
+        base, size = len(row.token_ids), len(tree.ending.token_ids)
+        row.token_ids.extend(tree.ending.token_ids)
+        row.slots.extend([0] * size)
+        row.positions.extend((tree.ending.offsets + at).tolist())
+        row.question.extend([number] * size)
+        row.questions.append(PackedQuestion(item.kind, tree, base, item.answer))
     return row
-
-
-def _branches(cue: Sequence[int], branches: Sequence[Sequence[int]]) -> list[int]:
-    return [-1] * len(cue) + [number for number, branch in enumerate(branches) for _ in branch[:-1]]

@@ -42,6 +42,7 @@ KINDS = (
     "Defect Description", "Defect Analysis",
 )  # fmt: skip
 FREE_FORM = "Report"
+MOST_OPTIONS = 9
 
 
 @dataclass(frozen=True)
@@ -109,9 +110,10 @@ def knowledge_for(category: str, catalog: Catalog = CATALOG) -> tuple[str, ...]:
     """Knowledge texts of a category: its normal look, then one text per defect type."""
     spec = catalog[category]
     name = spec.object_name
-    normal = f"{sentence(spec.kind)[:-1]}: a good {name} shows {spec.surface}, complete and without marks."
+    normal = f"Normal {name}: {sentence(spec.kind)} It shows {spec.surface}, complete and without marks."
     return normal, *(
-        f"{sentence(kind)[:-1]} on a {name}: {LOOKS[kind]}. {text}" for kind, text in spec.consequences.items()
+        f"{name}, {kind}: {sentence(LOOKS[kind])} Possible consequence: {sentence(text)}"
+        for kind, text in spec.consequences.items()
     )
 
 
@@ -125,13 +127,17 @@ def sentence(text: str) -> str:
 
 
 def _choose(
-    kind: str, questions: Sequence[str], right: str, wrong: Iterable[str], rng: np.random.Generator, most: int = 4
+    kind: str, questions: Sequence[str], right: str, wrong: Iterable[str], rng: np.random.Generator
 ) -> TrainingQuestion | None:
-    """Put a question with 2 to `most` options in random order; None if no wrong option is left."""
+    """Put a question with its options in random order; None if no wrong option is left.
+
+    More wrong options than one asks with, so that every time the question is used other ones can stand against the
+    right one.
+    """
     pool = sorted({sentence(text) for text in wrong} - {sentence(right)})
     if not pool:
         return None
-    number = min(int(rng.choice((1, 2, 3), p=(0.12, 0.13, 0.75))), len(pool), most - 1)
+    number = min(MOST_OPTIONS - 1, len(pool))
     options = [sentence(right), *(pool[int(k)] for k in rng.permutation(len(pool))[:number])]
     order = [int(k) for k in rng.permutation(len(options))]
     return TrainingQuestion(kind, _any(questions, rng), tuple(options[k] for k in order), order.index(0))

@@ -1,13 +1,13 @@
 """Train the adapter of the bundled model: projector, latents and low-rank updates, on prepared shards.
 
     python -m reason_iad.training.train_nano prepare --out DIR [--lines N] [--inspection ROOT]
-    python -m reason_iad.training.train_nano train --shards DIR --out DIR [--minutes M] [--seed S]
+    python -m reason_iad.training.train_nano train --shards DIR --out DIR [--minutes M] [--seed S] [--start ADAPTER]
     python -m reason_iad.training.train_nano export --run DIR --out src/reason_iad/data/nano
 
 An update is one normal and one defective image of a line with a few questions each. The loss is the cross-entropy of
-the right option under the very scores that use will read, and the likelihood of its text. The language model is
-frozen for the first quarter, then its low-rank updates learn beside the projector. Checkpoints every few minutes;
-`train` resumes from the last one.
+the right option under the very probabilities that use will read, and at times the likelihood of its text. The
+language model may be frozen for a first share of the time; then its low-rank updates learn beside the projector.
+`--start` goes on from an exported adapter. Checkpoints every few minutes; `train` resumes from the last one.
 """
 
 from __future__ import annotations
@@ -20,7 +20,9 @@ import random
 import sys
 import time
 from collections import defaultdict
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
+from itertools import zip_longest
 from pathlib import Path
 from typing import Any
 
@@ -29,11 +31,13 @@ import torch.distributed as dist
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from reason_iad.models.nano import NUM_LATENTS, TEMPLATE, TOKENS, Projector, StreamWidths
-from reason_iad.reasoning.answers import option_scores
+from reason_iad.models.nano import NUM_LATENTS, TEMPLATE, TOKENS, Projector, StreamWidths, read_adapter
+from reason_iad.training.notes import Product, ask_notes, products
 from reason_iad.training.packing import IMAGE, LATENTS, PATCHES, PackedRow, QuestionItem, pack
+from reason_iad.training.questions import FREE_FORM, KINDS, TrainingQuestion
 from reason_iad.training.shards import Shards
 
+SEEN = (KINDS[0], KINDS[3], KINDS[4], FREE_FORM)  # what the image answers, whatever the notes speak of
 ADAPTED = ("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj")
 
 
@@ -43,16 +47,18 @@ class TrainOptions:
 
     seed: int = 0
     minutes: float = 60.0
-    projector_lr: float = 1e-3
+    projector_lr: float = 5e-4
     lora_lr: float = 3e-4
     lora_rank: int = 8
     lora_scale: float = 2.0
-    frozen_share: float = 0.2  # of the time, during which the language model stays as it is
-    questions_per_image: int = 3
-    options_per_question: int = 3  # the right one and some of the wrong ones: shorter rows, more updates
-    text_weight: float = 0.3  # of the right option's likelihood beside the choice
+    frozen_share: float = 0.0  # of the time, during which the language model stays as it is
+    questions_per_image: int = 5
+    options_per_question: int = 4
+    text_share: float = 0.25  # of questions whose right text is learned too
+    text_weight: float = 0.3  # of its likelihood beside the choice
     evidence_share: float = 0.6  # of images that come with evidence
-    knowledge_share: float = 0.15
+    knowledge_share: float = 0.3  # of images with the notes of their own product
+    foreign_share: float = 0.3  # of images with notes of another product, which then answer what is asked about it
     latents_share: float = 0.5
     ema: float = 0.998
     held_out: int = 12  # every n-th line is for validation alone
@@ -107,7 +113,7 @@ class NanoTrainer(nn.Module):
         return {**found, "latents": self.latents, "log_scale": self.log_scale}
 
     def forward(self, row: PackedRow, tokens: Tensor, noise: float) -> list[tuple[Tensor, Tensor]]:
-        """Scores of the options (C,) and mean log-likelihood of the right text of each question."""
+        """Scores of the options (C,) of each question, and the mean log-likelihood of its right text or 0."""
         ids = torch.tensor(row.token_ids)
         embeds = self.language_model.model.embed_tokens(ids.clamp(min=0))
         slots = torch.tensor(row.slots)
@@ -122,44 +128,68 @@ class NanoTrainer(nn.Module):
             attention_mask=row.mask()[None, None],
             use_cache=False,
         ).last_hidden_state[0]
-        rows = torch.cat([q.rows for q in row.questions])
-        logits = self.language_model.lm_head(hidden[rows])
+        logits = self.language_model.lm_head(hidden[torch.cat([q.rows for q in row.questions])])
         results, start = [], 0
         for q in row.questions:
-            part = logits[None, start : start + len(q.rows)]
-            start += len(q.rows)
-            scores = option_scores(part, q.targets, q.option, q.num_options)[0]
-            results.append((self.log_scale.exp() * scores, scores[q.answer]))
+            part = logits[start : start + len(q.rows)]
+            start += len(part)
+            forks = len(q.tree.ending.rows)
+            scores = self.log_scale.exp() * q.tree.read(part[None, :forks])[0]
+            text = (
+                -F.cross_entropy(part[forks:], q.tree.text_targets) if len(q.tree.text_rows) else logits.new_zeros(())
+            )
+            results.append((scores, text))
         return results
 
 
 def draw_row(
-    trainer: NanoTrainer, line: dict[str, Any], number: int, options: TrainOptions, rng: random.Random, evidence: bool
+    trainer: NanoTrainer,
+    line: dict[str, Any],
+    number: int,
+    options: TrainOptions,
+    rng: random.Random,
+    evidence: bool,
+    others: Sequence[Product],
 ) -> tuple[PackedRow, dict[str, Tensor], Tensor | None]:
     """Choose questions, knowledge, evidence, latents and patches for one image and lay them out."""
     record, tensors = line["records"][number], line["tensors"]
-    asked = list(record["questions"])
-    rng.shuffle(asked)
-    asked.sort(key=lambda q: q["kind"] != "Anomaly Detection")  # always asked, then a random few
+    asked = take_turns([TrainingQuestion(**q) for q in record["questions"]], rng)
+    draw = rng.random()
+    notes: tuple[str, ...] = ()
+    if draw < options.foreign_share:
+        notes, about = ask_notes(rng.choice(others), others, rng, 2)
+        asked = take_turns([*(q for q in asked if q.kind in SEEN), *about], rng)
+    elif draw < options.foreign_share + options.knowledge_share and line["knowledge"]:
+        normal, *defects = line["knowledge"]
+        notes = (normal, *rng.sample(defects, min(3, len(defects))))
     shots = rng.choice(sorted(record["evidence"])) if record["evidence"] and evidence else None
     cells = tensors[f"{number}.evidence{shots}"] if shots else None
     items = []
     for q in asked[: options.questions_per_image]:
         latents = NUM_LATENTS if rng.random() < options.latents_share else 0
         patches = draw_patches(tensors, number, cells, rng) if latents and rng.random() < 0.6 else ()
-        right = q["options"][q["answer_index"]]
-        wrong = [] if q["free_form"] else [o for o in q["options"] if o != right]
-        choices = [right, *rng.sample(wrong, min(len(wrong), options.options_per_question - 1))]
+        wrong = [o for o in q.options if o != q.answer]
+        choices = [q.answer, *rng.sample(wrong, min(len(wrong), options.options_per_question - 1))]
         rng.shuffle(choices)
-        answer = choices.index(right)
-        items.append(QuestionItem(q["kind"], q["question"], tuple(choices), answer, latents, patches))
-    notes = (
-        rng.sample(line["knowledge"], min(2, len(line["knowledge"]))) if rng.random() < options.knowledge_share else ()
-    )
+        learn = rng.random() < options.text_share
+        answer = choices.index(q.answer)
+        items.append(QuestionItem(q.kind, q.question, tuple(choices), answer, latents, patches, learn))
     text = record["evidence"][shots] if shots and rng.random() < 0.9 else None
     row = pack(trainer.info, trainer.tokenizer, items, notes, text, TOKENS * TOKENS)
     features = {name: tensors[f"{number}.{name}"][None] for name in ("vit", "fine", "coarse")}
     return row, features, None if cells is None else cells[None]
+
+
+def take_turns(asked: list[TrainingQuestion], rng: random.Random) -> list[TrainingQuestion]:
+    """Detection first, then one question of each kind in random order, then the second ones, and so on."""
+    rng.shuffle(asked)
+    by_kind: dict[str, list[TrainingQuestion]] = defaultdict(list)
+    for q in asked:
+        by_kind[q.kind].append(q)
+    kinds = [k for k in by_kind if k != KINDS[0]]
+    rng.shuffle(kinds)
+    rounds = zip_longest(*(by_kind[k] for k in kinds))
+    return [*by_kind[KINDS[0]], *(q for turn in rounds for q in turn if q is not None)]
 
 
 def draw_patches(tensors: dict[str, Tensor], number: int, cells: Tensor | None, rng: random.Random) -> tuple[int, ...]:
@@ -178,12 +208,10 @@ def loss_of(trainer: NanoTrainer, results: list[tuple[Tensor, Tensor]], row: Pac
     """Mean loss of a row's questions; detection counts double."""
     total, weight = torch.zeros(()), 0.0
     for (scores, likelihood), q in zip(results, row.questions, strict=True):
-        w = 2.0 if q.kind == "Anomaly Detection" else 1.0
-        loss = (
-            -likelihood
-            if q.num_options == 1
-            else F.cross_entropy(scores, torch.tensor(q.answer)) - text_weight * likelihood
-        )
+        w = 2.0 if q.kind == KINDS[0] else 1.0
+        loss = -(text_weight if q.has_choice else 1.0) * likelihood
+        if q.has_choice:
+            loss = loss + F.cross_entropy(scores, torch.tensor(q.answer))
         total, weight = total + w * loss, weight + w
     return total / weight
 
@@ -192,18 +220,18 @@ def loss_of(trainer: NanoTrainer, results: list[tuple[Tensor, Tensor]], row: Pac
 def validate(trainer: NanoTrainer, shards: Shards, options: TrainOptions, limit: int) -> dict[str, Any]:
     """Accuracy per question type on held-out lines, with and without evidence."""
     trainer.eval()
+    others = products()
     found: dict[str, list[float]] = defaultdict(list)
-    lines = [line for line in shards.held_out for _ in range(1)][:limit]
     for evidence in (True, False):
-        for line in lines:
+        for line in shards.held_out[:limit]:
             rng = random.Random(line["name"])  # noqa: S311
             for number in range(min(4, len(line["records"]))):
                 if evidence and not line["records"][number]["evidence"]:
                     continue
-                row, features, cells = draw_row(trainer, line, number, options, rng, evidence)
+                row, features, cells = draw_row(trainer, line, number, options, rng, evidence, others)
                 tokens = trainer.projector(features, cells)[0]
                 for (scores, _), q in zip(trainer(row, tokens, 0.0), row.questions, strict=True):
-                    if q.num_options > 1:
+                    if q.has_choice:
                         key = f"{q.kind}{' +evidence' if evidence else ''}"
                         found[key].append(float(scores.argmax() == q.answer))
     trainer.train()
@@ -232,7 +260,10 @@ def train_worker(rank: int, args: argparse.Namespace) -> None:
     torch.set_num_threads(args.threads)
     trainer = NanoTrainer(options)
     shards = Shards(args.shards, options.held_out)
+    others = products()
     adapter = trainer.adapter()
+    if args.start is not None:
+        start_from(adapter, args.start)
     groups = [
         {"params": [p for n, p in adapter.items() if "lora_" not in n], "base": options.projector_lr, "frozen": 0.0},
         {
@@ -252,7 +283,7 @@ def train_worker(rank: int, args: argparse.Namespace) -> None:
         torch.manual_seed(options.seed * 1_000_003 + step)
         for group in optimizer.param_groups:
             group["lr"] = learning_rate(elapsed / (options.minutes * 60), step, group["base"], group["frozen"])
-        losses.append(update(trainer, shards, options, optimizer, f"{options.seed}/{step}"))
+        losses.append(update(trainer, shards, options, optimizer, f"{options.seed}/{step}", others))
         with torch.no_grad():
             keep = min(options.ema, (1 + step) / (10 + step))
             for n, p in adapter.items():
@@ -275,6 +306,15 @@ def train_worker(rank: int, args: argparse.Namespace) -> None:
         say(rank, json.dumps(result, indent=1))
 
 
+def start_from(adapter: dict[str, Any], folder: Path) -> None:
+    """Copy an exported adapter into the weights that learn."""
+    tensors, settings = read_adapter(folder)
+    tensors["log_scale"] = torch.tensor(math.log(float(settings["answer_scale"])))
+    with torch.no_grad():
+        for name, weight in adapter.items():
+            weight.copy_(tensors[name])
+
+
 def say(rank: int, text: str) -> None:
     """Print from the first process."""
     if rank == 0:
@@ -291,7 +331,12 @@ def agree(seconds: float) -> float:
 
 
 def update(
-    trainer: NanoTrainer, shards: Shards, options: TrainOptions, optimizer: torch.optim.Optimizer, seed: str
+    trainer: NanoTrainer,
+    shards: Shards,
+    options: TrainOptions,
+    optimizer: torch.optim.Optimizer,
+    seed: str,
+    others: Sequence[Product],
 ) -> float:
     """One optimizer step on a normal and a defective image of a line, shared among processes; returns the loss."""
     rng = random.Random(seed)  # noqa: S311
@@ -303,7 +348,7 @@ def update(
     total = 0.0
     for number in numbers[rank::world]:
         draw = random.Random(f"{seed}/{number}")  # noqa: S311
-        row, features, cells = draw_row(trainer, line, number, options, draw, evidence)
+        row, features, cells = draw_row(trainer, line, number, options, draw, evidence, others)
         tokens = trainer.projector(features, cells)[0]
         loss = loss_of(trainer, trainer(row, tokens, 0.02), row, options.text_weight) / len(numbers)
         loss.backward()  # type: ignore[no-untyped-call]
@@ -455,6 +500,7 @@ def main() -> None:
     p.add_argument("--shards", type=Path, required=True)
     p.add_argument("--out", type=Path, required=True)
     p.add_argument("--minutes", type=float, default=60.0)
+    p.add_argument("--start", type=Path, help="folder of an exported adapter to go on from")
     p.add_argument("--workers", type=int, default=2, help="processes; two share the pair of an update")
     p.add_argument("--threads", type=int, default=1, help="of each process")
     p.add_argument("--seed", type=int, default=0)
