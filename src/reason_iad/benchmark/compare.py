@@ -1,0 +1,149 @@
+"""Runs read back from their folders, and the paired comparison of two of them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from reason_iad.benchmark.ablation import name_of
+from reason_iad.benchmark.journal import Record, Records, read_records, read_run_file
+from reason_iad.benchmark.setting import Setting
+from reason_iad.benchmark.summary import Summary, is_right, split_by_category, summarize
+from reason_iad.errors import InputError
+from reason_iad.metrics.intervals import Estimate
+from reason_iad.metrics.paired import McNemar, mcnemar, paired_difference
+
+
+@dataclass(frozen=True)
+class Run:
+    """One run: its setting, its records and what they say."""
+
+    folder: Path
+    name: str
+    setting: Setting
+    facts: dict[str, Any]
+    records: Records
+
+    @cached_property
+    def summary(self) -> Summary:
+        """Of all questions."""
+        return summarize(self.records.records)
+
+    @cached_property
+    def parts(self) -> dict[str, Summary]:
+        """Of the categories that the shipped weights may have seen and of the others, where the data says so."""
+        seen = self.facts.get("seen_categories")
+        if seen is None:
+            return {}
+        return {name: summarize(part) for name, part in split_by_category(self.records.records, seen).items()}
+
+    def only(self, ids: frozenset[str]) -> Run:
+        """The same run, with the questions of these ids alone."""
+        kept = tuple(record for record in self.records.records if record["id"] in ids)
+        return Run(self.folder, self.name, self.setting, self.facts, Records(kept, self.records.keys, ()))
+
+    def to_json(self) -> dict[str, Any]:
+        """The summary as one object."""
+        parts = {name: part.to_json() for name, part in self.parts.items()}
+        return {"run": self.name, "setting": self.setting.to_mapping(), **self.summary.to_json(), **parts}
+
+
+def load_run(folder: Path) -> Run:
+    """Read a run.
+
+    Raises:
+        InputError: the folder holds none, or no record.
+    """
+    facts = read_run_file(folder)
+    setting = Setting.from_mapping(facts["setting"])
+    records = read_records(folder)
+    if not records.records:
+        raise InputError(f"{folder} holds no record; expected at least one: run the benchmark first")
+    return Run(folder, name_of(setting), setting, facts, records)
+
+
+def find_folders(paths: Sequence[Path]) -> list[Path]:
+    """Folders of runs, from these themselves or from a folder of them as an ablation makes.
+
+    Raises:
+        InputError: a path holds no run.
+    """
+    folders: list[Path] = []
+    for path in paths:
+        below = sorted(file.parent for file in path.glob("*/run.json"))
+        folders += [path] if (path / "run.json").is_file() or not below else below
+    for folder in folders:
+        read_run_file(folder)
+    return folders
+
+
+def find_runs(paths: Sequence[Path]) -> list[Run]:
+    """Read the runs in folders, or in folders of them; see `find_folders`."""
+    return [load_run(folder) for folder in find_folders(paths)]
+
+
+def on_common_questions(runs: Sequence[Run]) -> list[Run]:
+    """The same runs with the questions that all of them have been asked, so that they can be compared.
+
+    Raises:
+        InputError: they have none in common.
+    """
+    ids = frozenset.intersection(*(frozenset(record["id"] for record in run.records.records) for run in runs))
+    if not ids:
+        raise InputError("the runs have no question in common; expected runs on the same question file")
+    return [run.only(ids) for run in runs]
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """The second run against the first, on the same questions."""
+
+    first: str
+    second: str
+    difference: Estimate  # of the accuracy over all questions, second minus first
+    by_type: dict[str, Estimate]
+    test: McNemar
+
+
+def compare_runs(first: Run, second: Run) -> Comparison:
+    """Compare two runs that have the same questions; see `on_common_questions`."""
+    pairs = list(zip(first.records.records, second.records.records, strict=True))
+    one, other = [is_right(a) for a, _ in pairs], [is_right(b) for _, b in pairs]
+    images = [a["image"] for a, _ in pairs]
+    by_type = {}
+    for kind in first.summary.accuracy:
+        mine = [index for index, (a, _) in enumerate(pairs) if a["type"] == kind]
+        by_type[kind] = paired_difference([one[i] for i in mine], [other[i] for i in mine], [images[i] for i in mine])
+    return Comparison(first.name, second.name, paired_difference(one, other, images), by_type, mcnemar(one, other))
+
+
+def render_run(run: Run) -> str:
+    """The summary of a run as lines of text."""
+    summary = run.summary
+    lines = [f"{run.name}: {run.setting}"]
+    lines += [f"  {kind:24} {one}" for kind, one in summary.accuracy.items()]
+    lines.append(f"  {'macro average':24} {summary.macro}, {len(summary.unreadable)} unreadable")
+    for name, part in run.parts.items():
+        lines.append(f"  {name + ' categories':24} macro {part.macro}")
+    lines.append(f"  {'official scoring':24} {summary.official.average:.2f} %")
+    if (found := summary.detection) is not None:
+        lines.append(
+            f"  {'detection':24} balanced {found.balanced:.3f}, overkill {found.overkill:.3f}, miss {found.miss:.3f}, "
+            f"AUROC {found.auroc}, ECE {found.ece:.3f}"
+        )
+    if summary.cost is not None:
+        stages = ", ".join(f"{name} {value:.0f}" for name, value in summary.cost.stages.items())
+        lines.append(f"  {'ms a question':24} {summary.cost.total:.0f} ({stages})")
+    thought = summary.thought
+    lines.append(
+        f"  {'changed by thought':24} {thought.changed} ({thought.right_before} right before, "
+        f"{thought.right_after} right after)"
+    )
+    failed: list[Record] = list(run.records.failed)
+    lines += [f"  unreadable: {record['id']}: {record['error']}" for record in failed[:20]]
+    if len(failed) > 20:
+        lines.append(f"  and {len(failed) - 20} more unreadable; they are in the records")
+    return "\n".join(lines)

@@ -1,0 +1,102 @@
+"""Units to actors of a Ray cluster, each with a model of its own; a lost actor's unit is asked again by another.
+
+The machines of the cluster read images and cache at the same paths, from a shared file system.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING, Any
+
+from reason_iad.benchmark.journal import Record
+from reason_iad.benchmark.plan import Unit
+from reason_iad.benchmark.pool import MAX_ATTEMPTS, give_up
+from reason_iad.errors import InputError, ModelError
+
+if TYPE_CHECKING:
+    from reason_iad.benchmark.respondent import RespondentFactory
+
+LOCAL = "local"
+
+
+class Answering:
+    """What runs inside an actor."""
+
+    def __init__(self, factory: RespondentFactory) -> None:
+        self._respondent = factory()
+
+    def answer(self, unit: Unit) -> list[Record]:
+        """All records of a unit."""
+        return list(self._respondent.answer(unit))
+
+
+def answer_on_ray(
+    factory: RespondentFactory, units: Sequence[Unit], address: str = LOCAL, workers: int = 1
+) -> Iterator[Record]:
+    """Answer units on a Ray cluster.
+
+    Args:
+        factory: makes the respondent inside an actor; must be picklable.
+        units: the work.
+        address: of the cluster ("ray://host:10001", "auto"); "local" starts one on this machine and ends it.
+        workers: number of actors.
+
+    Raises:
+        InputError: Ray is not installed, or the cluster cannot be reached.
+        ModelError: the actors cannot be started.
+    """
+    ray = _connect(address, workers)
+    actor_class = ray.remote(num_cpus=1, max_restarts=0, max_task_retries=0)(Answering)
+    queue: deque[tuple[Unit, int]] = deque((unit, 0) for unit in units)
+    running: dict[Any, tuple[Any, Unit, int]] = {}
+    idle = [actor_class.remote(factory) for _ in range(min(workers, len(units)))]
+    losses_in_a_row = 0
+    try:
+        while queue or running:
+            while idle and queue:
+                actor, (unit, attempts) = idle.pop(), queue.popleft()
+                running[actor.answer.remote(unit)] = (actor, unit, attempts)
+            finished, _ = ray.wait(list(running), num_returns=1)
+            actor, unit, attempts = running.pop(finished[0])
+            try:
+                records = ray.get(finished[0])
+            except (ray.exceptions.RayActorError, ray.exceptions.RayTaskError) as error:
+                losses_in_a_row += 1
+                if losses_in_a_row > MAX_ATTEMPTS * workers:
+                    raise ModelError(
+                        f"the workers on Ray keep ending ({_reason(error)}); expected the package, its weights and "
+                        "memory for a model on each machine"
+                    ) from error
+                idle.append(actor_class.remote(factory))
+                if attempts + 1 >= MAX_ATTEMPTS:
+                    yield from give_up(unit)
+                else:
+                    queue.appendleft((unit, attempts + 1))
+                continue
+            losses_in_a_row = 0
+            idle.append(actor)
+            yield from records
+    finally:
+        for actor in [*idle, *(actor for actor, *_ in running.values())]:
+            ray.kill(actor)
+        ray.shutdown()
+
+
+def _connect(address: str, workers: int) -> Any:
+    try:
+        import ray
+    except ImportError as error:
+        raise InputError("Ray is not installed; expected it for --ray: pip install 'reason-iad[ray]'") from error
+    try:
+        if address == LOCAL:
+            ray.init(num_cpus=workers, include_dashboard=False, log_to_driver=False, configure_logging=False)
+        else:
+            ray.init(address=address, log_to_driver=False, configure_logging=False)
+    except (ConnectionError, ValueError, RuntimeError) as error:
+        raise InputError(f"the Ray cluster {address!r} cannot be reached ({error}); expected host:port") from error
+    return ray
+
+
+def _reason(error: Exception) -> str:
+    return " ".join(str(error).split())[-200:]

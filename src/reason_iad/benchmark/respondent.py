@@ -1,0 +1,194 @@
+"""Answers the questions of one image under any settings, from one loaded model.
+
+What settings share is done once: features and banks come from the cache, and settings with the same context (shots,
+knowledge, evidence) share the processed prompt. A record carries the whole cost as if it had been asked alone.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
+from pathlib import Path
+from time import perf_counter
+from typing import TYPE_CHECKING, Any, Protocol
+
+from reason_iad.benchmark.features import StoredBanks, StoredVision, vision_namespace
+from reason_iad.benchmark.journal import Record
+from reason_iad.benchmark.plan import Job, QuestionJob, QuestionUnit, Unit
+from reason_iad.benchmark.setting import Setting
+from reason_iad.errors import ReasonIADError
+from reason_iad.inspection.inspector import DETECTION_QUESTION, NO, YES, Clock, Inspector, InspectorOptions, Session
+
+if TYPE_CHECKING:
+    from reason_iad.evidence.compare import EvidenceMap
+    from reason_iad.evidence.memory_bank import ReferenceBank
+    from reason_iad.images import LoadedImage
+
+
+class Respondent(Protocol):
+    """Whatever answers units of work: the inspector, or a stand-in in tests."""
+
+    def answer(self, unit: Any) -> Iterator[Record]:
+        """Yield one record for each job of the unit, errors included."""
+        ...
+
+
+RespondentFactory = Callable[[], Respondent]
+
+
+class BenchmarkInspector(Inspector):
+    """An inspector whose single-reference banks come from a store."""
+
+    banks: StoredBanks | None = None
+
+    def with_options(self, options: InspectorOptions) -> BenchmarkInspector:
+        """Another one over the same loaded parts."""
+        view = BenchmarkInspector(options, self.model, self.vision, self.knowledge, self._prototypes, self._settings)
+        view._banks, view._profiles, view.banks = self._banks, self._profiles, self.banks
+        return view
+
+    def _bank_for(self, references: Sequence[LoadedImage]) -> ReferenceBank:
+        key = tuple(reference.sha256 for reference in references)
+        if len(references) == 1 and self.banks is not None and key not in self._banks:
+            self._banks[key] = self.banks.single(references[0].pixels)
+        return super()._bank_for(references)
+
+
+class InspectorRespondent:
+    """The tool itself as it answers questions: the inspector's own session and dialog."""
+
+    def __init__(self, inspector: Inspector) -> None:
+        self.inspector = inspector
+
+    @classmethod
+    def load(cls, model: str = "nano", cache: Path | None = None, threads: int = 1) -> InspectorRespondent:
+        """Load the model and, where a cache is given, keep what the towers say there.
+
+        Raises:
+            WeightsError: a part cannot be fetched.
+            ModelError: the model is not known.
+        """
+        import torch
+
+        from reason_iad.knowledge.recognize import CategoryPrototypes
+        from reason_iad.knowledge.retrieve import KnowledgeBase
+        from reason_iad.models.registry import load_model
+        from reason_iad.models.vision import BundledVision
+        from reason_iad.models.vision_cache import CachedVision
+
+        torch.set_num_threads(threads)
+        towers = BundledVision.load()
+        folder = None if cache is None else cache / vision_namespace()
+        stored = towers if folder is None else StoredVision(towers, folder)
+        vision = CachedVision(stored)
+        loaded, settings = load_model(model, vision)
+        options = InspectorOptions(model=model)
+        inspector = BenchmarkInspector(
+            options, loaded, vision, KnowledgeBase.load(), CategoryPrototypes.load(), settings
+        )
+        inspector.banks = None if folder is None else StoredBanks(towers, vision, folder)
+        return cls(inspector)
+
+    def answer(self, unit: QuestionUnit) -> Iterator[Record]:
+        """Yield one record for each job; an error of one image or question stays with it."""
+        contexts: dict[tuple[Any, ...], tuple[Session, dict[str, float]] | Exception] = {}
+        views: dict[Setting, Session] = {}
+        for job in unit.jobs:
+            key = job.setting.context
+            if key not in contexts:
+                views.clear()
+                contexts.clear()  # settings with one context stand side by side; others need their memory
+                contexts[key] = self._open(unit, job.setting)
+            held = contexts[key]
+            if isinstance(held, Exception):
+                yield error_record(unit, job, held)
+                continue
+            session, stages = held
+            try:
+                if job.setting not in views:
+                    views[job.setting] = self._view(session, unit, job.setting)
+                yield self._ask(views[job.setting], unit, job, stages)
+            except Exception as error:  # noqa: BLE001 - whatever it is, it stays with this question
+                yield error_record(unit, job, error)
+
+    def judge(
+        self, image: Path, references: Sequence[Path], seed: int = 0
+    ) -> tuple[tuple[EvidenceMap, LoadedImage], float]:
+        """Evidence, image and the tool's probability of a defect, all parts of the method on.
+
+        Raises:
+            ReasonIADError: image or references cannot be used.
+        """
+        options = replace(self.inspector.options, seed=seed)
+        session = self.inspector.with_options(options).open(image, None, references)
+        assert session.context.evidence is not None
+        reply = session.dialog.choose(DETECTION_QUESTION, (YES, NO))
+        probability = session.probability(reply.probability_of(YES))
+        return (session.context.evidence, session.context.image), probability
+
+    def _open(self, unit: QuestionUnit, setting: Setting) -> tuple[Session, dict[str, float]] | Exception:
+        clock = Clock()
+        view = self.inspector.with_options(setting.inspector_options(unit.image_sha256))
+        try:
+            category = unit.sample.category if setting.gives_category else None
+            if category is not None and view.knowledge.find_category(category) is None:
+                category = None
+            references = unit.sample.templates(setting.templates, setting.shots)
+            if len(references) < setting.shots:
+                raise ReasonIADError(
+                    f"{unit.sample.name} has {len(references)} {setting.templates} references; "
+                    f"expected {setting.shots}: ask with fewer --shots"
+                )
+            session = view.open(unit.sample.image, category, references, clock=clock)
+            if session.context.image.sha256 != unit.image_sha256:
+                raise ReasonIADError(f"{unit.sample.image} changed during the run; run the same command again")
+        except Exception as error:  # noqa: BLE001 - recorded with each of its questions
+            return error
+        return session, clock.milliseconds
+
+    def _view(self, session: Session, unit: QuestionUnit, setting: Setting) -> Session:
+        """The same prepared image, asked under another setting of the same context."""
+        from reason_iad.inspection.dialog import Dialog
+
+        options = setting.inspector_options(unit.image_sha256)
+        prefix, evidence = session.dialog.prefix, session.context.evidence
+        grid = None if evidence is None else evidence.grid(*prefix.query_image.tokens.grid_hw)
+        dialog = Dialog(self.inspector.model, prefix, options.latent_options(), options.injection == "on", grid)
+        return Session(session.context, dialog, session.fusion)
+
+    def _ask(self, session: Session, unit: QuestionUnit, job: QuestionJob, stages: dict[str, float]) -> Record:
+        began = perf_counter()
+        question = job.question
+        reply = session.dialog.choose(question.question, question.options)
+        spent = (perf_counter() - began) * 1000
+        model = [option.probability for option in reply.answer.options]
+        probabilities, summary, yes = model, session.context.summary, question.yes
+        if yes is not None and len(model) == 2:
+            fused = session.probability(model[yes])
+            probabilities = [fused if index == yes else 1 - fused for index in range(2)]
+        trace = reply.trace
+        return {
+            **unit.head(job),
+            "answer": max(range(len(probabilities)), key=probabilities.__getitem__),
+            "probabilities": _rounded(probabilities),
+            "model": _rounded(model),
+            "base": _rounded(trace.base_answer),
+            "evidence": None if summary is None else round(summary.anomaly_score, 6),
+            "recognized": session.context.category,
+            "stopped": trace.stopped,
+            "unstable": trace.unstable,
+            "rewards": [round(step.best_reward, 4) for step in trace.steps],
+            "start_reward": None if trace.start_reward is None else round(trace.start_reward, 4),
+            "patches": len(trace.patches),
+            "milliseconds": {"answer": round(spent - trace.milliseconds, 1), "thought": round(trace.milliseconds, 1)},
+            "image_milliseconds": stages,
+        }
+
+
+def error_record(unit: Unit, job: Job, error: BaseException) -> Record:
+    """What is kept of a job that could not be done."""
+    return {**unit.head(job), "error": f"{type(error).__name__}: {' '.join(str(error).split())}"[:500]}
+
+
+def _rounded(values: Sequence[float]) -> list[float]:
+    return [round(float(value), 7) for value in values]

@@ -1,0 +1,190 @@
+"""One run, or several side by side: plan what is pending, let the pool answer, write every record as it comes."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import platform
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from time import perf_counter
+from typing import Any
+
+from reason_iad import __version__
+from reason_iad.benchmark.journal import Journal, Record, Records, read_records, write_run_file
+from reason_iad.benchmark.plan import MISSING, AnySetting, Shard, Unit, model_fingerprint, pending, plan
+from reason_iad.benchmark.setting import Setting
+from reason_iad.datasets.mmad import MmadQuestions, MmadSample
+
+Pool = Callable[[Sequence[Unit]], Iterator[Record]]
+
+
+@dataclass(frozen=True)
+class Progress:
+    """How far a run is."""
+
+    done: int  # in this process
+    total: int  # to be asked by this process
+    errors: int
+    seconds: float  # since the first answer, so that loading the model does not count
+
+    @property
+    def rate(self) -> float:
+        """Questions a second."""
+        return (self.done - 1) / self.seconds if self.seconds > 0 else 0.0
+
+    @property
+    def seconds_left(self) -> float | None:
+        """What the rest should take; None before the second record."""
+        return (self.total - self.done) / self.rate if self.rate else None
+
+
+@dataclass(frozen=True)
+class RunOutcome:
+    """What one call of `run` did."""
+
+    asked: int
+    errors: int
+    kept: int  # recorded before
+    left: int  # still to be asked, where time was up
+    damaged: tuple[str, ...]  # lines of the journals that are no record
+    seconds: float
+    own_seconds: float  # spent here, outside the pool: the harness' own cost
+
+
+def run_questions(
+    questions: MmadQuestions,
+    folders: Mapping[Setting, Path],
+    pool: Pool,
+    facts: Mapping[str, Any] | None = None,
+    shard: Shard | None = None,
+    limit: int | None = None,
+    retry_errors: bool = False,
+    seconds: float | None = None,
+    on_progress: Callable[[Progress], None] | None = None,
+) -> RunOutcome:
+    """Ask all questions under all settings, each setting into its own folder; go on where an earlier call stopped.
+
+    Args:
+        questions: what is asked.
+        folders: the folder of each setting's run.
+        pool: answers units of work.
+        facts: more about the run, kept in its folder.
+        shard: this process's share of the images.
+        limit: only so many images, spread over the file.
+        retry_errors: ask again what ended in an error.
+        seconds: stop after that long; the same call goes on later.
+        on_progress: called after every record.
+
+    Raises:
+        InputError: a folder holds another run, or another process writes it.
+        OSError: there is no room for the records.
+    """
+    shard = shard or Shard()
+    model = model_fingerprint(next(iter(folders)).model)
+    for setting, folder in folders.items():
+        write_run_file(folder, describe("mmad", setting, model, facts or {}))
+    samples = mixed(spread(questions.samples, limit))[shard.index :: shard.count]
+    units = list(plan(samples, list(folders), model))
+    return run_units(units, folders, pool, shard.name, retry_errors, seconds, on_progress)
+
+
+def run_units(
+    units: Sequence[Unit],
+    folders: Mapping[Any, Path],
+    pool: Pool,
+    journal: str,
+    retry_errors: bool = False,
+    seconds: float | None = None,
+    on_progress: Callable[[Progress], None] | None = None,
+) -> RunOutcome:
+    """Do what is pending of `units` and record it; see `run_questions`. `journal` names this process's files."""
+    began = perf_counter()
+    earlier = {setting: read_records(folder) for setting, folder in folders.items()}
+    done = {key for records in earlier.values() for key in records.keys}
+    if retry_errors:
+        done -= {record["key"] for records in earlier.values() for record in records.failed}
+    else:
+        done |= _still_missing(units, earlier)
+    left = pending(units, done)
+    journals = {setting: Journal(folder, journal) for setting, folder in folders.items()}
+    damaged = tuple(line for records in earlier.values() for line in records.damaged)
+    total = sum(len(unit.jobs) for unit in left)
+    kept = sum(len(unit.jobs) for unit in units) - total
+    try:
+        asked, errors, waited = _drive(left, pool, journals, total, began + (seconds or float("inf")), on_progress)
+    finally:
+        for one in journals.values():
+            one.close()
+    spent = perf_counter() - began
+    return RunOutcome(asked, errors, kept, total - asked, damaged, spent, spent - waited)
+
+
+def _drive(
+    left: Sequence[Unit],
+    pool: Pool,
+    journals: Mapping[Any, Journal],
+    total: int,
+    deadline: float,
+    on_progress: Callable[[Progress], None] | None,
+) -> tuple[int, int, float]:
+    """Write what the pool answers; returns how many, how many errors, and the seconds waited for the pool."""
+    settings = {job.key: job.setting for unit in left for job in unit.jobs}
+    asked, errors, waited, first = 0, 0, 0.0, 0.0
+    records = pool(left) if left else iter(())
+    try:
+        while True:
+            waiting = perf_counter()
+            record = next(records, None)
+            waited += perf_counter() - waiting
+            if record is None or perf_counter() > deadline:
+                return asked, errors, waited
+            setting = settings.pop(record["key"], None)
+            if setting is None:  # a worker that was given up for lost has answered after all
+                continue
+            journals[setting].write(record)
+            asked, errors = asked + 1, errors + ("error" in record)
+            first = first or perf_counter()
+            if on_progress is not None:
+                on_progress(Progress(asked, total, errors, perf_counter() - first))
+    finally:
+        close = getattr(records, "close", None)
+        if close is not None:
+            close()
+
+
+def _still_missing(units: Iterable[Unit], earlier: Mapping[Any, Records]) -> set[str]:
+    """Keys of jobs whose image is gone and was recorded as such: asking again would say the same again."""
+    ids = {setting: {record["id"] for record in records.failed} for setting, records in earlier.items()}
+    return {
+        job.key for unit in units for job in unit.jobs if unit.content_of(job) == MISSING and job.id in ids[job.setting]
+    }
+
+
+def spread(samples: Sequence[Any], limit: int | None) -> list[Any]:
+    """`limit` samples at even distances, so that a part of a file in order of categories has all of them.
+
+    >>> spread([0, 1, 2, 3, 4, 5], 3), spread([0, 1], None)
+    ([0, 2, 4], [0, 1])
+    """
+    if limit is None or limit >= len(samples):
+        return list(samples)
+    return [samples[index * len(samples) // limit] for index in range(limit)]
+
+
+def mixed(samples: Sequence[MmadSample]) -> list[MmadSample]:
+    """Samples in an order that looks random and is always the same: a run stopped early is a fair part of the whole."""
+    return sorted(samples, key=lambda sample: hashlib.sha256(sample.name.encode()).digest())
+
+
+def describe(task: str, setting: AnySetting, model: str, facts: Mapping[str, Any]) -> dict[str, Any]:
+    """What `run.json` says: setting and model make the run, the rest is for people."""
+    return {
+        "task": task,
+        "setting": setting.to_mapping(),
+        "model": model,
+        **facts,
+        "version": __version__,
+        "machine": f"{platform.machine()}, {os.cpu_count()} cores, Python {platform.python_version()}",
+    }

@@ -1,0 +1,373 @@
+"""`reason-iad benchmark`: many questions or images under stated settings, resumable, compared with intervals."""
+
+from __future__ import annotations
+
+import argparse
+import functools
+import json
+import sys
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, get_args
+
+from reason_iad.errors import InputError
+from reason_iad.types import KnowledgeMode, LatentMode
+
+if TYPE_CHECKING:
+    from reason_iad.benchmark.respondent import RespondentFactory
+    from reason_iad.benchmark.runner import Pool, Progress, RunOutcome
+    from reason_iad.benchmark.setting import Setting
+
+SETTING_OPTIONS = (
+    "model", "shots", "templates", "knowledge", "latents", "injection", "evidence", "category", "num_steps", "seed",
+)  # fmt: skip
+RUN_OPTIONS = ("layout", "root", "questions", "out", "cache", "limit", "shard", "workers", "threads", "ray", "minutes")
+
+
+def add_parser(subparsers: Any) -> None:
+    """Add `benchmark` and its own subcommands."""
+    parser = subparsers.add_parser("benchmark", help="ask many questions, resumable, and compare runs with intervals")
+    commands = parser.add_subparsers(dest="benchmark", metavar="WHAT", required=True)
+    mmad = commands.add_parser(
+        "mmad",
+        help="multiple-choice questions in the layout of MMAD",
+        description="Ask every question of a file in the MMAD layout under one setting. The same command goes on where "
+        "it was stopped; several commands may share one --cache.",
+    )
+    _add_run_options(mmad)
+    _add_setting_options(mmad)
+    mmad.set_defaults(run=run_mmad)
+    ablate = commands.add_parser(
+        "ablate",
+        help="the same questions under many settings, image by image",
+        description="Ask every question under many settings side by side: what settings share is done once, and a run "
+        "that is stopped early has the same images in every setting. The grid is a preset, or the product of the "
+        "values given for each part.",
+    )
+    _add_run_options(ablate)
+    _add_grid_options(ablate)
+    ablate.set_defaults(run=run_ablate)
+    detect = commands.add_parser(
+        "detect",
+        help="detection and localization on a data set with labels and masks",
+        description="Compare every test image of a data set with K normal training images of its category: image "
+        "AUROC, average precision, largest F1, balanced accuracy, overkill, miss, pixel AUROC, AUPRO, ECE.",
+    )
+    _add_run_options(detect, questions=False)
+    add = detect.add_argument
+    add("--layout", metavar="NAME", help="layout of the data set (default: auto); see docs/benchmark.md")
+    add("--shots", type=int, metavar="K", help="normal references of each category (default: 4)")
+    add("--model", metavar="ID", help="also ask this model, and fuse (default: the comparison alone)")
+    add("--seed", type=int, metavar="N", help="seed that draws the references (default: 0)")
+    detect.set_defaults(run=run_detect)
+    report = commands.add_parser(
+        "report",
+        help="compare runs: tables, paired tests, plots",
+        description="Compare runs on the questions they have in common: accuracy by type, detection, cost, paired "
+        "differences with bootstrap intervals and McNemar's test. --out writes Markdown, CSV and a page with plots.",
+    )
+    report.add_argument("runs", nargs="+", type=Path, metavar="RUN", help="folder of a run, or of an ablation's runs")
+    report.add_argument("--baseline", metavar="NAME", help="run to compare the others with (default: the plainest)")
+    report.add_argument("--out", type=Path, metavar="DIR", help="write Markdown, CSV, a page and plots there")
+    report.add_argument("--no-published", action="store_true", help="leave the published figures out")
+    report.add_argument("--json", action="store_true", help="print the summaries as one JSON object")
+    report.set_defaults(run=run_report)
+
+
+def _add_grid_options(parser: argparse.ArgumentParser) -> None:
+    add = parser.add_argument
+    add("--preset", choices=("steps", "parts", "grid"), help="which settings (default: steps); see docs/benchmark.md")
+    add("--grid-shots", type=int, nargs="+", metavar="K", help="numbers of references")
+    add("--grid-knowledge", nargs="+", choices=get_args(KnowledgeMode), help="uses of knowledge")
+    add("--grid-latents", nargs="+", choices=get_args(LatentMode), help="kinds of latent reasoning")
+    add("--grid-injection", nargs="+", choices=("off", "on"), help="visual injection")
+    add("--grid-evidence", nargs="+", choices=("off", "on"), help="comparison with the references")
+    add("--only", nargs="+", default=[], metavar="NAME", help="only these settings; --list names them")
+    add("--list", action="store_true", help="name the settings and end")
+    add("--model", metavar="ID", help="language model (default: nano, the bundled one)")
+    add("--templates", choices=("random", "similar"), help="which references (default: random)")
+    add("--num-steps", type=int, metavar="N", help="steps of latent reasoning at most (default: 10)")
+    add("--seed", type=int, metavar="N", help="seed of every random choice (default: 0)")
+
+
+def _add_run_options(parser: argparse.ArgumentParser, questions: bool = True) -> None:
+    parser.add_argument("--root", type=Path, metavar="DIR", help="folder of the data set")
+    if questions:
+        parser.add_argument("--questions", type=Path, metavar="FILE", help="questions over it, JSON in the MMAD layout")
+    parser.add_argument("--out", type=Path, metavar="RUN", help="folder of the run; an interrupted one goes on there")
+    parser.add_argument("--cache", type=Path, metavar="DIR", help="folder for image features, shared by all settings")
+    parser.add_argument("--config", type=Path, metavar="TOML", help="file with these options; the command line wins")
+    parser.add_argument(
+        "--limit", type=_count, metavar="N", help="only N images, spread over the file; of detect: a category"
+    )
+    parser.add_argument("--shard", metavar="I/N", help="this process's share of the images, such as 0/2")
+    parser.add_argument("--workers", type=_count, metavar="N", help="local processes, each with a model (default: 1)")
+    parser.add_argument("--threads", type=_count, metavar="N", help="threads of each worker (default: 1)")
+    parser.add_argument("--ray", metavar="ADDRESS", help="work on a Ray cluster; 'local' starts one here")
+    parser.add_argument("--minutes", type=float, metavar="M", help="stop in time; the same command goes on later")
+    parser.add_argument("--retry-errors", action="store_true", help="ask again what ended in an error")
+    parser.add_argument("--json", action="store_true", help="print the summary as one JSON object")
+
+
+def _add_setting_options(parser: argparse.ArgumentParser) -> None:
+    add = parser.add_argument
+    add("--model", metavar="ID", help="language model (default: nano, the bundled one)")
+    add("--shots", type=int, metavar="K", help="normal references shown with each image (default: 1)")
+    add("--templates", choices=("random", "similar"), help="which references (default: random)")
+    add("--knowledge", choices=get_args(KnowledgeMode), help="use of knowledge (default: retrieved)")
+    add("--latents", choices=get_args(LatentMode), help="latent reasoning (default: on)")
+    add("--injection", choices=("off", "on"), help="visual injection (default: on)")
+    add("--evidence", choices=("off", "on"), help="comparison with the references (default: on)")
+    add("--category", choices=("recognized", "given"), help="whether the true category is told (default: recognized)")
+    add("--num-steps", type=int, metavar="N", help="steps of latent reasoning at most (default: 10)")
+    add("--seed", type=int, metavar="N", help="seed of every random choice (default: 0)")
+
+
+def run_mmad(args: argparse.Namespace) -> int:
+    """Run, or go on with, one setting; 0 when all was asked, 2 when some questions ended in an error."""
+    from reason_iad.benchmark.setting import Setting
+
+    given = merged_options(args)
+    setting = Setting.from_mapping({name: given[name] for name in SETTING_OPTIONS if name in given})
+    out = _needed(given, "out", Path)
+    return ask_all(given, {setting: out}, args)
+
+
+def run_ablate(args: argparse.Namespace) -> int:
+    """Run, or go on with, many settings side by side, each into a folder of its own under --out."""
+    from reason_iad.benchmark.ablation import Grid, choose, preset
+    from reason_iad.benchmark.setting import Setting
+
+    given = merged_options(args)
+    base = Setting.from_mapping({name: given[name] for name in SETTING_OPTIONS if name in given})
+    axes = {name: getattr(args, f"grid_{name}") for name in ("shots", "knowledge", "latents", "injection", "evidence")}
+    chosen = {name: values for name, values in axes.items() if values is not None}
+    if chosen and args.preset:
+        raise InputError(f"found --preset {args.preset} and --grid-{next(iter(chosen))}; expected one of them")
+    sees = base.model != "nano"  # the bundled model knows references through the evidence alone
+    settings = Grid(**chosen).settings(base, sees) if chosen else preset(args.preset or "steps", base, sees)
+    settings = choose(settings, args.only)
+    if args.list:
+        for name, setting in settings.items():
+            print(f"{name:40} {setting}")
+        return 0
+    out = _needed(given, "out", Path)
+    return ask_all(given, {setting: out / name for name, setting in settings.items()}, args)
+
+
+def run_detect(args: argparse.Namespace) -> int:
+    """Run, or go on with, detection on a data set; 0 when all was judged, 2 when some images could not be."""
+    from reason_iad.benchmark.detect import DetectRespondent, DetectSetting, plan_detection
+    from reason_iad.benchmark.detect_summary import summarize_detection
+    from reason_iad.benchmark.journal import write_run_file
+    from reason_iad.benchmark.plan import Shard, model_fingerprint
+    from reason_iad.benchmark.runner import describe, run_units
+    from reason_iad.datasets.registry import read_dataset
+
+    given = merged_options(args)
+    setting = DetectSetting.from_mapping({name: given[name] for name in ("shots", "model", "seed") if name in given})
+    root, out = _needed(given, "root", Path), _needed(given, "out", Path)
+    dataset = read_dataset(root, given.get("layout", "auto"))
+    _say_faults([str(fault) for fault in dataset.faults])
+    shard = Shard.parse(given.get("shard", "0/1"))
+    units = plan_detection(dataset, setting, given.get("limit"))[shard.index :: shard.count]
+    facts = {"dataset": dataset.name, "faults": [str(fault) for fault in dataset.faults]}
+    model = model_fingerprint(setting.model) if setting.model else ""
+    write_run_file(out, describe("detect", setting, model, facts))
+    make = functools.partial(DetectRespondent.load, setting.model, given.get("cache"), given.get("threads", 1))
+    pool = choose_pool(given, setting.model, make)
+    progress = ProgressLine("images")
+    seconds = 60 * given["minutes"] if "minutes" in given else None
+    outcome = run_units(units, {setting: out}, pool, shard.name, args.retry_errors, seconds, progress.show)
+    progress.clear()
+    _say_outcome(outcome, "images judged")
+    summary = summarize_detection(out)
+    print(json.dumps({"dataset": dataset.name, **summary.to_json()}) if args.json else summary.render())
+    return 2 if outcome.errors else 0
+
+
+def run_report(args: argparse.Namespace) -> int:
+    """Compare runs and print the report, or write it."""
+    from reason_iad.benchmark.compare import find_folders, load_run
+    from reason_iad.benchmark.detect_summary import report_detection
+    from reason_iad.benchmark.journal import read_run_file
+    from reason_iad.benchmark.report import BenchmarkReport
+
+    folders = find_folders(args.runs)
+    tasks = {str(read_run_file(folder).get("task")) for folder in folders}
+    if len(tasks) > 1:
+        raise InputError(f"the runs are of {', '.join(sorted(tasks))}; expected runs of one kind: report each alone")
+    if tasks == {"detect"}:
+        summaries = [summary.to_json() for summary in report_detection(folders, args.out, quiet=args.json)]
+        if args.json:
+            print(json.dumps({"runs": summaries}))
+        return 0
+    report = BenchmarkReport.of([load_run(folder) for folder in folders], args.baseline, not args.no_published)
+    if args.json:
+        differences = [
+            {
+                "run": one.second,
+                "baseline": one.first,
+                "difference": one.difference.value,
+                "interval": [one.difference.low, one.difference.high],
+                "p": one.test.p_value,
+            }
+            for one in report.comparisons
+        ]
+        print(json.dumps({"runs": [run.to_json() for run in report.runs], "differences": differences}))
+    elif args.out is None:
+        print(report.to_markdown())
+    if args.out is not None:
+        print(f"report: {report.write(args.out)}", file=sys.stderr if args.json else sys.stdout)
+    return 0
+
+
+def ask_all(given: dict[str, Any], folders: dict[Setting, Path], args: argparse.Namespace) -> int:
+    """Ask all questions under all settings and print what came of each."""
+    from reason_iad.benchmark.plan import Shard
+    from reason_iad.benchmark.runner import run_questions
+    from reason_iad.datasets.manifest import seen_categories
+    from reason_iad.datasets.mmad import read_mmad
+
+    root, file = _needed(given, "root", Path), _needed(given, "questions", Path)
+    questions = read_mmad(root, file)
+    _say_faults([str(fault) for fault in questions.faults])
+    facts = {
+        "questions": file.name,
+        "images": len(questions.samples),
+        "seen_categories": seen_categories(root),
+        "faults": [str(fault) for fault in questions.faults],
+    }
+    progress = ProgressLine()
+    outcome = run_questions(
+        questions,
+        folders,
+        choose_pool(given, next(iter(folders)).model),
+        facts,
+        Shard.parse(given.get("shard", "0/1")),
+        given.get("limit"),
+        args.retry_errors,
+        60 * given["minutes"] if "minutes" in given else None,
+        progress.show,
+    )
+    progress.clear()
+    _say_outcome(outcome, "questions asked")
+    show_summaries(folders, args.json)
+    return 2 if outcome.errors else 0
+
+
+def _say_faults(faults: list[str]) -> None:
+    for fault in faults[:10]:
+        _say(f"data fault: {fault}")
+    if len(faults) > 10:
+        _say(f"and {len(faults) - 10} more data faults; see run.json in the run")
+
+
+def _say_outcome(outcome: RunOutcome, done: str) -> None:
+    for line in outcome.damaged:
+        _say(f"{line} is damaged; what it held was asked again")
+    own = outcome.own_seconds / outcome.seconds if outcome.seconds else 0.0
+    _say(
+        f"{outcome.asked} {done} in {outcome.seconds:.0f} s (harness itself {own:.1%}), "
+        f"{outcome.kept} kept from before, {outcome.errors} errors, {outcome.left} left"
+    )
+
+
+def show_summaries(folders: dict[Setting, Path], as_json: bool) -> None:
+    """Print the summary of each run: a table, or one JSON object a run."""
+    from reason_iad.benchmark.compare import load_run, render_run
+
+    for folder in folders.values():
+        run = load_run(folder)
+        print(json.dumps(run.to_json(), ensure_ascii=False) if as_json else render_run(run))
+
+
+def choose_pool(given: dict[str, Any], model: str, factory: RespondentFactory | None = None) -> Pool:
+    """Where the work is done: here, in local processes, or on Ray."""
+    from reason_iad.benchmark import pool
+    from reason_iad.benchmark.respondent import InspectorRespondent
+
+    cache, threads = given.get("cache"), given.get("threads", 1)
+    make: RespondentFactory = factory or functools.partial(InspectorRespondent.load, model, cache, threads)
+    workers = given.get("workers", 1)
+    if "ray" in given:
+        from reason_iad.benchmark.ray_pool import answer_on_ray
+
+        return functools.partial(answer_on_ray, make, address=given["ray"], workers=workers)
+    if workers == 1:
+        return functools.partial(pool.answer_here, make)
+    return functools.partial(pool.answer_in_processes, make, workers=workers)
+
+
+def merged_options(args: argparse.Namespace) -> dict[str, Any]:
+    """Options of the configuration file, then those of the command line over them; unset ones are left out.
+
+    Raises:
+        InputError: the file cannot be read, or names an option that does not exist.
+    """
+    given = {} if args.config is None else _read_config(args.config)
+    for name in (*SETTING_OPTIONS, *RUN_OPTIONS):
+        if getattr(args, name, None) is not None:
+            given[name] = getattr(args, name)
+    return given
+
+
+def _read_config(path: Path) -> dict[str, Any]:
+    import tomllib
+
+    try:
+        given = tomllib.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise InputError(f"{path} cannot be read ({error}); expected a TOML file such as docs/benchmark.md") from error
+    allowed = {*SETTING_OPTIONS, *RUN_OPTIONS}
+    if unknown := set(given) - allowed:
+        raise InputError(f"{path} names {sorted(unknown)}; expected some of {sorted(allowed)}")
+    for name in ("root", "questions", "out", "cache"):
+        if name in given:
+            given[name] = (path.parent / str(given[name])).resolve()
+    for name in ("limit", "workers", "threads"):
+        if name in given and (not isinstance(given[name], int) or given[name] < 1):
+            raise InputError(f"{path} sets {name} to {given[name]!r}; expected a whole number above 0")
+    return given
+
+
+def _needed(given: dict[str, Any], name: str, kind: type[Path]) -> Path:
+    if name not in given:
+        raise InputError(f"--{name} is missing; expected a path: give it, or set {name} in the --config file")
+    return kind(given[name])
+
+
+class ProgressLine:
+    """One line on stderr with rate and time left: rewritten on a terminal, every ten seconds elsewhere."""
+
+    def __init__(self, unit: str = "questions") -> None:
+        self._live, self._said, self._unit = sys.stderr.isatty(), 0.0, unit
+
+    def show(self, progress: Progress) -> None:
+        """Tell how far the run is, not too often."""
+        from reason_iad.reporting.text import duration
+
+        now = time.monotonic()
+        if now - self._said < (0.2 if self._live else 10) and progress.done < progress.total:
+            return
+        self._said = now
+        left = "" if progress.seconds_left is None else f", {duration(1000 * progress.seconds_left)} left"
+        errors = f", {progress.errors} errors" if progress.errors else ""
+        line = f"{progress.done} of {progress.total} {self._unit}, {progress.rate:.2f} a second{left}{errors}"
+        sys.stderr.write(f"\r\x1b[K{line}" if self._live else f"reason-iad: {line}\n")
+        sys.stderr.flush()
+
+    def clear(self) -> None:
+        """Take the line away."""
+        if self._live:
+            sys.stderr.write("\r\x1b[K")
+
+
+def _say(message: str) -> None:
+    print(f"reason-iad: {message}", file=sys.stderr)
+
+
+def _count(text: str) -> int:
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"{text!r} is no count; expected a whole number above 0")
+    return int(text)

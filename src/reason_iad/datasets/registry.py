@@ -1,0 +1,72 @@
+"""Data sets by name, and which layout a folder has."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+
+from reason_iad.datasets import folders, kolektor, listed
+from reason_iad.datasets.base import ImageDataset, folders_in, images_in
+from reason_iad.datasets.manifest import FILE
+from reason_iad.errors import InputError
+
+READERS: dict[str, Callable[[Path], ImageDataset]] = {
+    "mvtec_ad": partial(folders.read_folders, layout=folders.MVTEC_AD),
+    "mvtec_loco": partial(folders.read_folders, layout=folders.MVTEC_LOCO),
+    "visa": partial(folders.read_folders, layout=folders.VISA),
+    "visa_raw": listed.read_visa_raw,
+    "real_iad": listed.read_real_iad,
+    "mpdd": partial(folders.read_folders, layout=folders.MPDD),
+    "btad": partial(folders.read_folders, layout=folders.BTAD),
+    "kolektor_sdd": kolektor.read_kolektor,
+    "kolektor_sdd2": kolektor.read_kolektor_2,
+    "goods_ad": partial(folders.read_folders, layout=folders.GOODS_AD),
+    "manifest": listed.read_manifest,
+    "folder": folders.read_plain,
+}
+
+
+def read_dataset(root: Path, layout: str = "auto") -> ImageDataset:
+    """Read a data set.
+
+    Args:
+        root: its folder; of the layouts with a folder a category also that of one category.
+        layout: one of `READERS`, or "auto" to tell it from what lies there.
+
+    Raises:
+        InputError: no such folder or layout, or nothing where the layout keeps it.
+    """
+    if not root.is_dir():
+        raise InputError(f"{root} is no folder; expected the folder of a data set: check --root")
+    if layout == "auto":
+        layout = recognize_layout(root)
+    if layout not in READERS:
+        raise InputError(f"the layout is {layout!r}; expected one of auto, {', '.join(READERS)}")
+    return READERS[layout](root)
+
+
+def recognize_layout(root: Path) -> str:
+    """Tell a layout from files and folders that only it has."""
+    if (root / FILE).is_file():
+        return "manifest"
+    if (root / listed.VISA_SPLIT).is_file():
+        return "visa_raw"
+    if any(root.glob("realiad_jsons*")):
+        return "real_iad"
+    if any(images_in(folder) for folder in root.glob("kos*")):
+        return "kolektor_sdd"
+    if next((root / "train").glob("*_GT.png"), None) is not None:
+        return "kolektor_sdd2"
+    categories = [root, *folders_in(root)]
+    if any((one / "test" / "logical_anomalies").is_dir() for one in categories):
+        return "mvtec_loco"
+    if any((one / "train" / "ok").is_dir() for one in categories):
+        return "btad"
+    found = next((one for one in categories if (one / "train" / "good").is_dir() and (one / "test").is_dir()), None)
+    if found is None:
+        return "folder"
+    masks = next((mask for folder in folders_in(found / "ground_truth") for mask in images_in(folder)), None)
+    if masks is None or masks.stem.endswith("_mask"):
+        return "mvtec_ad"
+    return "visa" if {one.name for one in folders_in(found / "test")} <= {"good", "bad"} else "goods_ad"

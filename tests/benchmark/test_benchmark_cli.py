@@ -1,0 +1,118 @@
+"""The commands as a user types them, with a stand-in for the model."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+from made_respondent import MadeRespondent, write_questions
+
+from reason_iad.benchmark.respondent import InspectorRespondent
+from reason_iad.cli.app import main
+
+
+@pytest.fixture
+def data(tmp_path, monkeypatch):
+    monkeypatch.setattr(InspectorRespondent, "load", classmethod(lambda cls, *_: MadeRespondent()))
+    write_questions(tmp_path / "data")
+    return tmp_path / "data"
+
+
+def mmad(data, out, *more):
+    options = ["--root", str(data), "--questions", str(data / "questions.json"), "--out", str(out)]
+    return main(["benchmark", "mmad", *options, *more])
+
+
+def test_the_summary_is_one_object_with_what_was_promised(data, tmp_path, capsys):
+    assert mmad(data, tmp_path / "run", "--shots", "0", "--json") == 0
+    out, err = capsys.readouterr()
+    found = json.loads(out)
+    assert set(found["accuracy"]) == {"Anomaly Detection", "Defect Classification", "Object Analysis"}
+    assert (found["n"], found["unreadable"]) == (36, 0)
+    assert 0 <= found["macro"] <= 1
+    assert "36 questions asked" in err
+    assert mmad(data, tmp_path / "run", "--shots", "0") == 0
+    assert "36 kept from before" in capsys.readouterr().err
+
+
+def test_a_file_gives_options_and_the_command_line_wins(data, tmp_path, capsys):
+    config = tmp_path / "run.toml"
+    config.write_text('root = "data"\nquestions = "data/questions.json"\nout = "run"\nshots = 1\nlatents = "off"\n')
+    assert main(["benchmark", "mmad", "--config", str(config), "--latents", "paper", "--limit", "2", "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert (found["setting"]["shots"], found["setting"]["latents"], found["n"]) == (1, "paper", 6)
+    assert (tmp_path / "run/run.json").exists()
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [("shot = 1", "names ['shot']"), ("shots = [", "cannot be read"), ('workers = "2"', "whole number above 0")],
+)
+def test_a_wrong_file_is_refused_with_its_fault(data, tmp_path, capsys, text, said):
+    (tmp_path / "run.toml").write_text(text)
+    assert main(["benchmark", "mmad", "--config", str(tmp_path / "run.toml")]) == 2
+    assert said in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("more", "said"),
+    [(["--shard", "2/2"], "expected i/n"), (["--limit", "0"], "above 0"), (["--shots", "-1"], "from 0 to 64")],
+)
+def test_wrong_options_are_refused(data, tmp_path, capsys, more, said):
+    assert mmad(data, tmp_path / "run", *more) == 2
+    assert said in capsys.readouterr().err
+
+
+def test_a_missing_path_names_the_option(capsys):
+    assert main(["benchmark", "mmad", "--out", "x"]) == 2
+    assert "--root is missing" in capsys.readouterr().err
+
+
+def test_an_image_that_is_gone_ends_with_exit_code_two_and_is_listed(data, tmp_path, capsys):
+    lost = data / "nut/test/bad/002.png"
+    real = MadeRespondent.answer
+
+    def losing(self, unit):
+        lost.unlink(missing_ok=True)
+        return real(self, unit)
+
+    MadeRespondent.answer = losing
+    try:
+        assert mmad(data, tmp_path / "run") == 2
+    finally:
+        MadeRespondent.answer = real
+    assert "unreadable: nut/test/bad/002.png#0" in capsys.readouterr().out
+
+
+def test_an_ablation_is_listed_run_and_reported(data, tmp_path, capsys):
+    assert main(["benchmark", "ablate", "--list"]) == 0
+    assert capsys.readouterr().out.startswith("plain ")
+    common = ["--root", str(data), "--questions", str(data / "questions.json"), "--out", str(tmp_path / "grid")]
+    assert main(["benchmark", "ablate", *common, "--only", "plain", "retrieved"]) == 0
+    assert (
+        main(["benchmark", "ablate", *common, "--grid-knowledge", "oracle", "--grid-shots", "0", "--only", "oracle"])
+        == 0
+    )
+    assert sorted(path.name for path in (tmp_path / "grid").iterdir()) == ["oracle", "plain", "retrieved"]
+    capsys.readouterr()
+    assert main(["benchmark", "report", str(tmp_path / "grid"), "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert [run["run"] for run in found["runs"]] == ["plain", "oracle", "retrieved"]
+    assert {one["baseline"] for one in found["differences"]} == {"plain"}
+    assert main(["benchmark", "report", str(tmp_path / "grid"), "--out", str(tmp_path / "out")]) == 0
+    assert (tmp_path / "out/report.html").exists()
+
+
+def test_a_preset_and_a_grid_at_once_are_refused(capsys):
+    assert main(["benchmark", "ablate", "--list", "--preset", "parts", "--grid-shots", "1"]) == 2
+    assert "expected one of them" in capsys.readouterr().err
+
+
+def test_a_folder_without_a_run_is_refused(tmp_path, capsys):
+    assert main(["benchmark", "report", str(tmp_path)]) == 2
+    assert "holds no run" in capsys.readouterr().err
+
+
+def test_detection_of_a_folder_that_is_no_data_set_is_refused(tmp_path, capsys):
+    assert main(["benchmark", "detect", "--root", str(tmp_path), "--out", str(tmp_path / "run")]) == 2
+    assert "expected good/" in capsys.readouterr().err

@@ -1,0 +1,169 @@
+"""Reports on hand-made runs: what they say is checked against sums over the records."""
+
+from __future__ import annotations
+
+import csv
+import functools
+import io
+import json
+import re
+from dataclasses import replace
+from xml.etree import ElementTree
+
+import numpy as np
+import pytest
+from made_respondent import make, write_questions
+
+from reason_iad.benchmark.ablation import PLAIN, Grid, choose, name_of, preset, simplify
+from reason_iad.benchmark.compare import compare_runs, find_runs, load_run, on_common_questions, render_run
+from reason_iad.benchmark.pool import answer_here
+from reason_iad.benchmark.published import published_results
+from reason_iad.benchmark.report import BenchmarkReport
+from reason_iad.benchmark.runner import run_questions
+from reason_iad.benchmark.setting import Setting
+from reason_iad.benchmark.summary import is_right
+from reason_iad.errors import InputError
+
+FULL = Setting()
+HERE = functools.partial(answer_here, make)
+
+
+@pytest.fixture
+def runs(tmp_path):
+    questions = write_questions(tmp_path / "data")
+    facts = {"seen_categories": ["nut"]}
+    run_questions(questions, {PLAIN: tmp_path / "runs/plain", FULL: tmp_path / "runs/full"}, HERE, facts)
+    return tmp_path / "runs"
+
+
+def test_the_summary_is_the_sum_over_the_records(runs):
+    run = load_run(runs / "plain")
+    found = run.to_json()
+    records = run.records.records
+    for kind, value in found["accuracy"].items():
+        mine = [r["answer"] == r["target"] for r in records if r["type"] == kind]
+        assert value == pytest.approx(np.mean(mine), abs=1e-6)
+    assert found["macro"] == pytest.approx(np.mean(list(found["accuracy"].values())), abs=1e-6)
+    assert (found["n"], found["unreadable"], found["images"]) == (36, 0, 12)
+    assert found["seen"]["n"] + found["unseen"]["n"] == 36
+    assert found["seen"]["n"] == sum(r["category"] == "nut" for r in records)
+    cost = [sum(r["milliseconds"].values()) + 8.0 / 3 for r in records]
+    assert found["milliseconds"]["total"] == pytest.approx(np.mean(cost), abs=0.2)
+    json.dumps(found, allow_nan=False)
+
+
+def test_an_error_counts_as_wrong_and_is_listed(runs, tmp_path):
+    lost = tmp_path / "data/nut/test/bad/002.png"
+    lost.unlink()
+    for file in (runs / "plain").glob("records*"):
+        file.unlink()
+    questions = write_questions(tmp_path / "data")
+    lost.unlink()
+    run_questions(questions, {PLAIN: runs / "plain"}, HERE, {"seen_categories": None})
+    found = load_run(runs / "plain").to_json()
+    assert (found["n"], found["unreadable"]) == (36, 3)
+    kinds = {record["type"] for record in load_run(runs / "plain").records.failed}
+    for kind in kinds:
+        right = sum(r["type"] == kind and r["answer"] == r["target"] for r in load_run(runs / "plain").records.answered)
+        assert found["accuracy"][kind] == pytest.approx(right / 12, abs=1e-6)
+    assert found["unreadable_ids"] == [f"nut/test/bad/002.png#{number}" for number in range(3)]
+    assert "unreadable: nut/test/bad/002.png#0: FileNotFoundError" in render_run(load_run(runs / "plain"))
+
+
+def test_runs_are_compared_on_the_questions_they_share(runs, tmp_path):
+    questions = write_questions(tmp_path / "data")
+    other = replace(FULL, shots=4)
+    run_questions(replace(questions, samples=questions.samples[:5]), {other: runs / "few"}, HERE)
+    plain, few = on_common_questions([load_run(runs / "plain"), load_run(runs / "few")])
+    assert plain.summary.n == few.summary.n == 15
+    found = compare_runs(plain, few)
+    right = [[is_right(r) for r in run.records.records] for run in (plain, few)]
+    assert found.difference.value == pytest.approx(np.mean(right[1]) - np.mean(right[0]))
+    assert found.test.only_second - found.test.only_first == sum(right[1]) - sum(right[0])
+
+
+def test_the_report_holds_every_run_table_and_plot_and_loads_nothing(runs, tmp_path):
+    report = BenchmarkReport.of(find_runs([runs]))
+    assert [run.name for run in report.runs] == ["plain", name_of(FULL)]
+    page = report.write(tmp_path / "out")
+    text = page.read_text()
+    for title in (
+        "Accuracy by question type",
+        "Detection",
+        "Difference to plain",
+        "Cost",
+        "Seen and unseen",
+        "Published",
+    ):
+        assert title in text
+        assert title in (tmp_path / "out/report.md").read_text()
+    assert not re.search(r"""(src|href)\s*=\s*["'](?!#)""", text)
+    for name in ("accuracy_cost", "reliability", "rewards"):
+        svg = (tmp_path / f"out/{name}.svg").read_text()
+        points = ElementTree.fromstring(svg).findall(".//{http://www.w3.org/2000/svg}circle")
+        assert len(points) > 2
+
+
+def test_the_table_of_figures_says_what_the_summary_says(runs):
+    report = BenchmarkReport.of(find_runs([runs]))
+    rows = list(csv.DictReader(io.StringIO(report.to_csv())))
+    macro = next(r for r in rows if (r["run"], r["part"], r["measure"]) == ("plain", "all", "accuracy: macro"))
+    assert float(macro["value"]) == pytest.approx(report.runs[0].summary.macro.value)
+    assert float(macro["low"]) <= float(macro["value"]) <= float(macro["high"])
+    published = [r for r in rows if r["part"] == "published" and r["run"] == "Reason-IAD 7B"]
+    assert {r["measure"]: float(r["value"]) for r in published}["accuracy: macro"] == pytest.approx(0.794)
+    assert not any(
+        r["part"] == "published" for r in csv.DictReader(io.StringIO(replace(report, with_published=False).to_csv()))
+    )
+
+
+def test_the_average_of_each_published_line_is_the_mean_of_its_types():
+    for one in published_results():
+        assert one.average == pytest.approx(np.mean(list(one.accuracy.values())), abs=0.11), one.method
+
+
+def test_markup_in_a_name_stays_text(runs):
+    runs_found = find_runs([runs])
+    hostile = replace(runs_found[0], name="<script>alert(1)</script>")
+    report = BenchmarkReport.of([hostile, runs_found[1]])
+    assert "<script>" not in report.to_html()
+
+
+def test_a_folder_without_runs_or_an_unknown_baseline_is_refused(runs, tmp_path):
+    with pytest.raises(InputError, match="holds no run"):
+        find_runs([tmp_path / "nothing"])
+    with pytest.raises(InputError, match="expected one of plain"):
+        BenchmarkReport.of(find_runs([runs]), baseline="best")
+    assert BenchmarkReport.of(find_runs([runs]), baseline=name_of(FULL)).runs[0].name == name_of(FULL)
+
+
+def test_the_grid_has_each_different_run_once():
+    grid = Grid().settings(PLAIN)
+    # 0 shots: 3 knowledge x (off, paper, paper+i, on, on+i); 1 and 4 shots with evidence: the same again, twice
+    assert len(grid) == 3 * 5 * 3
+    assert len({one.fingerprint for one in grid.values()}) == len(grid)
+    assert all(one.injection == "off" for one in grid.values() if one.latents == "off")
+    seeing = Grid().settings(PLAIN, sees_references=True)
+    assert len(seeing) == 3 * 5 * 5  # references without evidence are another run there
+
+
+def test_presets_begin_with_the_plain_model_and_steps_end_with_the_full_method():
+    steps = preset("steps", Setting())
+    assert next(iter(steps)) == "plain"
+    assert list(steps.values())[-1] == replace(FULL, shots=4)
+    assert name_of(simplify(replace(FULL, evidence="off"))) == "retrieved+latents+injection"
+    assert list(choose(steps, ["plain", "oracle"])) == ["plain", "oracle"]
+    with pytest.raises(InputError, match="no setting nothing"):
+        choose(steps, ["nothing"])
+
+
+@pytest.mark.parametrize(
+    ("values", "said"),
+    [
+        ({"shots": "1"}, "expected int"), ({"shots": -1}, "0 to 64"), ({"latents": "maybe"}, "expected one of off"),
+        ({"shot": 1}, "names"), ({"templates": "best"}, "random, similar"), ({"seed": True}, "expected int"),
+    ],
+)  # fmt: skip
+def test_settings_without_meaning_are_refused(values, said):
+    with pytest.raises(InputError, match=said):
+        Setting.from_mapping(values)

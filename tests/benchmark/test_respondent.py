@@ -1,0 +1,141 @@
+"""The inspector itself as it answers the benchmark, on the miniature model: every stage real, no weights."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from made_vision import PooledVision
+from PIL import Image
+
+from reason_iad.benchmark.ablation import PLAIN
+from reason_iad.benchmark.journal import same_content
+from reason_iad.benchmark.plan import plan
+from reason_iad.benchmark.respondent import BenchmarkInspector, InspectorRespondent
+from reason_iad.benchmark.setting import Setting
+from reason_iad.benchmark.summary import summarize
+from reason_iad.datasets.mmad import DETECTION, read_mmad
+from reason_iad.inspection.inspector import InspectorOptions
+from reason_iad.knowledge.entries import load_categories
+from reason_iad.knowledge.retrieve import KnowledgeBase
+from reason_iad.models.vision_cache import CachedVision
+
+FULL = Setting(num_steps=2)
+GIVEN = replace(FULL, category="given")
+
+
+class FlatEncoder:
+    """All texts alike: retrieval without weights."""
+
+    name = "flat"
+
+    def encode(self, texts):
+        return np.full((len(texts), 8), 8**-0.5, dtype=np.float32)
+
+
+@pytest.fixture(scope="module")
+def respondent(tiny_nano):
+    categories = load_categories()
+    entries = [e for c in categories for e in c.entries() if c.category in ("hazelnut", "any_product")]
+    knowledge = KnowledgeBase(entries, FlatEncoder(), categories)
+    inspector = BenchmarkInspector(InspectorOptions(), tiny_nano, CachedVision(PooledVision()), knowledge)
+    return InspectorRespondent(inspector)
+
+
+@pytest.fixture(scope="module")
+def questions(tmp_path_factory):
+    root = tmp_path_factory.mktemp("data")
+    rng = np.random.default_rng(0)
+    base = rng.integers(60, 160, (48, 48, 3))
+    for name in ("test/good/0.png", "test/bad/1.png", "train/good/2.png", "train/good/3.png"):
+        path = root / "hazelnut" / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(np.clip(base + rng.normal(0, 8, base.shape), 0, 255).astype(np.uint8)).save(path)
+    asked = [
+        {"Question": "Any defect?", "Options": {"A": "No.", "B": "Yes."}, "Answer": "A", "type": DETECTION},
+        {"Question": "What?", "Options": {"A": "Nut.", "B": "Bolt.", "C": "Pin."}, "Answer": "A", "type": "Object"},
+    ]  # fmt: skip
+    templates = ["hazelnut/train/good/2.png", "hazelnut/train/good/3.png"]
+    entry = {"conversation": asked, "random_templates": templates, "similar_templates": templates[::-1]}
+    names = ("hazelnut/test/good/0.png", "hazelnut/test/bad/1.png")
+    (root / "q.json").write_text(json.dumps(dict.fromkeys(names, entry)))
+    return read_mmad(root, root / "q.json")
+
+
+def answers(respondent, questions, *settings):
+    return [record for unit in plan(questions.samples, settings, "m") for record in respondent.answer(unit)]
+
+
+def test_a_record_says_what_was_answered_how_and_at_what_cost(respondent, questions):
+    records = answers(respondent, questions, GIVEN)
+    assert len(records) == 4
+    assert not [record for record in records if "error" in record]
+    for record in records:
+        assert sum(record["probabilities"]) == pytest.approx(1)
+        assert record["answer"] == int(np.argmax(record["probabilities"]))
+        assert record["evidence"] is not None
+        assert record["recognized"] == "hazelnut"
+        assert {"read", "evidence", "knowledge", "prefix"} <= set(record["image_milliseconds"])
+    json.dumps(records, allow_nan=False)
+    assert summarize(records).n == 4
+
+
+def test_detection_answers_by_the_fused_probability_whatever_the_order_of_yes_and_no(respondent, questions):
+    record = answers(respondent, questions, GIVEN)[0]
+    assert record["yes"] == 1
+    view = respondent.inspector.with_options(GIVEN.inspector_options(plan_image(questions)))
+    sample = questions.samples[0]
+    session = view.open(sample.image, "hazelnut", sample.templates("random", 1))
+    assert record["probabilities"][1] == pytest.approx(session.probability(record["model"][1]), abs=1e-6)
+    other = answers(respondent, questions, GIVEN)[1]
+    assert other["probabilities"] == other["model"]
+
+
+def plan_image(questions):
+    return next(iter(plan(questions.samples, [GIVEN], "m"))).image_sha256
+
+
+def test_settings_side_by_side_answer_as_each_does_alone(respondent, questions):
+    settings = (GIVEN, replace(GIVEN, latents="off", injection="off"), replace(GIVEN, injection="off"), PLAIN)
+    together = answers(respondent, questions, *settings)
+    for setting in settings:
+        alone = answers(respondent, questions, setting)
+        keys = {record["key"] for record in alone}
+        assert same_content(alone) == same_content(r for r in together if r["key"] in keys)
+
+
+def test_the_plain_setting_is_the_plain_answer_of_the_same_prompt(respondent, questions):
+    plain = answers(respondent, questions, replace(GIVEN, latents="off", injection="off"))
+    thought = answers(respondent, questions, GIVEN)
+    assert [record["base"] for record in plain] == [record["base"] for record in thought]
+    assert all(record["model"] == record["base"] for record in plain)
+
+
+def test_the_order_of_images_changes_no_record(respondent, questions):
+    turned = replace(questions, samples=questions.samples[::-1])
+    key = lambda record: record["key"]  # noqa: E731
+    first = same_content(sorted(answers(respondent, questions, GIVEN), key=key))
+    assert first == same_content(sorted(answers(respondent, turned, GIVEN), key=key))
+
+
+def test_the_noise_differs_between_images_and_seeds():
+    seeds = {Setting(seed=seed).inspector_options(image).seed for seed in range(3) for image in ("a", "b")}
+    assert len(seeds) == 6
+
+
+def test_without_references_nothing_speaks_for_them(respondent, questions):
+    for record in answers(respondent, questions, replace(GIVEN, shots=0)):
+        assert record["evidence"] is None
+
+
+def test_too_few_references_are_an_error_of_their_questions(respondent, questions):
+    records = answers(respondent, questions, replace(GIVEN, shots=3))
+    assert all("has 2 random references; expected 3" in record["error"] for record in records)
+
+
+def test_an_image_that_changes_during_the_run_is_noticed(respondent, questions):
+    units = list(plan(questions.samples[:1], [PLAIN], "m"))
+    stale = replace(units[0], image_sha256="0" * 64)
+    assert all("changed during the run" in record["error"] for record in respondent.answer(stale))
