@@ -1,0 +1,49 @@
+"""Keep the inspections of a batch or a hot folder in the record, as the server keeps its own."""
+
+from __future__ import annotations
+
+import getpass
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from reason_iad.cli.batch import Inspection, Job
+
+if TYPE_CHECKING:
+    from reason_iad.store.store import Store
+
+
+@dataclass(frozen=True)
+class Recorder:
+    """Writes inspections into a record."""
+
+    store: Store
+    watching: bool
+    who: str
+
+    @classmethod
+    def open(cls, folder: Path, watching: bool = False) -> Recorder:
+        """Open the record under a folder, as `reason-iad serve --data` uses it.
+
+        Raises:
+            InputError: it cannot be used.
+        """
+        from reason_iad.store.store import Store
+
+        try:
+            who = getpass.getuser()
+        except (KeyError, OSError):  # a container without a name for its user
+            who = "local"
+        url = f"sqlite:///{folder.absolute() / 'record.db'}"
+        return cls(Store.open(url, folder / "evidence"), watching, who)
+
+    def keep(self, job: Job, found: Inspection) -> None:
+        """Keep one finished inspection with its pictures."""
+        from reason_iad.reporting.pictures import pictures
+        from reason_iad.store.record import Request
+
+        request = Request(job.category, job.question, tuple(job.choices))
+        data = job.path.read_bytes()
+        identifier = self.store.accept(data, job.path.name, request, self.who, "watch" if self.watching else "batch")
+        self.store.start(identifier)
+        self.store.finish(identifier, found.report, pictures(found))

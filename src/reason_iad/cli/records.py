@@ -1,0 +1,154 @@
+"""`reason-iad records`: list, show, export and prune the record of inspections, and make tokens for the server."""
+
+from __future__ import annotations
+
+import argparse
+import re
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from reason_iad.errors import InputError
+
+if TYPE_CHECKING:
+    from reason_iad.store.record import Filter
+    from reason_iad.store.store import Store
+
+_ROW = "{:<32}  {:<20}  {:<10}  {:>5}  {:<20}  {}"
+_AGE = re.compile(r"(\d{1,5})\s*(d|days?|w|weeks?|h|hours?)")
+
+
+def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    """Register `records` and its actions."""
+    parser = subparsers.add_parser("records", help="look into, export and prune the record of inspections")
+    common = argparse.ArgumentParser(add_help=False)
+    common.add_argument(
+        "--data", type=Path, default=Path("reason-iad-data"), metavar="DIR", help="folder of the record"
+    )
+    common.add_argument("--database", metavar="URL", help="its database (default: SQLite inside --data)")
+    select = argparse.ArgumentParser(add_help=False)
+    select.add_argument("--verdict", choices=("normal", "defective", "uncertain"))
+    select.add_argument("--state", choices=("queued", "running", "done", "failed"))
+    select.add_argument("--category", metavar="C")
+    select.add_argument("--feedback", choices=("false_alarm", "missed", "confirmed"))
+    select.add_argument("--name", metavar="TEXT", help="part of the image's name")
+    select.add_argument("--newer-than", metavar="AGE", help="such as 7d or 12h")
+    actions = parser.add_subparsers(dest="action", required=True, metavar="ACTION")
+    listing = actions.add_parser("list", parents=[common, select], help="list inspections, newest first")
+    listing.add_argument("--limit", type=int, default=50, metavar="N", help="at most so many (default: 50)")
+    listing.add_argument("--json", action="store_true", help="one JSON object a line")
+    show = actions.add_parser("show", parents=[common], help="show one inspection as JSON")
+    show.add_argument("id", metavar="ID")
+    export = actions.add_parser("export", parents=[common, select], help="write inspections into a ZIP archive")
+    export.add_argument("--out", type=Path, required=True, metavar="FILE", help="the archive, such as june.zip")
+    export.add_argument("--no-files", action="store_true", help="leave out images and maps")
+    prune = actions.add_parser("prune", parents=[common], help="delete old inspections and their files")
+    prune.add_argument("--older-than", required=True, metavar="AGE", help="such as 90d")
+    prune.add_argument("--with-feedback", action="store_true", help="also those that people said something about")
+    actions.add_parser("migrate", parents=[common], help="bring the database to this version")
+    token = actions.add_parser("token", help="make a token for the server; it is shown once")
+    token.add_argument("name", metavar="NAME", help="who will act under it")
+    token.add_argument("--role", default="inspector", choices=("viewer", "inspector", "admin"))
+    token.add_argument("--file", type=Path, default=Path("tokens.json"), help="where its hash is kept")
+    parser.set_defaults(run=run)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Run one action; 0 when all is well."""
+    if args.action == "token":
+        from reason_iad.server.settings import add_token
+
+        print(add_token(args.file, args.name, args.role))
+        return 0
+    store = _open(args, make=args.action == "migrate")
+    try:
+        return {"list": _list, "show": _show, "export": _export, "prune": _prune, "migrate": _migrate}[args.action](
+            args, store
+        )
+    finally:
+        store.close()
+
+
+def parse_age(text: str) -> timedelta:
+    """Read an age such as 7d, 2w or 12h.
+
+    >>> parse_age("7d"), parse_age("12 hours")
+    (datetime.timedelta(days=7), datetime.timedelta(seconds=43200))
+    """
+    match = _AGE.fullmatch(text.strip().lower())
+    if match is None:
+        raise InputError(f"the age is {text!r}; expected a number with h, d or w, such as 90d")
+    unit = {"h": timedelta(hours=1), "d": timedelta(days=1), "w": timedelta(weeks=1)}[match[2][0]]
+    return int(match[1]) * unit
+
+
+def _open(args: argparse.Namespace, make: bool) -> Store:
+    from reason_iad.store.store import Store
+
+    database = args.data / "record.db"
+    if args.database is None and not make and not database.is_file():
+        raise InputError(f"there is no record at {database}; name its folder with --data, or its --database")
+    url = args.database or f"sqlite:///{database.absolute()}"
+    return Store.open(url, args.data / "evidence")
+
+
+def _filter(args: argparse.Namespace, limit: int = 50) -> Filter:
+    from reason_iad.store.record import Filter
+
+    since = None if args.newer_than is None else datetime.now(UTC) - parse_age(args.newer_than)
+    return Filter(
+        state=args.state, verdict=args.verdict, category=args.category, text=args.name, feedback=args.feedback,
+        since=since, limit=limit,
+    )  # fmt: skip
+
+
+def _list(args: argparse.Namespace, store: Store) -> int:
+    from reason_iad.reporting.text import printable
+    from reason_iad.store.export import as_json
+
+    if args.limit < 1:
+        raise InputError(f"the limit is {args.limit}; expected at least 1")
+    found = store.find(_filter(args, args.limit))
+    if args.json:
+        for record in found:
+            print(as_json(record))
+        return 0
+    print(_ROW.format("id", "when (UTC)", "verdict", "p", "category", "image").rstrip())
+    for record in found:
+        share = "" if record.probability is None else f"{record.probability:.2f}"
+        when = f"{record.created_at:%Y-%m-%d %H:%M:%S}"
+        verdict, name = record.verdict or record.state, printable(record.name)
+        print(_ROW.format(record.id, when, verdict, share, record.category or "", name))
+    return 0
+
+
+def _show(args: argparse.Namespace, store: Store) -> int:
+    import json
+
+    from reason_iad.store.export import as_json
+
+    record = store.get(args.id)
+    if record is None:
+        raise InputError(f"there is no inspection {args.id!r}; list them with `reason-iad records list`")
+    print(json.dumps(json.loads(as_json(record)), indent=2, ensure_ascii=False))
+    return 0
+
+
+def _export(args: argparse.Namespace, store: Store) -> int:
+    from reason_iad.store.export import export
+
+    print(f"{export(store, args.out, _filter(args), files=not args.no_files)} inspections in {args.out}")
+    return 0
+
+
+def _prune(args: argparse.Namespace, store: Store) -> int:
+    gone = store.prune(datetime.now(UTC) - parse_age(args.older_than), keep_feedback=not args.with_feedback)
+    print(f"{gone.inspections} inspections and {gone.files} files ({gone.num_bytes:,} bytes) deleted")
+    return 0
+
+
+def _migrate(args: argparse.Namespace, store: Store) -> int:
+    from reason_iad.store.migrate import known
+
+    print(f"the record is at revision {known()[0]}")
+    return 0

@@ -1,0 +1,111 @@
+"""What every route is given: the server's parts, and who is asking."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass, field
+from typing import Annotated, Any, cast
+
+from fastapi import Depends, Request, Security
+from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
+
+from reason_iad.server.knowledge import KnowledgeSearch
+from reason_iad.server.metrics import Metrics
+from reason_iad.server.model_process import ModelProcess
+from reason_iad.server.queue import InspectionQueue
+from reason_iad.server.refusals import Refusal
+from reason_iad.server.schemas import ErrorBody
+from reason_iad.server.security import Principal, RateLimiter, authenticate, require
+from reason_iad.server.settings import Role, Settings
+from reason_iad.store.store import Store
+
+_BEARER = HTTPBearer(auto_error=False, description="a token made by `reason-iad records token`")
+
+
+@dataclass
+class Parts:
+    """The server, taken apart."""
+
+    settings: Settings
+    metrics: Metrics
+    store: Store
+    model: ModelProcess
+    queue: InspectionQueue
+    knowledge: KnowledgeSearch
+    limiter: RateLimiter
+    decoding: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(2))  # images decoded at once
+
+
+def parts_of(request: Request) -> Parts:
+    """The parts of the server that a request came to."""
+    return cast(Parts, request.app.state.parts)
+
+
+def client_of(request: Request) -> str:
+    """Address of whoever asks."""
+    return request.client.host if request.client else ""
+
+
+async def audit(request: Request, who: Principal, action: str, target: str, outcome: str = "ok") -> None:
+    """Add a line to the audit log."""
+    store = parts_of(request).store
+    await asyncio.to_thread(store.audit, who.name, who.role, action, target, outcome, client_of(request))
+
+
+async def someone(
+    request: Request, credentials: Annotated[HTTPAuthorizationCredentials | None, Security(_BEARER)] = None
+) -> Principal:
+    """Whoever is asking, with any role.
+
+    Raises:
+        Refusal: 401 not known, 429 too often.
+    """
+    parts = parts_of(request)
+    try:
+        who = authenticate(parts.settings, request.headers.get("authorization"))
+    except Refusal as refusal:
+        client = client_of(request)
+        parts.limiter.take(f"unknown at {client}")  # guessing is slow
+        await asyncio.to_thread(parts.store.audit, "unknown", "", "sign in", request.url.path, refusal.code, client)
+        raise
+    parts.limiter.take(f"{who.name} at {client_of(request)}" if who.name == "local" else who.name)
+    return who
+
+
+def _needs(role: Role) -> Any:
+    async def check(request: Request, who: Annotated[Principal, Depends(someone)]) -> Principal:
+        try:
+            require(who, role)
+        except Refusal as refusal:
+            await audit(request, who, request.method, request.url.path, refusal.code)
+            raise
+        return who
+
+    return Depends(check)
+
+
+Viewer = Annotated[Principal, _needs("viewer")]
+Inspector = Annotated[Principal, _needs("inspector")]
+Admin = Annotated[Principal, _needs("admin")]
+Server = Annotated[Parts, Depends(parts_of)]
+
+_WORDS = {
+    400: "not understood", 401: "no token, or a wrong one", 403: "not allowed", 404: "no such thing",
+    408: "the body came too slowly", 409: "not now", 413: "too large", 415: "not an accepted kind",
+    421: "another server's name", 422: "understood, but not usable", 429: "no room or too often: see Retry-After",
+    500: "a fault of the server", 503: "not ready, or stopping: see Retry-After",
+}  # fmt: skip
+_EVERYWHERE = (400, 401, 403, 421, 422, 429)
+
+
+def errors(*statuses: int, **media: Any) -> dict[int | str, dict[str, Any]]:
+    """The error answers of a route, for OpenAPI: those that every route has, and `statuses`.
+
+    Args:
+        statuses: of further errors.
+        media: `content`, what a good answer holds, by media type, where that is not JSON.
+    """
+    found: dict[int | str, dict[str, Any]] = {200: media} if media else {}
+    for status in sorted({*_EVERYWHERE, *statuses}):
+        found[status] = {"model": ErrorBody, "description": _WORDS[status]}
+    return found

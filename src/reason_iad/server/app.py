@@ -1,0 +1,136 @@
+"""Put the server together.
+
+app = create_app(Settings(data=Path("data")))
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING, Any
+
+from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import JSONResponse
+from starlette.exceptions import HTTPException
+
+from reason_iad import __version__
+from reason_iad.errors import InputError
+from reason_iad.server import routes_inspections, routes_system
+from reason_iad.server.access import Parts
+from reason_iad.server.guard import Guard
+from reason_iad.server.knowledge import KnowledgeSearch, load_starter
+from reason_iad.server.metrics import Metrics
+from reason_iad.server.model_process import ModelProcess
+from reason_iad.server.queue import InspectionQueue
+from reason_iad.server.refusals import Refusal, error_body
+from reason_iad.server.security import RateLimiter
+from reason_iad.server.settings import Settings
+from reason_iad.store.store import Store
+
+if TYPE_CHECKING:
+    from reason_iad.knowledge.retrieve import KnowledgeBase
+
+_log = logging.getLogger("reason_iad.server")
+_ABOUT = "Inspect images of industrial products: verdict, probability, regions, and what they rest on."
+_CODES = {404: "not_found", 405: "wrong_method"}
+
+
+def create_app(settings: Settings, load_knowledge: Callable[[], KnowledgeBase] = load_starter) -> FastAPI:
+    """The server as an ASGI app; its model process starts and ends with the app's lifespan.
+
+    Args:
+        settings: everything it is started with.
+        load_knowledge: what searches run over.
+
+    Raises:
+        InputError: the record cannot be opened (when the lifespan begins).
+    """
+    metrics = Metrics()
+
+    @asynccontextmanager
+    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+        model = ModelProcess(settings, metrics)
+        model.start()  # first: it takes longest
+        store = Store.open(settings.database_url, settings.data / "evidence")
+        queue = InspectionQueue(settings, store, model, metrics)
+        limiter = RateLimiter(settings.limits.requests_per_minute, settings.limits.burst)
+        app.state.parts = Parts(settings, metrics, store, model, queue, KnowledgeSearch(load_knowledge), limiter)
+        await queue.start()
+        try:
+            yield
+        finally:
+            await queue.stop()
+            await model.stop()
+            store.close()
+
+    app = FastAPI(
+        title="Reason-IAD", version=__version__, description=_ABOUT, lifespan=lifespan, docs_url=None, redoc_url=None,
+        separate_input_output_schemas=False,
+    )  # fmt: skip
+    app.include_router(routes_inspections.router)
+    app.include_router(routes_system.router)
+    app.add_middleware(Guard, settings=settings, metrics=metrics)
+    app.add_exception_handler(Refusal, _on_refusal)
+    app.add_exception_handler(InputError, _on_input_error)
+    app.add_exception_handler(RequestValidationError, _on_invalid)
+    app.add_exception_handler(HTTPException, _on_http)
+    app.add_exception_handler(Exception, _on_fault)
+    _declare_request_schema(app)
+    return app
+
+
+def drain(app: FastAPI) -> None:
+    """Begin nothing more; called when the process is told to stop, before connections are closed."""
+    if (parts := getattr(app.state, "parts", None)) is not None:
+        parts.queue.drain()
+
+
+def _declare_request_schema(app: FastAPI) -> None:
+    """Put the JSON body of an inspection into OpenAPI: the route reads its body by itself, so FastAPI does not know."""
+    from reason_iad.server.schemas import InspectionRequest
+
+    plain = app.openapi
+
+    def openapi() -> dict[str, Any]:
+        if app.openapi_schema is None:
+            schema = plain()
+            model = InspectionRequest.model_json_schema(ref_template="#/components/schemas/{model}")
+            schema["components"]["schemas"]["InspectionRequest"] = model
+        return plain()
+
+    app.openapi = openapi  # type: ignore[method-assign]
+
+
+def _id(request: Request) -> str:
+    return str(getattr(request.state, "request_id", ""))
+
+
+async def _on_refusal(request: Request, error: Exception) -> JSONResponse:
+    assert isinstance(error, Refusal)
+    return JSONResponse(error.body(_id(request)), error.status, error.headers)
+
+
+async def _on_input_error(request: Request, error: Exception) -> JSONResponse:
+    return JSONResponse(error_body("not_usable", str(error), _id(request)), 422)
+
+
+async def _on_invalid(request: Request, error: Exception) -> JSONResponse:
+    assert isinstance(error, RequestValidationError)
+    first = error.errors()[0]
+    where = ".".join(str(part) for part in first["loc"])
+    return JSONResponse(error_body("invalid", f"{where}: {first['msg']}", _id(request)), 422)
+
+
+async def _on_http(request: Request, error: Exception) -> JSONResponse:
+    assert isinstance(error, HTTPException)
+    code = _CODES.get(error.status_code, "refused")
+    body = error_body(code, f"{request.method} {request.url.path[:200]}: {error.detail}", _id(request))
+    return JSONResponse(body, error.status_code, error.headers)
+
+
+async def _on_fault(request: Request, error: Exception) -> JSONResponse:
+    _log.error("request %s failed", _id(request), exc_info=error)
+    message = "the server failed at this; look into its log for the request's number"
+    return JSONResponse(error_body("fault", message, _id(request)), 500)

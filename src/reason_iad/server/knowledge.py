@@ -1,0 +1,92 @@
+"""Knowledge for the page: categories, profiles and search, without the model process.
+
+Only the small sentence encoder runs here, so that a search never waits behind an inspection.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from reason_iad.knowledge.retrieve import KnowledgeBase
+
+
+def load_starter() -> KnowledgeBase:
+    """The knowledge that inspections use."""
+    from reason_iad.knowledge.retrieve import KnowledgeBase
+
+    return KnowledgeBase.load()
+
+
+class KnowledgeSearch:
+    """Loaded when first needed; safe to use from several threads."""
+
+    def __init__(self, load: Callable[[], KnowledgeBase] = load_starter) -> None:
+        self._load, self._lock = load, threading.Lock()
+
+    @cached_property
+    def _base(self) -> KnowledgeBase:
+        return self._load()
+
+    def search(self, query: str, category: str | None, limit: int) -> list[dict[str, Any]]:
+        """The best entries for a question."""
+        with self._lock:
+            hits = self._base.search(query, category, limit)
+        return [
+            {
+                "id": h.entry.id, "category": h.entry.category, "kind": h.entry.kind, "text": h.entry.text,
+                "source": h.entry.source, "defect_type": h.entry.defect_type, "score": h.score,
+            }
+            for h in hits
+        ]  # fmt: skip
+
+    def categories(self) -> list[dict[str, Any]]:
+        """Every category that has knowledge or a profile."""
+        from reason_iad.evidence.profile_store import list_profiles
+
+        with self._lock:
+            names, base = self._base.categories, self._base
+            known = {name: base.knowledge_of(name) for name in names}
+        learned = set(list_profiles())
+        found = []
+        for name in sorted({*names, *learned} - {"any_product"}):
+            knowledge = known.get(name)
+            found.append(
+                {
+                    "category": name,
+                    "name": knowledge.name if knowledge else name.replace("_", " "),
+                    "defects": [defect.name for defect in knowledge.defects] if knowledge else [],
+                    "profile": name in learned,
+                }
+            )
+        return found
+
+    def check(self, category: str) -> None:
+        """Refuse a category that neither knowledge nor a profile has.
+
+        Raises:
+            InputError: not known; names the nearest.
+        """
+        from reason_iad.evidence.profile_store import find_profile
+
+        if find_profile(category) is None:
+            with self._lock:
+                self._base.check_category(category)
+
+
+def profile_facts(category: str) -> dict[str, Any]:
+    """What a profile is made of, from its file.
+
+    Raises:
+        EvidenceError: there is none.
+    """
+    from reason_iad.evidence.profile import load_profile
+
+    profile = load_profile(category)
+    return {
+        "category": profile.category, "version": profile.version, "normals": len(profile.normals),
+        "defectives": len(profile.defectives), "history": list(profile.history), "warnings": list(profile.warnings),
+    }  # fmt: skip

@@ -1,0 +1,302 @@
+"""The queue before the model process: bounded, persisted, watched.
+
+An inspection is in the record before its acceptance is told, so a kill loses none: on the next start those that
+waited still wait, and the one that ran is marked as failed. Questions and feedback join the same queue, ahead of
+inspections (a person waits for them), and are not persisted: who asked is still there to ask again.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import time
+from collections import OrderedDict, deque
+from collections.abc import AsyncIterator
+from dataclasses import dataclass, field
+from typing import Any
+
+from reason_iad.errors import InputError
+from reason_iad.server.metrics import Metrics
+from reason_iad.server.model_process import JobFailedError, JobLostError, JobRefusedError, ModelProcess
+from reason_iad.server.refusals import Refusal
+from reason_iad.server.settings import Settings
+from reason_iad.store.record import Record, Request
+from reason_iad.store.store import Store
+from reason_iad.types import InspectionReport
+
+KEPT_HISTORIES = 256  # of inspections that ended, for those who look late
+
+
+@dataclass
+class Job:
+    """One thing for the model process to do."""
+
+    id: str
+    kind: str
+    payload: dict[str, Any] = field(default_factory=dict)
+    persisted: bool = False
+    events: list[tuple[str, dict[str, Any]]] = field(default_factory=list)
+    changed: asyncio.Event = field(default_factory=asyncio.Event)
+    result: dict[str, Any] | None = None
+    error: Refusal | None = None
+    ended: bool = False
+    began: float = field(default_factory=time.monotonic)
+
+    def tell(self, event: str, **data: Any) -> None:
+        """Note an event, with the milliseconds since the job came, and wake whoever watches."""
+        self.events.append((event, {"at": round(1000 * (time.monotonic() - self.began), 1), **data}))
+        self.changed.set()
+        self.changed = asyncio.Event()
+
+
+class InspectionQueue:
+    """Takes jobs, runs one after the other in the model process, and writes what came of them into the record."""
+
+    def __init__(self, settings: Settings, store: Store, model: ModelProcess, metrics: Metrics) -> None:
+        self._settings, self._store, self._model, self._metrics = settings, store, model, metrics
+        self._inspections: deque[Job] = deque()
+        self._questions: deque[Job] = deque()
+        self._jobs: OrderedDict[str, Job] = OrderedDict()
+        self._wake = asyncio.Event()
+        self._running: Job | None = None
+        self._reserved = 0
+        self._seconds = 2.0  # of a usual job, for Retry-After
+        self._task: asyncio.Task[None] | None = None
+        self.draining = False
+
+    @property
+    def waiting(self) -> int:
+        """Jobs that wait."""
+        return len(self._inspections) + len(self._questions)
+
+    def position(self, identifier: str) -> int | None:
+        """Place of an inspection in the queue, from 1; None where it does not wait."""
+        ids = [job.id for job in self._inspections]
+        return ids.index(identifier) + 1 + len(self._questions) if identifier in ids else None
+
+    async def start(self) -> None:
+        """Take up what was left by the last run, and begin to work."""
+        for identifier in await asyncio.to_thread(self._store.recover):
+            job = Job(identifier, "inspect", persisted=True)
+            job.tell("queued")
+            self._jobs[identifier] = job
+            self._inspections.append(job)
+        self._task = asyncio.create_task(self._work(), name="queue")
+        self._wake.set()
+
+    def drain(self) -> None:
+        """Accept nothing more and begin nothing more; those who wait are told."""
+        self.draining = True
+        self._wake.set()
+        for job in [*self._inspections, *self._questions]:
+            if not job.persisted:
+                job.error = Refusal(503, "stopping", "the server is being stopped; ask again soon", retry_after=10)
+                self._end(job, "failed", error=job.error.message)
+            else:
+                job.tell("stopping")
+
+    async def stop(self) -> None:
+        """Let the job that runs end, for as long as the settings allow."""
+        self.drain()
+        if self._task is not None:
+            done, _ = await asyncio.wait({self._task}, timeout=self._settings.stop_seconds)
+            if not done:
+                self._task.cancel()
+                await asyncio.gather(self._task, return_exceptions=True)
+
+    def check_room(self) -> None:
+        """Refuse early, before anything is read, what would be refused anyway.
+
+        Raises:
+            Refusal: 503 while stopping, 429 when the queue is full.
+        """
+        if self.draining:
+            raise Refusal(503, "stopping", "the server is being stopped; send it again soon", retry_after=10)
+        if self.waiting + self._reserved >= self._settings.queue_size:
+            self._metrics.refused.inc()
+            seconds = max(1, min(60, round(self._seconds * (self.waiting + 1) / 2)))
+            message = f"{self.waiting} inspections wait already and there is room for {self._settings.queue_size}"
+            raise Refusal(429, "queue_full", f"{message}; try again in {seconds} s", retry_after=seconds)
+
+    async def accept(
+        self, image: bytes, name: str, request: Request, references: tuple[bytes, ...], who: str, media_type: str
+    ) -> Job:
+        """Put an inspection into the record and the queue.
+
+        Raises:
+            Refusal: there is no room.
+        """
+        self.check_room()
+        self._reserved += 1  # two who ask at the same moment must not take the same place
+        try:
+            identifier = await asyncio.to_thread(
+                self._store.accept, image, name, request, who, "server", media_type, references
+            )
+        finally:
+            self._reserved -= 1
+        job = Job(identifier, "inspect", persisted=True)
+        self._enter(job, self._inspections)
+        return job
+
+    async def ask(self, kind: str, identifier: str, payload: dict[str, Any]) -> Job:
+        """Put a question, a feedback or a lesson into the queue.
+
+        Raises:
+            Refusal: there is no room.
+        """
+        self.check_room()
+        job = Job(identifier, kind, payload)
+        self._enter(job, self._questions)
+        return job
+
+    async def result(self, job: Job, seconds: float) -> bool:
+        """Wait for a job's end, or for the server's; whether it ended."""
+        limit = time.monotonic() + seconds
+        while not job.ended and not (self.draining and job is not self._running):
+            left = limit - time.monotonic()
+            if left <= 0:
+                break
+            try:
+                await asyncio.wait_for(job.changed.wait(), left)
+            except TimeoutError:
+                break
+        return job.ended
+
+    def find(self, identifier: str) -> Job | None:
+        """An inspection that waits, runs, or ended not long ago."""
+        return self._jobs.get(identifier)
+
+    async def watch(self, job: Job, beat: float = 15.0) -> AsyncIterator[tuple[str, dict[str, Any]] | None]:
+        """Everything that happened to a job and happens to it, to its end; None now and then while nothing does."""
+        seen = 0
+        while True:
+            changed = job.changed
+            while seen < len(job.events):
+                yield job.events[seen]
+                seen += 1
+            if job.ended or (self.draining and job is not self._running):
+                return
+            try:
+                await asyncio.wait_for(changed.wait(), beat)
+            except TimeoutError:
+                yield None
+
+    def _enter(self, job: Job, line: deque[Job]) -> None:
+        if job.persisted:
+            self._jobs[job.id] = job
+        line.append(job)
+        job.tell("queued")
+        self._metrics.queue.set(self.waiting)
+        self._wake.set()
+
+    async def _work(self) -> None:
+        while not self.draining:
+            if not self.waiting:
+                self._wake.clear()
+                await self._wake.wait()
+                continue
+            if not self._model.ready.is_set():
+                waits = [asyncio.create_task(self._model.ready.wait()), asyncio.create_task(self._drained())]
+                await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
+                for wait in waits:
+                    wait.cancel()
+                continue
+            job = self._questions.popleft() if self._questions else self._inspections.popleft()
+            self._metrics.queue.set(self.waiting)
+            self._running = job
+            try:
+                await self._do(job)
+            finally:
+                self._running = None
+
+    async def _drained(self) -> None:
+        while not self.draining:
+            await asyncio.sleep(0.1)
+
+    async def _do(self, job: Job) -> None:
+        began = time.monotonic()
+        try:
+            if job.persisted:
+                job.payload = await asyncio.to_thread(self._begin, job.id)
+            job.tell("started")
+            result = await self._model.run(job.id, job.kind, job.payload, lambda kind, rest: _pass_on(job, kind, rest))
+            if job.persisted:
+                report = await asyncio.to_thread(self._finish, job.id, result)
+                self._count(report, time.monotonic() - began)
+                result = {"verdict": report.verdict, "probability": report.probability}
+            job.result = result
+            self._end(job, "done", **result)
+        except (JobRefusedError, InputError) as error:
+            await self._fail(job, Refusal(422, "not_inspectable", str(error)))
+        except JobLostError as error:
+            await self._fail(job, Refusal(503, "interrupted", f"The inspection was interrupted: {error}.", 5))
+        except JobFailedError as error:
+            await self._fail(job, Refusal(500, "failed", str(error)))
+        except asyncio.CancelledError:
+            await self._fail(job, Refusal(503, "stopping", "The server was stopped during the inspection.", 10))
+            raise
+        except Exception as error:  # noqa: BLE001 - the queue must go on
+            await self._fail(job, Refusal(500, "failed", f"{type(error).__name__}: {error}"[:500]))
+        finally:
+            self._seconds = 0.8 * self._seconds + 0.2 * (time.monotonic() - began)
+            job.payload = {}  # images are not kept in memory
+
+    def _begin(self, identifier: str) -> dict[str, Any]:
+        """Mark an inspection as running; gives what the model process needs."""
+        self._store.start(identifier)
+        record = self._store.get(identifier)
+        assert record is not None
+        return inspection_payload(self._store, record)
+
+    def _finish(self, identifier: str, result: dict[str, Any]) -> InspectionReport:
+        report = InspectionReport.from_json(result["report"])
+        self._store.finish(identifier, report, result["files"])
+        return report
+
+    async def _fail(self, job: Job, refusal: Refusal) -> None:
+        job.error = refusal
+        if job.persisted:
+            self._metrics.inspections.labels("failed").inc()
+            try:
+                await asyncio.to_thread(self._store.fail, job.id, refusal.message)
+            except Exception:  # noqa: BLE001 - the record cannot be written: recovery marks it after the next start
+                job.tell("unrecorded")
+        self._end(job, "failed", error=refusal.message)
+
+    def _end(self, job: Job, event: str, **data: Any) -> None:
+        job.ended = True
+        job.tell(event, **data)
+        ended = [identifier for identifier, other in self._jobs.items() if other.ended]
+        for identifier in ended[:-KEPT_HISTORIES]:
+            del self._jobs[identifier]
+
+    def _count(self, report: InspectionReport, seconds: float) -> None:
+        self._metrics.inspections.labels(report.verdict).inc()
+        self._metrics.inspection_seconds.observe(seconds)
+        for stage, milliseconds in report.milliseconds.items():
+            self._metrics.stage_seconds.labels(stage).observe(milliseconds / 1000)
+
+
+def inspection_payload(store: Store, record: Record) -> dict[str, Any]:
+    """What the model process needs to look at an image of the record again."""
+    given = sorted((role for role in record.files if role.startswith("reference-")), key=lambda role: int(role[10:]))
+    return {
+        "id": record.id,
+        "image": store.files.get(record.files["image"]),
+        "name": record.name,
+        "category": record.request.category,
+        "references": [store.files.get(record.files[role]) for role in given],
+        "question": record.request.question,
+        "choices": record.request.choices,
+    }
+
+
+def event_text(event: tuple[str, dict[str, Any]] | None) -> str:
+    """One server-sent event; a comment where there is nothing to tell."""
+    if event is None:
+        return ": still here\n\n"
+    return f"event: {event[0]}\ndata: {json.dumps(event[1])}\n\n"
+
+
+def _pass_on(job: Job, kind: str, rest: tuple[Any, ...]) -> None:
+    job.tell(kind, **({"name": rest[0]} if kind == "stage" else {"text": rest[0]}))

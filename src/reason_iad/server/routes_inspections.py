@@ -1,0 +1,278 @@
+"""Inspections: send, follow, read, ask, correct, delete."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncIterator
+from datetime import datetime
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Path, Query, Request, Response
+from fastapi.responses import StreamingResponse
+
+from reason_iad.errors import InputError
+from reason_iad.server.access import Admin, Inspector, Parts, Server, Viewer, audit, errors
+from reason_iad.server.intake import BODY, checked, read_inspection
+from reason_iad.server.queue import Job, event_text, inspection_payload
+from reason_iad.server.refusals import Refusal
+from reason_iad.server.rendering import render_figure, render_page
+from reason_iad.server.schemas import (
+    VERDICTS,
+    FeedbackBody,
+    FeedbackRequest,
+    InspectionBody,
+    InspectionList,
+    QuestionAnswer,
+    QuestionRequest,
+    inspection_body,
+)
+from reason_iad.store.record import Feedback, FeedbackKind, Filter, Record, State
+
+router = APIRouter(prefix="/v1/inspections", tags=["inspections"])
+Id = Annotated[str, Path(pattern="^[0-9a-f]{32}$", description="of an inspection")]
+LEARNS = {"false_alarm": "normal", "missed": "defective"}  # what a profile is told
+ACCEPTED: dict[str, Any] = {"model": InspectionBody, "description": "accepted; not finished yet"}
+PICTURES = "^(preview|thumbnail|map|shown-[0-9]{1,2})$"
+
+
+@router.post(
+    "",
+    response_model=InspectionBody,
+    openapi_extra={"requestBody": BODY},
+    responses={**errors(408, 413, 415, 500, 503), 202: ACCEPTED},
+)
+async def inspect(
+    request: Request,
+    response: Response,
+    who: Inspector,
+    server: Server,
+    wait: Annotated[float, Query(ge=0, le=60, description="seconds to wait for the result; 0 only queues it")] = 30.0,
+) -> Any:
+    """Inspect an image.
+
+    The answer is the finished inspection (200), or what is known of it so far (202) where it takes longer than `wait`:
+    follow it under `Location`. An accepted inspection is on disk; it survives a restart of the server.
+    """
+    server.queue.check_room()
+    intake = await read_inspection(request, server)
+    job = await server.queue.accept(
+        intake.image, intake.name, intake.asked, intake.references, who.name, intake.media_type
+    )
+    await audit(request, who, "inspect", job.id)
+    ended = await server.queue.result(job, min(wait, server.settings.limits.wait_seconds)) if wait else False
+    if ended and job.error is not None:
+        raise job.error
+    record = await _record(server, job.id)
+    response.status_code = 200 if ended else 202
+    response.headers["Location"] = f"/v1/inspections/{job.id}"
+    return inspection_body(record, server.queue.position(job.id), full=ended)
+
+
+@router.get("", response_model=InspectionList, responses=errors())
+async def find(
+    who: Viewer,
+    server: Server,
+    state: Annotated[State | None, Query()] = None,
+    verdict: Annotated[VERDICTS | None, Query()] = None,
+    category: Annotated[str | None, Query(max_length=100)] = None,
+    feedback: Annotated[FeedbackKind | None, Query()] = None,
+    text: Annotated[str | None, Query(max_length=100, description="part of the image's name")] = None,
+    since: Annotated[datetime | None, Query()] = None,
+    until: Annotated[datetime | None, Query()] = None,
+    limit: Annotated[int, Query(ge=1, le=200)] = 50,
+    cursor: Annotated[str | None, Query(max_length=100, description="`next` of the page before")] = None,
+) -> Any:
+    """List inspections, newest first."""
+    for moment in (since, until):
+        if moment is not None and moment.tzinfo is None:
+            raise Refusal(422, "no_zone", f"{moment.isoformat()} has no time zone; expected one, such as Z for UTC")
+    for value in (category, text):
+        if value is not None and "\x00" in value:
+            raise Refusal(422, "null_character", "a text holds a null character; expected plain text")
+    wanted = Filter(
+        state=state, verdict=verdict, category=category, feedback=feedback, text=text, since=since, until=until,
+        before=_after(cursor), limit=limit,
+    )  # fmt: skip
+    found = await asyncio.to_thread(server.store.find, wanted)
+    following = f"{found[-1].created_at.timestamp():.6f}-{found[-1].id}" if len(found) == limit else None
+    bodies = [inspection_body(record, server.queue.position(record.id)) for record in found]
+    return {"inspections": bodies, "next": following}
+
+
+@router.get("/{id}", response_model=InspectionBody, responses=errors(404))
+async def read(id: Id, who: Viewer, server: Server) -> Any:
+    """One inspection with its whole report."""
+    return inspection_body(await _record(server, id), server.queue.position(id), full=True)
+
+
+@router.get(
+    "/{id}/events",
+    response_class=StreamingResponse,
+    responses=errors(404, content={"text/event-stream": {"schema": {"type": "string"}}}),
+)
+async def follow(id: Id, who: Viewer, server: Server) -> StreamingResponse:
+    """What happens to an inspection, as server-sent events: queued, started, stage, done, failed."""
+    job = server.queue.find(id)
+    record = await _record(server, id)
+
+    async def events() -> AsyncIterator[str]:
+        if job is not None:
+            async for event in server.queue.watch(job):
+                yield event_text(event)
+        elif record.state == "done":
+            yield event_text(("done", {"verdict": record.verdict, "probability": record.probability}))
+        else:
+            yield event_text((record.state, {"error": record.error}))
+
+    return StreamingResponse(events(), media_type="text/event-stream", headers={"X-Accel-Buffering": "no"})
+
+
+@router.get(
+    "/{id}/pictures/{name}",
+    response_class=Response,
+    responses=errors(404, content={"image/jpeg": {}, "image/png": {}}),
+)
+async def picture(id: Id, name: Annotated[str, Path(pattern=PICTURES)], who: Viewer, server: Server) -> Response:
+    """A picture of an inspection. It was encoded by the server: bytes from clients are never handed out."""
+    record = await _record(server, id)
+    digest = record.files.get(name)
+    if digest is None:
+        raise Refusal(404, "no_picture", f"the inspection {id} has no picture {name!r}; it has {sorted(record.files)}")
+    data = await asyncio.to_thread(server.store.files.get, digest)
+    kind = "image/png" if name == "map" else "image/jpeg"
+    return Response(data, media_type=kind, headers={"Cache-Control": "private, max-age=31536000, immutable"})
+
+
+@router.get("/{id}/report.html", response_class=Response, responses=errors(404, 409, content={"text/html": {}}))
+async def page(id: Id, who: Viewer, server: Server) -> Response:
+    """The report as one page that holds everything it shows."""
+    record = await _finished(server, id)
+    async with server.decoding:
+        html, policy = await asyncio.to_thread(render_page, server.store, record)
+    return Response(html, media_type="text/html", headers={"Content-Security-Policy": policy})
+
+
+@router.get("/{id}/figure.png", response_class=Response, responses=errors(404, 409, content={"image/png": {}}))
+async def figure(id: Id, who: Viewer, server: Server) -> Response:
+    """The report as one picture."""
+    record = await _finished(server, id)
+    async with server.decoding:
+        return Response(await asyncio.to_thread(render_figure, server.store, record), media_type="image/png")
+
+
+@router.post("/{id}/questions", response_model=QuestionAnswer, responses=errors(404, 408, 409, 413, 500, 503))
+async def ask(id: Id, question: QuestionRequest, request: Request, who: Inspector, server: Server) -> Any:
+    """Ask about an image that was inspected.
+
+    The model keeps the prompt of recent images, so it answers without looking again; `prepared` says whether it did.
+    """
+    asked = checked(None, question.question, question.choices)
+    if asked.question is None:
+        raise Refusal(422, "no_question", "the question is empty; expected some text")
+    record = await _finished(server, id)
+    payload = await asyncio.to_thread(inspection_payload, server.store, record)
+    category = record.category if record.category != "unknown" else None
+    payload |= {"question": asked.question, "choices": asked.choices, "category": category}
+    began = time.monotonic()
+    result = await _finish(server, await server.queue.ask("ask", id, payload))
+    await audit(request, who, "ask", id)
+    return {**result, "milliseconds": round(1000 * (time.monotonic() - began), 1)}
+
+
+@router.post(
+    "/{id}/feedback", response_model=FeedbackBody, status_code=201, responses=errors(404, 408, 409, 413, 500, 503)
+)
+async def correct(id: Id, said: FeedbackRequest, request: Request, who: Inspector, server: Server) -> Any:
+    """Say that a verdict was a false alarm, that it missed a defect, or that it was right.
+
+    Where a profile of the category was learned, it learns from this too, and `effect` says so.
+    """
+    if "\x00" in said.comment:
+        raise Refusal(422, "null_character", "the comment holds a null character; expected plain text")
+    record = await _finished(server, id)
+    if (said.kind, record.verdict) in (("false_alarm", "normal"), ("missed", "defective")):
+        raise Refusal(409, "no_fit", f"the verdict was {record.verdict}: {said.kind} does not fit it")
+    kept = await asyncio.to_thread(server.store.add_feedback, id, said.kind, who.name, said.comment)
+    server.metrics.feedback.labels(said.kind).inc()
+    effect = await _teach(server, record, kept)
+    await asyncio.to_thread(server.store.note_effect, kept.id, effect)
+    await audit(request, who, f"feedback {said.kind}", id, effect)
+    return {
+        "kind": kept.kind,
+        "comment": kept.comment,
+        "who": who.name,
+        "created_at": kept.created_at,
+        "effect": effect,
+    }
+
+
+@router.delete("/{id}", status_code=204, responses=errors(404, 409))
+async def remove(id: Id, request: Request, who: Admin, server: Server) -> Response:
+    """Delete an inspection with its feedback, and the files that no other inspection has."""
+    record = await _record(server, id)
+    if record.state in ("queued", "running"):
+        raise Refusal(409, "not_finished", f"the inspection {id} is {record.state}; wait until it has ended")
+    await asyncio.to_thread(server.store.remove, id)
+    await audit(request, who, "delete", id)
+    return Response(status_code=204)
+
+
+async def _teach(server: Parts, record: Record, said: Feedback) -> str:
+    """Let the profile of the category learn from a feedback; says what came of it."""
+    from reason_iad.evidence.profile_store import find_profile
+
+    category = record.category or ""
+    if said.kind not in LEARNS:
+        return "Kept."
+    if category in ("", "unknown") or find_profile(category) is None:
+        return f"Kept. There is no profile of {category or 'unknown'} yet that could learn from it."
+    payload = await asyncio.to_thread(inspection_payload, server.store, record)
+    payload |= {"category": category, "label": LEARNS[said.kind]}
+    try:
+        result = await _finish(server, await server.queue.ask("feedback", record.id, payload))
+    except (Refusal, InputError) as error:
+        return f"Kept, but the profile of {category} did not learn from it: {error}"
+    known = f"{result['normals']} good and {result['defectives']} defective images"
+    return f"Kept. The profile of {category} is now version {result['version']} and knows {known}."
+
+
+async def _finish(server: Parts, job: Job) -> dict[str, Any]:
+    """Wait for a question or a lesson."""
+    if not await server.queue.result(job, server.settings.limits.wait_seconds):
+        raise Refusal(503, "too_long", "the model is busy; ask again", retry_after=5)
+    if job.error is not None:
+        raise job.error
+    assert job.result is not None
+    return job.result
+
+
+async def _record(server: Parts, identifier: str) -> Record:
+    record = await asyncio.to_thread(server.store.get, identifier)
+    if record is None:
+        raise Refusal(404, "no_inspection", f"there is no inspection {identifier}")
+    return record
+
+
+async def _finished(server: Parts, identifier: str) -> Record:
+    record = await _record(server, identifier)
+    if record.state != "done":
+        raise Refusal(409, "not_finished", f"the inspection {identifier} is {record.state}; it has no report")
+    return record
+
+
+def _after(cursor: str | None) -> tuple[datetime, str] | None:
+    """Read a cursor made by `find`.
+
+    Raises:
+        Refusal: 422, it was made elsewhere.
+    """
+    from datetime import UTC
+
+    if cursor is None:
+        return None
+    moment, _, identifier = cursor.partition("-")
+    try:
+        return datetime.fromtimestamp(float(moment), UTC), identifier
+    except (ValueError, OverflowError, OSError) as error:
+        raise Refusal(422, "bad_cursor", "the cursor is not one of ours; expected `next` of the page before") from error

@@ -1,0 +1,201 @@
+"""Knowledge, profiles, audit, and the server's own state."""
+
+from __future__ import annotations
+
+import asyncio
+from importlib.resources import files
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Path, Query, Request, Response
+
+from reason_iad import __version__
+from reason_iad.server.access import Admin, Server, Viewer, audit, errors, parts_of
+from reason_iad.server.intake import read_images
+from reason_iad.server.knowledge import profile_facts
+from reason_iad.server.metrics import MEDIA_TYPE
+from reason_iad.server.refusals import Refusal
+from reason_iad.server.schemas import (
+    AuditBody,
+    CategoryBody,
+    ErrorBody,
+    HealthBody,
+    KnowledgeHit,
+    LessonBody,
+    ProfileBody,
+    StatusBody,
+)
+from reason_iad.server.security import authenticate
+
+router = APIRouter()
+Name = Annotated[str, Path(max_length=100, pattern=r"^[A-Za-z0-9][A-Za-z0-9 _\-]*$", description="of a category")]
+MAX_LESSON = 100  # images
+_LESSON = {
+    "required": True,
+    "content": {
+        "multipart/form-data": {
+            "schema": {
+                "type": "object",
+                "required": ["category", "images"],
+                "properties": {
+                    "category": {"type": "string", "minLength": 1, "maxLength": 100},
+                    "images": {"type": "array", "items": {"type": "string", "format": "binary"}, "minItems": 1},
+                },
+            }
+        }
+    },
+}
+ASSETS = {
+    "app.css": "text/css", "app.js": "text/javascript", "view.js": "text/javascript", "icon.svg": "image/svg+xml",
+}  # fmt: skip
+_PAGE_POLICY = (
+    "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' blob:; connect-src 'self'; "
+    "base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+)
+
+
+@router.get("/", include_in_schema=False)
+async def page() -> Response:
+    """The page to work in."""
+    return Response(_asset("index.html"), media_type="text/html", headers={"Content-Security-Policy": _PAGE_POLICY})
+
+
+@router.get("/assets/{name}", include_in_schema=False)
+async def asset(name: str) -> Response:
+    """A file of the page, from a fixed list."""
+    if name not in ASSETS:
+        raise Refusal(404, "no_file", f"there is no {name[:80]!r}")
+    return Response(_asset(name), media_type=ASSETS[name], headers={"Cache-Control": "no-cache"})
+
+
+@router.get("/healthz", tags=["system"], response_model=HealthBody, responses={421: {"model": ErrorBody}})
+async def health() -> Any:
+    """Whether the server process lives."""
+    return {"status": "ok"}
+
+
+@router.get(
+    "/readyz", tags=["system"], response_model=HealthBody,
+    responses={421: {"model": ErrorBody}, 503: {"model": HealthBody, "description": "not yet, or no more"}},
+)  # fmt: skip
+async def readiness(response: Response, server: Server) -> Any:
+    """Whether inspections are done now: the model is loaded and the record can be reached."""
+    try:
+        await asyncio.to_thread(server.store.ping)
+    except Exception as error:  # noqa: BLE001 - whatever the driver raises, the record is out of reach
+        response.status_code = 503
+        return {"status": "no record", "detail": type(error).__name__}
+    if server.queue.draining:
+        response.status_code = 503
+        return {"status": "stopping", "detail": ""}
+    if server.model.state != "ready":
+        response.status_code = 503
+    return {"status": "ok" if server.model.state == "ready" else server.model.state, "detail": server.model.detail}
+
+
+@router.get(
+    "/metrics", tags=["system"], response_class=Response,
+    responses=errors(content={"text/plain": {"schema": {"type": "string"}}}),
+)  # fmt: skip
+async def metrics(who: Viewer, server: Server) -> Response:
+    """Numbers for Prometheus."""
+    server.metrics.queue.set(server.queue.waiting)
+    server.metrics.queue_size.set(server.settings.queue_size)
+    return Response(server.metrics.render(), headers={"Content-Type": MEDIA_TYPE})
+
+
+@router.get("/v1/status", tags=["system"], response_model=StatusBody, responses={421: {"model": ErrorBody}})
+async def status(request: Request, server: Server) -> Any:
+    """State of the model and the queue; also without a token, so that the page can say that it needs one."""
+    try:
+        who = authenticate(server.settings, request.headers.get("authorization"))
+    except Refusal:
+        who = None
+    counts = await asyncio.to_thread(server.store.counts) if who else {}
+    limits = server.settings.limits
+    return {
+        "version": __version__, "model": server.model.state, "detail": server.model.detail if who else "",
+        "model_name": " ".join(server.model.facts.values()) if who else "", "waiting": server.queue.waiting,
+        "room": server.settings.queue_size, "tokens": bool(server.settings.tokens), "who": who and who.name,
+        "role": who and who.role, "max_bytes": limits.max_bytes, "max_pixels": limits.max_pixels, "counts": counts,
+    }  # fmt: skip
+
+
+@router.get("/v1/categories", tags=["knowledge"], response_model=list[CategoryBody], responses=errors())
+async def categories(who: Viewer, server: Server) -> Any:
+    """The kinds of products that knowledge or a profile exists for."""
+    return await asyncio.to_thread(server.knowledge.categories)
+
+
+@router.get("/v1/knowledge", tags=["knowledge"], response_model=list[KnowledgeHit], responses=errors())
+async def search(
+    who: Viewer,
+    server: Server,
+    q: Annotated[str, Query(min_length=1, max_length=300, pattern=r"\S", description="a question or a few words")],
+    category: Annotated[str | None, Query(max_length=100)] = None,
+    limit: Annotated[int, Query(ge=1, le=50)] = 8,
+) -> Any:
+    """Search the knowledge that inspections cite."""
+    return await asyncio.to_thread(server.knowledge.search, q, category, limit)
+
+
+@router.get("/v1/profiles", tags=["profiles"], response_model=list[ProfileBody], responses=errors())
+async def profiles(who: Viewer, server: Server) -> Any:
+    """What was learned from images of good parts."""
+    from reason_iad.evidence.profile_store import list_profiles
+
+    return await asyncio.to_thread(lambda: [profile_facts(name) for name in list_profiles()])
+
+
+@router.get("/v1/profiles/{category}", tags=["profiles"], response_model=ProfileBody, responses=errors(404))
+async def profile(category: Name, who: Viewer, server: Server) -> Any:
+    """One profile."""
+    from reason_iad.evidence.profile_store import find_profile
+
+    if find_profile(category) is None:
+        raise Refusal(404, "no_profile", f"there is no profile of {category!r}")
+    return await asyncio.to_thread(profile_facts, category)
+
+
+@router.post(
+    "/v1/profiles", tags=["profiles"], response_model=LessonBody, status_code=201,
+    openapi_extra={"requestBody": _LESSON}, responses=errors(408, 413, 415, 500, 503),
+)  # fmt: skip
+async def learn(request: Request, who: Admin, server: Server) -> Any:
+    """Learn a category's profile from images of good parts."""
+    server.queue.check_room()
+    category, images = await read_images(request, server, MAX_LESSON)
+    from reason_iad.evidence.profile_store import profile_folder
+
+    profile_folder(category)  # refuses a name that no folder should have
+    payload = {"category": category, "images": [(data, name) for data, name in images]}
+    job = await server.queue.ask("learn", f"lesson-{category}", payload)
+    ended = await server.queue.result(job, server.settings.limits.inspection_seconds)
+    await audit(request, who, "learn", category)
+    if job.error is not None:
+        raise job.error
+    if not ended or job.result is None:
+        raise Refusal(503, "too_long", "the model is busy; send fewer images, or learn with `reason-iad learn`", 5)
+    return {"category": category, **job.result}
+
+
+@router.get("/v1/audit", tags=["system"], response_model=list[AuditBody], responses=errors())
+async def audit_log(
+    request: Request, who: Admin, server: Server, limit: Annotated[int, Query(ge=1, le=1000)] = 200
+) -> Any:
+    """Who did what, newest first."""
+    return await asyncio.to_thread(parts_of(request).store.audit_log, limit)
+
+
+@router.get(
+    "/v1/schemas/report", tags=["system"], response_class=Response,
+    responses=errors(content={"application/schema+json": {"schema": {"type": "object"}}}),
+)  # fmt: skip
+async def report_schema(who: Viewer) -> Response:
+    """The JSON Schema of a report."""
+    from reason_iad.reporting.schema import schema_text
+
+    return Response(schema_text(), media_type="application/schema+json")
+
+
+def _asset(name: str) -> bytes:
+    return (files("reason_iad.server") / "web" / name).read_bytes()

@@ -1,0 +1,211 @@
+"""What goes over the wire, for OpenAPI and validation."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from reason_iad.store.record import FeedbackKind, Record, State
+from reason_iad.types import Answer, InspectionReport
+
+TINY_PNG = (
+    "iVBORw0KGgoAAAANSUhEUgAAABgAAAAYCAIAAABvFaqvAAAAKklEQVR42mNkYGBgoAZgYqASGDVo1KBRg0YNGjVo1KBRg0YNGjVo1KBRgwAA"
+    "ZQ0BMWGQ0pYAAAAASUVORK5CYII="
+)
+Identifier = str
+VERDICTS = Literal["normal", "defective", "uncertain"]
+
+
+class Strict(BaseModel):
+    """Refuses fields that it does not know: a misspelled one would be silently ignored."""
+
+    model_config = ConfigDict(extra="forbid")
+
+
+class ErrorDetail(BaseModel):
+    """Why a request was refused."""
+
+    code: str = Field(examples=["queue_full"], description="stable, for programs")
+    message: str = Field(examples=["16 inspections wait already and there is room for 16; try again in 9 s"])
+    request_id: str = Field(examples=["5f0c9a4be1d2"])
+
+
+class ErrorBody(BaseModel):
+    """The one shape of every error."""
+
+    error: ErrorDetail
+
+
+class InspectionRequest(Strict):
+    """An image in base64, and what to inspect it with."""
+
+    image: str = Field(min_length=1, description="the image file's bytes in base64", examples=[TINY_PNG])
+    name: str = Field("image", max_length=255, description="for people; never opened", examples=["plate_017.png"])
+    category: str | None = Field(None, max_length=100, description="recognized where none is given", examples=["screw"])
+    references: list[str] = Field([], max_length=8, description="images of good parts, in base64")
+    question: str | None = Field(None, max_length=500, examples=["What is wrong?"])
+    choices: list[str] = Field([], max_length=26, examples=[["A scratch.", "A dent."]])
+
+
+class QuestionRequest(Strict):
+    """A question about an image that was inspected."""
+
+    question: str = Field(min_length=1, max_length=500, examples=["Is the thread damaged?"])
+    choices: list[str] = Field(
+        [], max_length=26, description="answers to choose from; free words where empty", examples=[["Yes.", "No."]]
+    )
+
+
+class QuestionAnswer(BaseModel):
+    """An answer, and whether the image was still before the model."""
+
+    answer: Answer
+    prepared: bool = Field(description="whether the stored prompt of the image was used again")
+    milliseconds: float
+
+
+class FeedbackRequest(Strict):
+    """What a person says about a verdict."""
+
+    kind: FeedbackKind = Field(examples=["false_alarm"])
+    comment: str = Field("", max_length=2000, examples=["The mark wipes off."])
+
+
+class FeedbackBody(BaseModel):
+    """Feedback as it was kept."""
+
+    kind: FeedbackKind
+    comment: str
+    who: str
+    created_at: datetime
+    effect: str = Field(description="what it changed", examples=["The profile of screw is now version 4."])
+
+
+class InspectionBody(BaseModel):
+    """One inspection."""
+
+    id: str = Field(examples=["9f2b6c0d4a5e4f6c8d7e1b3a5c7d9e0f"])
+    state: State
+    position: int | None = Field(None, description="place in the queue, from 1")
+    name: str
+    who: str
+    category: str | None
+    verdict: VERDICTS | None
+    probability: float | None = Field(description="calibrated probability of a defect, 0 to 1")
+    defect_type: str | None
+    question: str | None = None
+    created_at: datetime
+    started_at: datetime | None
+    finished_at: datetime | None
+    error: str | None = Field(description="why it failed")
+    pictures: dict[str, str] = Field(description="addresses by name: preview, thumbnail, map, shown-1 ...")
+    feedback: list[FeedbackBody]
+    report: InspectionReport | None = None
+
+
+class InspectionList(BaseModel):
+    """A page of inspections, newest first."""
+
+    inspections: list[InspectionBody]
+    next: str | None = Field(description="give it as `cursor` for the next page")
+
+
+class CategoryBody(BaseModel):
+    """A kind of product."""
+
+    category: str
+    name: str
+    defects: list[str]
+    profile: bool = Field(description="whether a profile of it was learned")
+
+
+class ProfileBody(BaseModel):
+    """What is known about a category from images."""
+
+    category: str
+    version: int
+    normals: int
+    defectives: int
+    history: list[str]
+    warnings: list[str]
+
+
+class LessonBody(BaseModel):
+    """A profile that was learned."""
+
+    category: str
+    version: int
+    normals: int
+    warnings: list[str]
+
+
+class KnowledgeHit(BaseModel):
+    """An entry that matches a search."""
+
+    id: str
+    category: str
+    kind: str
+    text: str
+    source: str
+    defect_type: str | None
+    score: float
+
+
+class AuditBody(BaseModel):
+    """Who did what."""
+
+    at: datetime
+    who: str
+    role: str
+    action: str
+    target: str
+    outcome: str
+    client: str
+
+
+class StatusBody(BaseModel):
+    """What the page needs to know first."""
+
+    version: str
+    model: str = Field(description="stopped, loading, ready or unable", examples=["ready"])
+    detail: str = Field(examples=["loading knowledge"])
+    model_name: str
+    waiting: int
+    room: int
+    tokens: bool = Field(description="whether requests need a bearer token")
+    who: str | None
+    role: str | None
+    max_bytes: int
+    max_pixels: int
+    counts: dict[str, int]
+
+
+class HealthBody(BaseModel):
+    """A sign of life."""
+
+    status: str = Field(examples=["ok"])
+    detail: str = ""
+
+
+def inspection_body(record: Record, position: int | None = None, full: bool = False) -> dict[str, Any]:
+    """The wire form of a record."""
+    pictures = {}
+    if full:
+        shown = [role for role in record.files if role in ("preview", "thumbnail", "map") or role.startswith("shown-")]
+        pictures = {role: f"/v1/inspections/{record.id}/pictures/{role}" for role in sorted(shown)}
+    elif record.state == "done":
+        pictures = {"thumbnail": f"/v1/inspections/{record.id}/pictures/thumbnail"}
+    return {
+        "id": record.id, "state": record.state, "position": position, "name": record.name, "who": record.who,
+        "category": record.category or record.request.category, "verdict": record.verdict,
+        "probability": record.probability, "defect_type": record.defect_type, "question": record.request.question,
+        "created_at": record.created_at, "started_at": record.started_at, "finished_at": record.finished_at,
+        "error": record.error, "pictures": pictures,
+        "feedback": [
+            {"kind": f.kind, "comment": f.comment, "who": f.who, "created_at": f.created_at, "effect": f.effect}
+            for f in record.feedback
+        ],
+        "report": record.report if full else None,
+    }  # fmt: skip

@@ -1,0 +1,155 @@
+"""How a server runs, and who may use it."""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import ipaddress
+import json
+import secrets
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+from reason_iad.errors import InputError
+from reason_iad.images import ImageLimits
+
+Role = Literal["viewer", "inspector", "admin"]
+ROLES: tuple[Role, ...] = ("viewer", "inspector", "admin")  # each may do what those before it may
+FACTORY = "reason_iad.server.worker:load_bundled"
+
+
+@dataclass(frozen=True)
+class Token:
+    """A bearer token by its hash, with the name it acts under; the token itself is kept nowhere."""
+
+    name: str
+    role: Role
+    sha256: str
+
+    def matches(self, presented: str) -> bool:
+        """Whether `presented` is the token, in a time that does not depend on how much of it is right."""
+        return hmac.compare_digest(self.sha256, hashlib.sha256(presented.encode()).hexdigest())
+
+
+@dataclass(frozen=True)
+class Limits:
+    """What one client may ask for."""
+
+    max_bytes: int = 32 * 1024 * 1024  # of a request's body
+    max_pixels: int = 50_000_000
+    max_side: int = 12_000
+    max_references: int = 8
+    requests_per_minute: int = 600  # for each token, or address where tokens are off
+    burst: int = 120
+    body_seconds: float = 30.0  # for a request's body to arrive
+    wait_seconds: float = 60.0  # longest wait for a result in one request
+    inspection_seconds: float = 120.0  # an inspection that takes longer is stopped, and the model process restarted
+
+    @property
+    def image(self) -> ImageLimits:
+        """Limits of one image."""
+        return ImageLimits(max_pixels=self.max_pixels, max_bytes=self.max_bytes, max_side=self.max_side)
+
+
+@dataclass(frozen=True)
+class Settings:
+    """Everything that a server is started with."""
+
+    data: Path = Path("reason-iad-data")  # record and evidence
+    database: str | None = None  # URL; SQLite inside `data` where None
+    host: str = "127.0.0.1"
+    port: int = 8321
+    tokens: tuple[Token, ...] = ()
+    queue_size: int = 16  # inspections that may wait
+    limits: Limits = field(default_factory=Limits)
+    factory: str = FACTORY  # "module:function" that loads the inspector in the model process
+    method: dict[str, Any] = field(default_factory=dict)  # options of the method, handed to the factory
+    stop_seconds: float = 30.0  # for what runs to end when the server is stopped
+    allowed_hosts: tuple[str, ...] = ()  # names that the server is reached by, besides its address
+
+    def __post_init__(self) -> None:
+        """Refuse settings that would be unsafe or meaningless.
+
+        Raises:
+            InputError: no tokens and an address that others can reach, or a queue without room.
+        """
+        if not self.tokens and not is_loopback(self.host):
+            raise InputError(
+                f"found no tokens and the address {self.host}; without tokens a server answers on this machine only: "
+                "make one with `reason-iad records token NAME --role inspector --file tokens.json` and give "
+                "--tokens tokens.json, or use --host 127.0.0.1"
+            )
+        if self.queue_size < 1:
+            raise InputError(f"the queue has room for {self.queue_size}; expected at least 1")
+        if not 0 < self.port < 65536:
+            raise InputError(f"the port is {self.port}; expected 1 to 65535")
+
+    @property
+    def database_url(self) -> str:
+        """Where the record is."""
+        return self.database or f"sqlite:///{self.data.absolute() / 'record.db'}"
+
+
+def is_loopback(host: str) -> bool:
+    """Whether an address is reachable from this machine alone.
+
+    >>> is_loopback("127.0.0.1"), is_loopback("localhost"), is_loopback("::1"), is_loopback("0.0.0.0")
+    (True, True, True, False)
+    """
+    if host == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+def read_tokens(path: Path) -> tuple[Token, ...]:
+    """Read a file written by `add_token`.
+
+    Raises:
+        InputError: it is missing or damaged.
+    """
+    try:
+        rows = json.loads(path.read_text("utf-8"))
+        tokens = tuple(Token(str(r["name"]), _role(r["role"]), str(r["sha256"])) for r in rows)
+    except FileNotFoundError as error:
+        raise InputError(
+            f"{path} does not exist; make it with `reason-iad records token NAME --file {path}`"
+        ) from error
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise InputError(
+            f"{path} is no token file ({error}); expected what `reason-iad records token` writes"
+        ) from error
+    if not tokens:
+        raise InputError(f"{path} holds no token; add one with `reason-iad records token NAME --file {path}`")
+    return tokens
+
+
+def add_token(path: Path, name: str, role: str) -> str:
+    """Make a token, add its hash to a file that only its owner may read, and return it: it is shown this once.
+
+    Raises:
+        InputError: the name is taken or empty, or the role not known.
+    """
+    rows: Sequence[Any] = []
+    if path.exists():
+        rows = [vars(token) for token in read_tokens(path)]
+    name = name.strip()
+    if not name or len(name) > 100 or any(row["name"] == name for row in rows):
+        raise InputError(f"the name {name!r} is empty, too long, or taken; expected a new name of up to 100 characters")
+    secret = secrets.token_urlsafe(32)
+    row = {"name": name, "role": _role(role), "sha256": hashlib.sha256(secret.encode()).hexdigest()}
+    temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}.part")
+    temporary.touch(mode=0o600)
+    temporary.write_text(json.dumps([*rows, row], indent=2) + "\n", "utf-8")
+    temporary.replace(path)
+    return secret
+
+
+def _role(role: str) -> Role:
+    if role not in ROLES:
+        raise InputError(f"the role is {role!r}; expected one of {', '.join(ROLES)}")
+    return role

@@ -1,0 +1,97 @@
+"""Looking at bytes from outside before anything else does: is it one image, whole, of a size that can be inspected?
+
+Nothing here opens a path. Every refusal says what was found and what is accepted.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import io
+import re
+import zipfile
+
+from reason_iad.errors import ImageError
+from reason_iad.images import LoadedImage, read_image
+from reason_iad.server.refusals import Refusal
+from reason_iad.server.settings import Limits
+
+ACCEPTED = "a JPEG, PNG, BMP, TIFF, WebP, GIF or PPM image"
+_MARKUP = re.compile(rb"<!doctype\s+html|<html|<script|<svg[\s>]|<\?php|<iframe", re.IGNORECASE)
+_OTHER_KINDS = (
+    (b"PK\x03\x04", "a ZIP archive"),
+    (b"%PDF-", "a PDF document"),
+    (b"\x1f\x8b", "a gzip archive"),
+    (b"7z\xbc\xaf'\x1c", "a 7-Zip archive"),
+    (b"Rar!\x1a\x07", "a RAR archive"),
+    (b"\x7fELF", "a program"),
+    (b"MZ", "a program"),
+)
+
+
+def check_image(data: bytes, name: str, limits: Limits) -> LoadedImage:
+    """Decode one image from outside, or refuse it with the reason.
+
+    Raises:
+        Refusal: 400 empty, 413 too large, 415 no image or more than an image, 422 damaged or of an unusable shape.
+    """
+    if not data:
+        raise Refusal(400, "empty_file", f"{name} is empty (0 bytes); expected {ACCEPTED}")
+    if (kind := _other_kind(data)) is not None:
+        raise Refusal(415, "not_an_image", f"{name} is {kind}; expected {ACCEPTED}")
+    try:
+        loaded = read_image(data, limits.image, name)
+    except ImageError as error:
+        raise _refusal(str(error), limits) from error
+    if (kind := _hidden_kind(data)) is not None:
+        raise Refusal(
+            415, "polyglot", f"{name} is an image and {kind} at once; expected an image alone: export it again"
+        )
+    return loaded
+
+
+def from_base64(text: str, name: str, limits: Limits) -> bytes:
+    """Decode base64, strictly.
+
+    Raises:
+        Refusal: 422 no base64, 413 longer than allowed.
+    """
+    if len(text) * 3 // 4 > limits.max_bytes:
+        raise Refusal(413, "too_large", f"{name} has over {limits.max_bytes:,} bytes; export it smaller")
+    try:
+        return base64.b64decode(text, validate=True)
+    except (binascii.Error, ValueError) as error:
+        raise Refusal(
+            422, "not_base64", f"{name} is not base64 ({error}); expected the image file's bytes in standard base64"
+        ) from error
+
+
+def _other_kind(data: bytes) -> str | None:
+    """What bytes are, where their beginning says that they are no image."""
+    for magic, kind in _OTHER_KINDS:
+        if data.startswith(magic):
+            return kind
+    head = data[:1024].lstrip(b"\xef\xbb\xbf \t\r\n")
+    if head.startswith(b"<"):
+        return "an SVG drawing, which may hold programs" if b"<svg" in data[:4096].lower() else "a text with markup"
+    return None
+
+
+def _hidden_kind(data: bytes) -> str | None:
+    """What else an image's bytes are: a file that two programs read differently deceives one of them."""
+    if _MARKUP.search(data):
+        return "a web page"
+    if b"%PDF-" in data[:1024]:
+        return "a PDF document"
+    if b"PK\x05\x06" in data and zipfile.is_zipfile(io.BytesIO(data)):
+        return "a ZIP archive"
+    return None
+
+
+def _refusal(message: str, limits: Limits) -> Refusal:
+    """Give an image error its status: too much is 413, no image 415, the rest 422."""
+    if "million pixels" in message or "bytes; at most" in message or "on a side" in message or "too large" in message:
+        return Refusal(413, "too_large", message.replace(", or set REASON_IAD_MAX_PIXELS", ""))
+    if "is not an image" in message:
+        return Refusal(415, "not_an_image", message)
+    return Refusal(422, "unusable_image", message)

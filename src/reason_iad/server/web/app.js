@@ -1,0 +1,375 @@
+// The page: inspect, follow, ask, correct, look back. It talks to the same interface as every other client.
+"use strict";
+import { $, FEEDBACK, WORDS, answerBars, badge, cut, drawBoxes, duration, el, fillSelect, icon, likely, meter, percent, plain, webLink, when } from "/assets/view.js";
+
+const STAGES = { queued: "Waiting for its turn", read: "Reading the image", recognize: "Recognizing the category", evidence: "Comparing with good parts", knowledge: "Looking up knowledge", prefix: "Showing it to the model", verdict: "Reasoning about the verdict", details: "Describing the defect", nearest: "Finding the nearest normal patch", question: "Answering your question", pictures: "Drawing the map" };
+const state = { file: null, references: [], report: null, id: null, status: null, categories: [], next: null, urls: [] };
+const say = (text) => { $("said").textContent = text; };
+
+async function api(path, options = {}) {
+  const headers = new Headers(options.headers);
+  const token = sessionStorage.getItem("token");
+  if (token) headers.set("Authorization", `Bearer ${token}`);
+  const answer = await fetch(path, { ...options, headers });
+  if (answer.ok) return answer;
+  let detail = { code: String(answer.status), message: answer.statusText };
+  try { detail = (await answer.json()).error; } catch { /* no JSON: a proxy answered */ }
+  if (answer.status === 401) signIn(token ? "The token is not known." : "");
+  throw Object.assign(new Error(detail.message), { code: detail.code, status: answer.status });
+}
+const get = async (path) => (await api(path)).json();
+const post = async (path, body) => (await api(path, { method: "POST", headers: { "Content-Type": "application/json" }, body: JSON.stringify(body) })).json();
+
+async function picture(path) {
+  const url = URL.createObjectURL(await (await api(path)).blob());
+  state.urls.push(url);
+  return url;
+}
+function frame() {
+  const ratio = $("photo").naturalWidth / $("photo").naturalHeight;
+  $("canvas").style.aspectRatio = String(ratio);
+  $("canvas").style.width = `min(100%, ${(72 * ratio).toFixed(2)}vh)`;
+}
+$("photo").addEventListener("load", frame);
+function load(image, url) {
+  image.src = url;
+  return image.decode();
+}
+function fault(error) {
+  $("fault").hidden = !error;
+  $("fault").textContent = error ? error.message : "";
+}
+
+// ---- status and signing in
+async function refreshStatus() {
+  try {
+    const s = await get("/v1/status");
+    state.status = s;
+    const dot = document.querySelector(".dot");
+    dot.className = `dot ${s.model}`;
+    const wait = s.waiting ? `, ${s.waiting} of ${s.room} waiting` : "";
+    $("state-text").textContent = s.model === "ready" ? `Ready${wait}` : s.model === "unable" ? `Not able: ${s.detail}` : `${s.detail || "Loading the model"}${wait}`;
+    $("state").title = s.model_name;
+    $("account").hidden = !s.tokens;
+    $("account").textContent = s.who ? `${s.who} (${s.role})` : "Sign in";
+    if (s.tokens && !s.who && !sessionStorage.getItem("token")) signIn("");
+  } catch {
+    document.querySelector(".dot").className = "dot unable";
+    $("state-text").textContent = "The server does not answer";
+  }
+}
+function signIn(problem) {
+  $("token-fault").hidden = !problem;
+  $("token-fault").textContent = problem;
+  if (!$("sign-in").open) $("sign-in").showModal();
+}
+$("account").addEventListener("click", () => signIn(""));
+$("sign-in").addEventListener("close", async () => {
+  if ($("sign-in").returnValue === "ok" && $("token").value) {
+    sessionStorage.setItem("token", $("token").value.trim());
+    $("token").value = "";
+    await refreshStatus();
+    await loadCategories();
+    route();
+  }
+});
+async function loadCategories() {
+  try { state.categories = await get("/v1/categories"); } catch { return; }
+  const named = state.categories.map((c) => [c.category, c.profile ? `${c.name} (profile)` : c.name]);
+  fillSelect($("category"), named, "Recognize it");
+  for (const id of ["f-category", "k-category"]) fillSelect($(id), state.categories.map((c) => [c.category, c.name]), "Any");
+}
+
+// ---- choosing what to inspect
+function choose(file) {
+  if (!file) return;
+  state.file = file;
+  fault(null);
+  clearResult();
+  const url = URL.createObjectURL(file);
+  state.urls.push(url);
+  $("photo").src = url;
+  $("photo").alt = `The image ${file.name}`;
+  $("stage").hidden = false;
+  $("send").classList.add("compact");
+  $("go").disabled = false;
+  $("options").hidden = false;
+  say(`${file.name} chosen`);
+}
+function clearResult() {
+  state.report = state.id = null;
+  for (const url of state.urls.splice(0)) URL.revokeObjectURL(url);
+  for (const id of ["result", "running", "tools", "compare", "beside", "map"]) $(id).hidden = true;
+  $("result").replaceChildren();
+  $("boxes").replaceChildren();
+}
+$("file").addEventListener("change", () => { choose($("file").files[0]); $("file").value = ""; });
+for (const name of ["dragover", "dragleave", "drop"]) {
+  document.addEventListener(name, (event) => {
+    event.preventDefault();
+    $("send").classList.toggle("over", name === "dragover");
+    if (name === "drop" && event.dataTransfer.files.length) { location.hash = "#/inspect"; choose(event.dataTransfer.files[0]); }
+  });
+}
+document.addEventListener("paste", (event) => choose([...event.clipboardData.files].find((f) => f.type.startsWith("image/"))));
+$("references").addEventListener("change", () => {
+  state.references = [...$("references").files].slice(0, 8);
+  $("reference-strip").replaceChildren(...state.references.map((file) => el("li", {}, el("img", { src: URL.createObjectURL(file), alt: file.name }))));
+  hintLesson();
+});
+$("category").addEventListener("change", hintLesson);
+function hintLesson() {
+  const known = state.categories.find((c) => c.category === $("category").value);
+  $("category-hint").textContent = known ? (known.profile ? "A profile was learned: it is used where no good parts are given." : `Known defects: ${known.defects.join(", ") || "none"}.`) : "Name it where you can: knowledge and profile are then certain.";
+  $("learn").hidden = !(known && state.references.length && state.status?.role === "admin");
+  if (known) $("learn").textContent = `Learn these as the profile of ${known.name}`;
+}
+$("learn").addEventListener("click", async () => {
+  const form = new FormData();
+  form.append("category", $("category").value);
+  for (const file of state.references) form.append("images", file);
+  $("learn").disabled = true;
+  try {
+    const lesson = await (await api("/v1/profiles", { method: "POST", body: form })).json();
+    $("reference-hint").textContent = `Learned: version ${lesson.version}, ${lesson.normals} good parts. ${lesson.warnings.join(" ")}`;
+    await loadCategories();
+  } catch (error) { fault(error); }
+  $("learn").disabled = false;
+});
+
+// ---- inspecting
+$("send").addEventListener("submit", async (event) => {
+  event.preventDefault();
+  if (!state.file) return;
+  clearResult();
+  await load($("photo"), URL.createObjectURL(state.file)).catch(() => {}); // TIFF and others the browser cannot show
+  fault(null);
+  const form = new FormData();
+  form.append("image", state.file);
+  if ($("category").value) form.append("category", $("category").value);
+  if ($("first-question").value.trim()) form.append("question", $("first-question").value.trim());
+  for (const file of state.references) form.append("references", file);
+  busy(true);
+  try {
+    const accepted = await (await api("/v1/inspections?wait=0", { method: "POST", body: form })).json();
+    await follow(accepted.id);
+    history.replaceState(null, "", `#/inspection/${accepted.id}`);
+    await show(accepted.id, true);
+  } catch (error) { fault(error); }
+  busy(false);
+  refreshStatus();
+});
+function busy(on) {
+  $("go").disabled = on;
+  $("canvas").classList.toggle("busy", on);
+  $("running").hidden = !on;
+  if (on) $("stages").replaceChildren();
+}
+async function follow(id) {
+  const reader = (await api(`/v1/inspections/${id}/events`)).body.pipeThrough(new TextDecoderStream()).getReader();
+  let rest = "", began = 0;
+  const step = (name, at) => {
+    const last = $("stages").lastElementChild;
+    if (last) { last.className = "past"; last.lastElementChild.textContent = duration(at - began); }
+    began = at;
+    if (name) $("stages").append(el("li", { class: "now" }, el("span", {}, STAGES[name] || name), el("time", {})));
+  };
+  for (;;) {
+    const { value, done } = await reader.read();
+    if (done) return;
+    rest += value;
+    for (let end; (end = rest.indexOf("\n\n")) >= 0; rest = rest.slice(end + 2)) {
+      const found = /^event: (.+)\ndata: (.+)$/s.exec(rest.slice(0, end));
+      if (!found) continue;
+      const data = JSON.parse(found[2]);
+      if (found[1] === "queued") step("queued", data.at);
+      else if (found[1] === "stage") step(data.name, data.at);
+      else if (found[1] === "failed") throw new Error(data.error || "The inspection failed.");
+      else if (found[1] === "done") { step(null, data.at); return; }
+    }
+  }
+}
+
+// ---- a result
+async function show(id, fresh = false) {
+  const body = await get(`/v1/inspections/${id}`);
+  if (!fresh) clearResult();
+  Object.assign(state, { id, report: body.report });
+  $("send").classList.add("compact");
+  $("stage").hidden = false;
+  if (!body.report) {
+    $("stage").hidden = true;
+    $("options").hidden = false;
+    return fault(new Error(body.error || `This inspection is ${WORDS[body.state].toLowerCase()}.`));
+  }
+  const report = body.report;
+  $("photo").alt = `The inspected image ${report.image}${report.regions.length ? `; ${report.regions.length} marked: ${report.regions.map((r) => r.place).join(", ")}` : ""}`;
+  await load($("photo"), await picture(body.pictures.preview));
+  if (body.pictures.map) await load($("map"), await picture(body.pictures.map));
+  $("map").hidden = !body.pictures.map;
+  $("tools").hidden = !body.pictures.map && !report.regions.length;
+  redraw();
+  $("options").hidden = true;
+  $("result").replaceChildren(...resultPanels(body));
+  $("beside").replaceChildren(...besidePanels(report));
+  $("result").hidden = $("beside").hidden = false;
+  if (fresh) { $("verdict-word").focus({ preventScroll: true }); say(`${WORDS[report.verdict]}, ${percent(report.probability)} probability of a defect`); }
+  await comparePatches(body);
+}
+function redraw() {
+  $("map").style.opacity = String($("opacity").value / 100);
+  $("opacity-value").textContent = `${$("opacity").value} %`;
+  if (state.report) drawBoxes($("boxes"), state.report, $("show-regions").checked, $("show-patches").checked);
+}
+for (const id of ["opacity", "show-regions", "show-patches"]) $(id).addEventListener("input", redraw);
+
+async function comparePatches(body) {
+  const near = body.report.regions.map((r, i) => ({ r, i })).filter(({ r }) => r.nearest && body.pictures[`shown-${r.nearest.reference + 1}`]);
+  $("compare").hidden = !near.length;
+  const pairs = [];
+  for (const { r, i } of near) {
+    const good = new Image();
+    await load(good, await picture(body.pictures[`shown-${r.nearest.reference + 1}`]));
+    const here = cut($("photo"), r.box_xyxy, body.report.image_hw), there = cut(good, r.nearest.box_xyxy, [good.naturalHeight, good.naturalWidth]);
+    for (const [canvas, label] of [[here, `Region ${i + 1} of this image`], [there, "The nearest patch of a good part"]]) { canvas.setAttribute("role", "img"); canvas.setAttribute("aria-label", label); }
+    pairs.push(el("li", { class: "pair" }, el("b", {}, `${i + 1}  ${r.place}`), here, there, el("span", {}, "this part"), el("span", {}, `good part, distance ${r.nearest.distance.toFixed(2)}`)));
+  }
+  $("pairs").replaceChildren(...pairs);
+}
+
+const panel = (title, ...children) => el("section", { class: "panel", "aria-label": title }, el("h2", {}, title), ...children);
+const fact = (name, value) => (value ? [el("dt", {}, name), el("dd", {}, value)] : []);
+const SOURCES = { given: "given", recognized: "recognized", unknown: "neither given nor recognized" };
+
+function resultPanels(body) {
+  const r = body.report;
+  const reasons = r.verdict === "uncertain" ? r.notes.filter((n) => n.startsWith("Uncertain because")) : [];
+  const sure = r.category_probability === null ? "" : `, ${percent(r.category_probability)}`;
+  const total = Object.values(r.milliseconds).reduce((a, b) => a + b, 0);
+  const first = el("section", { class: `panel verdict ${r.verdict}`, "aria-labelledby": "verdict-word" },
+    el("div", { class: "verdict-head" }, el("h2", { class: "verdict-word", id: "verdict-word", tabindex: "-1" }, icon(r.verdict), WORDS[r.verdict]), el("span", { class: "big" }, percent(r.probability))),
+    meter(r.probability), el("div", { class: "ends" }, el("span", {}, "normal"), el("span", {}, `p = ${r.probability.toFixed(3)}`), el("span", {}, "defective")),
+    el("p", { class: "lead" }, `The part is ${likely(r.probability)}.`), el("p", { class: "small" }, r.probability_note),
+    reasons.length ? el("div", { class: "why" }, el("b", {}, "Why uncertain"), el("ul", {}, reasons.map((n) => el("li", {}, n.replace(/^Uncertain because /, ""))))) : null);
+  const finding = panel("Finding", el("dl", { class: "facts" },
+    fact("Category", `${plain(r.category)} (${SOURCES[r.category_source]}${sure})`), fact("Defect", r.defect_type), fact("Description", r.description), fact("May lead to", r.consequence), fact("Check next", r.check_next),
+    fact("Evidence", r.evidence ? r.evidence.text : "No good part was compared: the model alone speaks.")));
+  const links = el("p", { class: "links" }, reportLink(body.id, "report.html", "Full report"), reportLink(body.id, "figure.png", "Picture"), el("button", { type: "button", class: "quiet", onclick: another }, "Inspect another"), el("span", { class: "small" }, `${duration(total)}`));
+  return [first, finding, feedbackPanel(body), talkPanel(body), el("section", { class: "panel", "aria-label": "Report" }, links)];
+}
+function besidePanels(r) {
+  const notes = r.notes.filter((n) => !(r.verdict === "uncertain" && n.startsWith("Uncertain because")));
+  return [r.citations.length ? panel("Knowledge cited", el("ul", { class: "cited" }, r.citations.map((c) => el("li", {}, el("span", { class: "tag" }, c.defect_type ? `${c.kind}: ${c.defect_type}` : c.kind), c.text, el("br"), el("span", { class: "small" }, "Source: ", webLink(c.source)))))) : null,
+    notes.length ? panel("Notes", el("ul", { class: "cited" }, notes.map((n) => el("li", {}, n)))) : null].filter(Boolean);
+}
+function reportLink(id, name, text) {
+  const path = `/v1/inspections/${id}/${name}`;
+  if (!state.status?.tokens) return el("a", { href: path, target: "_blank", rel: "noopener" }, text);
+  return el("button", { type: "button", class: "quiet", onclick: async () => el("a", { href: await picture(path), download: `${id}-${name}` }).click() }, `${text} (download)`);
+}
+function another() {
+  clearResult();
+  state.file = null;
+  $("stage").hidden = true;
+  $("options").hidden = false;
+  $("send").classList.remove("compact");
+  $("go").disabled = true;
+  location.hash = "#/inspect";
+  $("file").focus();
+}
+function feedbackPanel(body) {
+  const comment = el("input", { "aria-label": "Comment (optional)", placeholder: "Comment (optional)", maxlength: 2000 });
+  const said = el("ul", { class: "said", "aria-live": "polite" }, body.feedback.map(feedbackLine));
+  const kinds = { defective: ["false_alarm", "confirmed"], normal: ["missed", "confirmed"], uncertain: ["false_alarm", "missed"] }[body.verdict];
+  const buttons = kinds.map((kind) => el("button", { type: "button", onclick: async (event) => {
+    event.target.disabled = true;
+    try { said.append(feedbackLine(await post(`/v1/inspections/${body.id}/feedback`, { kind, comment: comment.value }))); comment.value = ""; }
+    catch (error) { said.append(el("li", { class: "fault" }, error.message)); }
+    event.target.disabled = false;
+  } }, { false_alarm: "False alarm", missed: "Missed a defect", confirmed: "Verdict is right" }[kind]));
+  return panel("Is the verdict right?", el("div", { class: "feedback" }, ...buttons, comment), said);
+}
+const feedbackLine = (f) => el("li", {}, el("b", {}, FEEDBACK[f.kind]), ` by ${f.who}. ${f.comment ? `"${f.comment}" ` : ""}`, el("span", { class: "soft" }, f.effect));
+
+function talkPanel(body) {
+  const mine = body.report.answers.filter((a) => body.question && a.question === body.question);
+  const talk = el("div", { class: "talk", "aria-live": "polite" }, mine.map((a) => el("div", {}, el("p", { class: "q" }, a.question), answerBars(a))));
+  const question = el("input", { "aria-label": "Question about this image", placeholder: "Ask about this image", maxlength: 500, required: true });
+  const choices = el("input", { class: "choices", "aria-label": "Answers to choose from, separated by semicolons (optional)", placeholder: "answers to choose from; separated by semicolons; or leave empty" });
+  const button = el("button", { type: "submit" }, "Ask");
+  const form = el("form", { class: "ask", onsubmit: async (event) => {
+    event.preventDefault();
+    if (!question.value.trim()) return;
+    button.disabled = true;
+    try {
+      const asked = await post(`/v1/inspections/${body.id}/questions`, { question: question.value, choices: choices.value.split(";").map((c) => c.trim()).filter(Boolean) });
+      talk.append(el("div", {}, el("p", { class: "q" }, asked.answer.question), answerBars(asked.answer), el("p", { class: "small" }, `${duration(asked.milliseconds)}${asked.prepared ? "; the image was still before the model" : "; the image was shown to the model again"}`)));
+      question.value = "";
+    } catch (error) { talk.append(el("p", { class: "fault" }, error.message)); }
+    button.disabled = false;
+  } }, question, button, choices);
+  return panel("Ask about this image", talk, form);
+}
+
+// ---- history
+async function showHistory(more = false) {
+  const query = new URLSearchParams({ limit: "25" });
+  for (const [name, id] of [["text", "f-text"], ["verdict", "f-verdict"], ["category", "f-category"], ["feedback", "f-feedback"], ["state", "f-state"]]) if ($(id).value) query.set(name, $(id).value);
+  if (more && state.next) query.set("cursor", state.next);
+  const page = await get(`/v1/inspections?${query}`);
+  state.next = page.next;
+  $("more").hidden = !page.next;
+  const rows = page.inspections.map(historyRow);
+  if (more) $("rows").append(...rows); else $("rows").replaceChildren(...(rows.length ? rows : [el("tr", {}, el("td", { colspan: 7, class: "empty" }, "No inspection matches."))]));
+  const counts = (await get("/v1/status")).counts;
+  $("counts").replaceChildren(...["defective", "uncertain", "normal", "failed"].filter((k) => counts[k]).map((k) => el("li", { class: k }, el("b", {}, counts[k]), WORDS[k].toLowerCase())));
+}
+function historyRow(i) {
+  const image = i.pictures.thumbnail ? el("img", { alt: "" }) : el("div", { class: "blank", "aria-hidden": "true" });
+  if (i.pictures.thumbnail) picture(i.pictures.thumbnail).then((url) => { image.src = url; }).catch(() => {});
+  const told = i.feedback.map((f) => el("span", { class: "tag" }, FEEDBACK[f.kind]));
+  return el("tr", {}, el("td", {}, image), el("td", { class: "name" }, el("a", { href: `#/inspection/${i.id}` }, i.name), told.length ? el("div", {}, told) : null),
+    el("td", {}, badge(i.verdict || i.state)), el("td", { class: i.verdict || "" }, i.probability === null ? "" : [percent(i.probability), meter(i.probability)]), el("td", {}, i.category ? plain(i.category) : ""), el("td", {}, i.defect_type || ""), el("td", {}, when(i.created_at)));
+}
+let typing = 0;
+$("filters").addEventListener("input", () => { clearTimeout(typing); typing = setTimeout(() => showHistory().catch(() => {}), 200); });
+$("filters").addEventListener("submit", (event) => event.preventDefault());
+$("more").addEventListener("click", () => showHistory(true));
+
+// ---- knowledge
+$("search").addEventListener("submit", async (event) => {
+  event.preventDefault();
+  if (!$("q").value.trim()) return;
+  const query = new URLSearchParams({ q: $("q").value });
+  if ($("k-category").value) query.set("category", $("k-category").value);
+  try {
+    const hits = await get(`/v1/knowledge?${query}`);
+    $("hits").replaceChildren(...hits.map((h) => el("li", {}, el("span", { class: "tag" }, h.defect_type ? `${h.kind}: ${h.defect_type}` : h.kind), el("span", { class: "small" }, plain(h.category)), el("p", {}, h.text), el("p", { class: "small" }, "Source: ", webLink(h.source)))));
+  } catch (error) { $("hits").replaceChildren(el("li", { class: "fault" }, error.message)); }
+});
+async function showProfiles() {
+  const found = await get("/v1/profiles");
+  $("profiles").replaceChildren(...(found.length ? found.map((p) => el("section", { class: "panel", "aria-label": plain(p.category) }, el("h3", {}, plain(p.category)), el("p", {}, `Version ${p.version}: ${p.normals} good, ${p.defectives} defective images`), el("p", { class: "small" }, p.history.at(-1) || ""), p.warnings.map((w) => el("p", { class: "small" }, w)))) : [el("p", { class: "soft" }, "None yet. Choose a category and good parts on the page Inspect, or use reason-iad learn.")]));
+}
+
+// ---- moving about
+const TITLES = { inspect: "Inspect", history: "History", knowledge: "Knowledge" };
+async function route() {
+  const [, view = "inspect", id] = location.hash.split("/");
+  const name = view === "inspection" ? "inspect" : TITLES[view] ? view : "inspect";
+  for (const other of Object.keys(TITLES)) $(`view-${other}`).hidden = other !== name;
+  for (const link of document.querySelectorAll("nav a")) link.toggleAttribute("aria-current", false), link.dataset.view === name && link.setAttribute("aria-current", "page");
+  $("title").textContent = TITLES[name];
+  document.title = `${TITLES[name]} - Reason-IAD`;
+  try {
+    if (view === "inspection" && id && id !== state.id) await show(id);
+    if (name === "history") await showHistory();
+    if (name === "knowledge") await showProfiles();
+  } catch (error) { fault(error); }
+}
+window.addEventListener("hashchange", route);
+await refreshStatus();
+await loadCategories();
+await route();
+setInterval(() => refreshStatus(), 4000);
+document.body.dataset.ready = "yes";

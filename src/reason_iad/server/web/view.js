@@ -1,0 +1,105 @@
+// Small pieces that build the page. Text from outside only ever becomes text, never markup.
+"use strict";
+
+export const $ = (id) => document.getElementById(id);
+
+export function el(tag, attributes = {}, ...children) {
+  const node = document.createElement(tag);
+  for (const [name, value] of Object.entries(attributes)) {
+    if (value === null || value === undefined || value === false) continue;
+    if (name === "class") node.className = value;
+    else if (name.startsWith("on")) node.addEventListener(name.slice(2), value);
+    else node.setAttribute(name, value === true ? "" : String(value));
+  }
+  node.append(...children.flat().filter((c) => c !== null && c !== undefined && c !== false));
+  return node;
+}
+
+export function svg(tag, attributes = {}, ...children) {
+  const node = document.createElementNS("http://www.w3.org/2000/svg", tag);
+  for (const [name, value] of Object.entries(attributes)) node.setAttribute(name, String(value));
+  node.append(...children);
+  return node;
+}
+
+const ICONS = {
+  normal: [["circle", { cx: 12, cy: 12, r: 11, fill: "currentColor" }], ["path", { d: "M6.5 12.5l3.7 3.7 7.3-8", fill: "none", stroke: "var(--panel)", "stroke-width": 2.6, "stroke-linecap": "round", "stroke-linejoin": "round" }]],
+  defective: [["path", { d: "M7.4 1h9.2L23 7.4v9.2L16.6 23H7.4L1 16.6V7.4z", fill: "currentColor" }], ["path", { d: "M8 8l8 8M16 8l-8 8", stroke: "var(--panel)", "stroke-width": 2.6, "stroke-linecap": "round" }]],
+  uncertain: [["path", { d: "M12 1l11 11-11 11L1 12z", fill: "currentColor" }], ["path", { d: "M9.3 9.6c0-3.6 5.6-3.4 5.4-.2-.1 1.9-2.7 2-2.7 4.3", fill: "none", stroke: "var(--panel)", "stroke-width": 2.1, "stroke-linecap": "round" }], ["circle", { cx: 12, cy: 17, r: 1.35, fill: "var(--panel)" }]],
+};
+export const icon = (verdict) => svg("svg", { viewBox: "0 0 24 24", "aria-hidden": "true" }, ...(ICONS[verdict] || []).map(([t, a]) => svg(t, a)));
+
+export const WORDS = { normal: "Normal", defective: "Defective", uncertain: "Uncertain", failed: "Failed", queued: "Waiting", running: "Running" };
+export const FEEDBACK = { false_alarm: "False alarm", missed: "Missed defect", confirmed: "Confirmed" };
+export const percent = (p) => (p > 0.99 ? "over 99 %" : p < 0.01 ? "under 1 %" : `${Math.round(p * 100)} %`);
+export const duration = (ms) => (ms < 1000 ? `${Math.round(ms)} ms` : `${(ms / 1000).toFixed(1)} s`);
+const LIKELY = [[0.05, "almost certainly normal"], [0.2, "very likely normal"], [0.4, "more likely normal than defective"], [0.6, "as likely defective as normal"], [0.8, "more likely defective than normal"], [0.95, "very likely defective"]];
+export const likely = (p) => (LIKELY.find(([bound]) => p < bound) || [0, "almost certainly defective"])[1];
+export const plain = (name) => (name || "unknown").replaceAll("_", " ");
+
+export function meter(share) {
+  const bar = el("i");
+  bar.style.width = `${(share * 100).toFixed(1)}%`;
+  return el("div", { class: "meter", "aria-hidden": "true" }, bar);
+}
+
+export const badge = (word) => el("span", { class: `badge ${word}` }, ICONS[word] ? icon(word) : null, WORDS[word] || word);
+
+export const when = (text) => {
+  const date = new Date(text);
+  return el("time", { datetime: text }, date.toLocaleString(undefined, { dateStyle: "medium", timeStyle: "short" }));
+};
+
+export function fillSelect(select, values, first) {
+  const chosen = select.value;
+  select.replaceChildren(el("option", { value: "" }, first), ...values.map(([value, text]) => el("option", { value }, text)));
+  select.value = [...select.options].some((o) => o.value === chosen) ? chosen : "";
+}
+
+export function answerBars(answer) {
+  if (!answer.options.length) return el("p", { class: "a" }, answer.text);
+  const rows = answer.options.map((o) =>
+    el("li", { class: o.text === answer.text ? "chosen" : "" }, el("div", { class: "head" }, el("span", {}, o.text), el("span", {}, percent(o.probability))), meter(o.probability)));
+  return el("ul", { class: "bars" }, rows);
+}
+
+export function webLink(source) {
+  try {
+    const url = new URL(source);
+    if (url.protocol === "https:" || url.protocol === "http:") return el("a", { href: url.href, rel: "noreferrer noopener", target: "_blank" }, source);
+  } catch { /* no address: it stays text */ }
+  return document.createTextNode(source);
+}
+
+// Regions and patches over the image, in pixels of the original.
+export function drawBoxes(target, report, showRegions, showPatches) {
+  const [height, width] = report.image_hw;
+  target.setAttribute("viewBox", `0 0 ${width} ${height}`);
+  const nodes = [];
+  const rect = (b, kind) => svg("rect", { class: `box ${kind}`, x: b[0], y: b[1], width: b[2] - b[0], height: b[3] - b[1] });
+  if (showPatches && report.trace) for (const p of report.trace.patches) nodes.push(rect(p.box_xyxy, "patch-rim"), rect(p.box_xyxy, "patch-edge"));
+  if (showRegions) {
+    const size = Math.max(height, width) / 28;
+    report.regions.forEach((r, i) => {
+      const b = r.box_xyxy;
+      const top = b[1] > 1.4 * size ? b[1] - 1.3 * size : Math.min(b[3] + 0.2 * size, height - 1.3 * size);
+      const left = Math.min(Math.max(b[0], 0), width - 1.3 * size);
+      const label = svg("text", { x: left + 0.65 * size, y: top + size, "font-size": size, "text-anchor": "middle", fill: "#fff", "font-weight": 700 });
+      label.textContent = String(i + 1);
+      nodes.push(rect(b, "rim"), rect(b, "edge"), svg("rect", { x: left, y: top, width: 1.3 * size, height: 1.3 * size, fill: "#000" }), label);
+    });
+  }
+  target.replaceChildren(...nodes);
+}
+
+// A square cut around a box, with some of what lies around it.
+export function cut(image, box, hw) {
+  const [height, width] = hw;
+  const scale = image.naturalWidth / width;
+  const side = Math.min(Math.max(box[2] - box[0], box[3] - box[1], Math.max(height, width) * 0.12) * 1.4, Math.min(height, width));
+  const left = Math.min(Math.max((box[0] + box[2]) / 2 - side / 2, 0), width - side);
+  const top = Math.min(Math.max((box[1] + box[3]) / 2 - side / 2, 0), height - side);
+  const canvas = el("canvas", { width: 240, height: 240 });
+  canvas.getContext("2d").drawImage(image, left * scale, top * scale, side * scale, side * scale, 0, 0, 240, 240);
+  return canvas;
+}

@@ -1,0 +1,164 @@
+"""The model process: loads the inspector, then does one job at a time for the server that started it.
+
+Messages are plain tuples over a pipe. In: (kind, job, payload). Out: ("loading", text), ("ready", facts),
+("stage", job, name), ("text", job, piece), ("done", job, result), ("refused", job, message), ("failed", job, message).
+When the pipe closes the server is gone, and so is this process.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import importlib
+import signal
+import traceback
+from collections import OrderedDict
+from collections.abc import Callable
+from multiprocessing.connection import Connection
+from typing import Any
+
+from reason_iad.errors import ReasonIADError
+
+Send = Callable[..., None]
+MAX_SESSIONS = 8  # images whose prompt stays ready for questions
+
+
+def main(connection: Connection, factory: str, method: dict[str, Any]) -> None:
+    """Run until the server says stop or goes away."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl+C is the server's to handle: it lets us finish
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+
+    def send(*message: Any) -> None:
+        connection.send(message)
+
+    with contextlib.suppress(EOFError, BrokenPipeError, ConnectionResetError):
+        try:
+            module, _, function = factory.partition(":")
+            inspector = getattr(importlib.import_module(module), function)(method, lambda text: send("loading", text))
+        except Exception as error:  # noqa: BLE001 - whatever it is, the server must tell it
+            send("unable", _explain(error))
+            return
+        desk = Desk(inspector)
+        send("ready", desk.facts())
+        while (message := connection.recv())[0] != "stop":
+            kind, job, payload = message
+            try:
+                send("done", job, desk.do(kind, payload, lambda *m, job=job: send(m[0], job, *m[1:])))
+            except ReasonIADError as error:
+                send("refused", job, str(error))
+            except (BrokenPipeError, ConnectionResetError):  # the server is gone
+                return
+            except Exception as error:  # noqa: BLE001 - one job must not end the process
+                traceback.print_exc()
+                send("failed", job, _explain(error))
+
+
+def load_bundled(method: dict[str, Any], progress: Callable[[str], None]) -> Any:
+    """Load the inspector that the options of the method ask for."""
+    from reason_iad.inspection.inspector import Inspector, InspectorOptions
+    from reason_iad.models.loading import LoadOptions
+
+    options = {name: value for name, value in method.items() if name != "loading"}
+    loading = LoadOptions(**method.get("loading", {}))
+    return Inspector.load(InspectorOptions(**options, loading=loading), progress=progress)
+
+
+class Desk:
+    """What the model process can do, and the images it has before it."""
+
+    def __init__(self, inspector: Any) -> None:
+        self._inspector = inspector
+        self._sessions: OrderedDict[str, Any] = OrderedDict()
+
+    def facts(self) -> dict[str, str]:
+        """Name and version of the model."""
+        info = self._inspector.model.info
+        return {"name": info.name, "version": info.version}
+
+    def do(self, kind: str, payload: dict[str, Any], send: Send) -> dict[str, Any]:
+        """Do one job."""
+        jobs = {"inspect": self.inspect, "ask": self.ask, "feedback": self.feedback, "learn": self.learn}
+        return jobs[kind](payload, send)
+
+    def inspect(self, payload: dict[str, Any], send: Send) -> dict[str, Any]:
+        """Inspect an image; gives the report as JSON and the files to keep, as (media type, bytes) by role."""
+        found = self._inspector.run(
+            _image(payload),
+            category=payload["category"],
+            references=payload["references"],
+            question=payload["question"],
+            choices=payload["choices"],
+            on_stage=lambda name: send("stage", name),
+        )
+        send("stage", "pictures")
+        self._remember(payload["id"], found.session)
+        from reason_iad.reporting.pictures import pictures
+
+        return {"report": found.report.to_json(indent=None), "files": pictures(found)}
+
+    def ask(self, payload: dict[str, Any], send: Send) -> dict[str, Any]:
+        """Answer a question about an image that was inspected; its prompt is still there if that was not long ago."""
+        session = self._sessions.get(payload["id"])
+        prepared = session is not None
+        if session is None:
+            send("stage", "prefix")
+            session = self._inspector.open(_image(payload), payload["category"], payload["references"])
+            self._remember(payload["id"], session)
+        else:
+            self._sessions.move_to_end(payload["id"])
+        send("stage", "answer")
+        if payload["choices"]:
+            answer = session.dialog.choose(payload["question"], payload["choices"]).answer
+        else:
+            answer = session.dialog.tell(payload["question"], on_text=lambda piece: send("text", piece))
+        import dataclasses
+
+        return {"answer": dataclasses.asdict(answer), "prepared": prepared}
+
+    def feedback(self, payload: dict[str, Any], send: Send) -> dict[str, Any]:
+        """Let the category's profile learn what a person said about an image."""
+        from reason_iad.evidence.profile import load_profile
+
+        send("stage", "profile")
+        changed = load_profile(payload["category"]).add_feedback(
+            _image(payload), payload["label"], self._inspector.vision
+        )
+        changed.save()
+        self._sessions.pop(payload["id"], None)  # its evidence is out of date
+        return {"version": changed.version, "normals": len(changed.normals), "defectives": len(changed.defectives)}
+
+    def learn(self, payload: dict[str, Any], send: Send) -> dict[str, Any]:
+        """Learn a category's profile from images of good parts."""
+        from reason_iad.evidence.profile import CategoryProfile
+        from reason_iad.images import read_image
+
+        images = [read_image(data, name=name) for name, data in payload["images"]]
+        profile = CategoryProfile.learn(
+            payload["category"],
+            images,
+            self._inspector.vision,
+            progress=lambda done, total, name: send("stage", f"image {done + 1} of {total}"),
+        )
+        profile.save()
+        return {"version": profile.version, "normals": len(profile.normals), "warnings": list(profile.warnings)}
+
+    def _remember(self, identifier: str, session: Any) -> None:
+        if session is None:
+            return
+        self._sessions[identifier] = session
+        self._sessions.move_to_end(identifier)
+        while len(self._sessions) > MAX_SESSIONS:
+            self._sessions.popitem(last=False)
+
+
+def _image(payload: dict[str, Any]) -> Any:
+    from reason_iad.images import read_image
+
+    return read_image(payload["image"], name=payload["name"])
+
+
+def _explain(error: Exception) -> str:
+    if isinstance(error, ReasonIADError):
+        return str(error)
+    if isinstance(error, MemoryError):
+        return "out of memory; inspect smaller images, or give the server more"
+    return f"{type(error).__name__}: {' '.join(str(error).split())}"[:500]

@@ -1,0 +1,79 @@
+"""Take inspections out of the record: one archive with a table, every report, the feedback and the evidence files."""
+
+from __future__ import annotations
+
+import csv
+import dataclasses
+import io
+import json
+import os
+import tempfile
+import zipfile
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from reason_iad.errors import InputError
+from reason_iad.store.cells import safe_cell
+from reason_iad.store.record import Filter, Record
+from reason_iad.store.store import Store
+
+COLUMNS = (
+    "id", "created_at", "state", "name", "image_sha256", "category", "verdict", "probability", "defect_type", "who",
+    "origin", "feedback", "error",
+)  # fmt: skip
+
+
+def export(store: Store, target: Path, wanted: Filter | None = None, files: bool = True) -> int:
+    """Write the inspections that match into the ZIP archive `target`; returns how many.
+
+    It holds `inspections.csv`, `inspections.jsonl` (everything the record knows, a line each) and `files/<sha256>`.
+
+    Raises:
+        InputError: the archive cannot be written.
+    """
+    try:
+        handle, temporary = tempfile.mkstemp(dir=target.parent, suffix=".part")
+    except OSError as error:
+        raise InputError(f"{target} cannot be written ({error.strerror}); choose another place") from error
+    try:
+        with os.fdopen(handle, "wb") as raw, zipfile.ZipFile(raw, "w", zipfile.ZIP_DEFLATED) as archive:
+            count = _fill(archive, store, wanted, files)
+        Path(temporary).replace(target)
+    except BaseException:
+        Path(temporary).unlink(missing_ok=True)
+        raise
+    return count
+
+
+def as_json(record: Record) -> str:
+    """Everything the record knows about one inspection, on one line."""
+    return json.dumps(dataclasses.asdict(record), ensure_ascii=False, default=_plain)
+
+
+def as_row(record: Record) -> list[str]:
+    """One line of the table; a cell that a spreadsheet would run as a formula is quoted."""
+    values: dict[str, Any] = dataclasses.asdict(record)
+    values["feedback"] = ", ".join(said.kind for said in record.feedback)
+    return [safe_cell(_plain(values[name]) if values[name] is not None else "") for name in COLUMNS]
+
+
+def _fill(archive: zipfile.ZipFile, store: Store, wanted: Filter | None, files: bool) -> int:
+    table = io.StringIO()
+    writer = csv.writer(table, lineterminator="\n")
+    writer.writerow(COLUMNS)
+    lines, seen = [], set()
+    for record in store.records(wanted):
+        writer.writerow(as_row(record))
+        lines.append(as_json(record))
+        for digest in record.files.values() if files else ():
+            if digest not in seen:
+                seen.add(digest)
+                archive.writestr(zipfile.ZipInfo(f"files/{digest}"), store.files.get(digest))
+    archive.writestr("inspections.csv", table.getvalue())
+    archive.writestr("inspections.jsonl", "".join(f"{line}\n" for line in lines))
+    return len(lines)
+
+
+def _plain(value: Any) -> Any:
+    return value.isoformat() if isinstance(value, datetime) else value

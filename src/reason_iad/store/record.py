@@ -1,0 +1,98 @@
+"""What the record gives back: plain frozen data, without a database behind it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any, Literal
+
+State = Literal["queued", "running", "done", "failed"]
+Origin = Literal["server", "batch", "watch"]
+FeedbackKind = Literal["false_alarm", "missed", "confirmed"]
+
+STATES: tuple[State, ...] = ("queued", "running", "done", "failed")
+FEEDBACK_KINDS: tuple[FeedbackKind, ...] = ("false_alarm", "missed", "confirmed")
+
+
+@dataclass(frozen=True)
+class Request:
+    """What was asked about an image."""
+
+    category: str | None = None
+    question: str | None = None
+    choices: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Feedback:
+    """What a person said about an inspection, and what it changed."""
+
+    id: int
+    inspection_id: str
+    kind: FeedbackKind
+    comment: str
+    who: str
+    created_at: datetime
+    effect: str
+
+
+@dataclass(frozen=True)
+class Record:
+    """One inspection as the record knows it."""
+
+    id: str
+    state: State
+    origin: Origin
+    who: str
+    name: str
+    image_sha256: str
+    request: Request
+    created_at: datetime
+    started_at: datetime | None = None
+    finished_at: datetime | None = None
+    verdict: str | None = None
+    probability: float | None = None
+    category: str | None = None
+    defect_type: str | None = None
+    report: dict[str, Any] | None = None
+    error: str | None = None
+    files: dict[str, str] = field(default_factory=dict)  # SHA-256 by role
+    feedback: tuple[Feedback, ...] = ()
+
+
+@dataclass(frozen=True)
+class Filter:
+    """Which inspections to list, newest first."""
+
+    state: State | None = None
+    verdict: str | None = None
+    category: str | None = None
+    text: str | None = None  # part of the image's name
+    image_sha256: str | None = None
+    feedback: FeedbackKind | None = None
+    since: datetime | None = None
+    until: datetime | None = None
+    before: tuple[datetime, str] | None = None  # continue after this (created_at, id)
+    limit: int = 50
+
+
+@dataclass(frozen=True)
+class AuditEntry:
+    """Who did what, when, and how it ended."""
+
+    at: datetime
+    who: str
+    role: str
+    action: str
+    target: str
+    outcome: str
+    client: str
+
+
+@dataclass(frozen=True)
+class Pruned:
+    """What retention removed."""
+
+    inspections: int
+    files: int
+    num_bytes: int

@@ -1,0 +1,387 @@
+"""The record of inspections over a database and a folder of evidence files.
+
+    store = Store.open("sqlite:///record.db", "evidence")
+    id = store.accept(data, "part.png", Request(category="screw"), who="line 3")
+    store.start(id); store.finish(id, report, {"map": png})
+
+Every change is one transaction, and files are on disk before the row that names them, so that a kill at any moment
+leaves nothing half done: at worst a file that nobody names, which `prune` removes.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import secrets
+from collections.abc import Iterator, Mapping
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, cast
+
+from reason_iad.errors import InputError
+from reason_iad.store.files import EvidenceFiles
+from reason_iad.store.record import (
+    FEEDBACK_KINDS,
+    AuditEntry,
+    Feedback,
+    FeedbackKind,
+    Filter,
+    Origin,
+    Pruned,
+    Record,
+    Request,
+    State,
+)
+
+if TYPE_CHECKING:
+    from sqlalchemy import Engine
+    from sqlalchemy.orm import Session
+
+    from reason_iad.store.tables import FeedbackRow, InspectionRow
+    from reason_iad.types import InspectionReport
+
+MAX_NAME = 255
+MAX_COMMENT = 2000
+INTERRUPTED = "The program stopped during this inspection; inspect the image again."
+
+
+class Store:
+    """Inspections, evidence, feedback and audit; safe to share between threads."""
+
+    def __init__(self, engine: Engine, files: EvidenceFiles) -> None:
+        """Use a database whose tables are there; `open` makes them."""
+        from sqlalchemy.orm import sessionmaker
+
+        self._engine, self.files = engine, files
+        self._sessions = sessionmaker(engine, expire_on_commit=False)
+        self._reads = sessionmaker(engine.execution_options(read_only=True))
+
+    @classmethod
+    def open(cls, url: str, folder: str | Path) -> Store:
+        """Connect, bring the tables to this version, and keep evidence under `folder`.
+
+        Args:
+            url: as SQLAlchemy takes it, such as sqlite:///record.db or postgresql+psycopg://user@host/name.
+            folder: for files of evidence.
+
+        Raises:
+            InputError: the URL cannot be used, or the database not be reached.
+        """
+        from sqlalchemy.exc import SQLAlchemyError
+
+        from reason_iad.store.engine import create
+        from reason_iad.store.migrate import upgrade
+
+        engine = create(url)
+        try:
+            upgrade(engine)
+        except (SQLAlchemyError, OSError) as error:
+            engine.dispose()
+            raise InputError(
+                f"the database {engine.url.render_as_string()} cannot be used ({_first_line(error)}); expected "
+                "sqlite:///file.db or postgresql+psycopg://user@host/name: check that it runs and may be written"
+            ) from error
+        return cls(engine, EvidenceFiles(Path(folder)))
+
+    def close(self) -> None:
+        """Let go of all connections."""
+        self._engine.dispose()
+
+    def ping(self) -> None:
+        """Ask the database for a sign of life; raises what the driver raises."""
+        from sqlalchemy import text
+
+        with self._reads() as session:
+            session.execute(text("SELECT 1"))
+
+    def accept(
+        self,
+        image: bytes,
+        name: str,
+        request: Request | None = None,
+        who: str = "local",
+        origin: Origin = "server",
+        media_type: str = "application/octet-stream",
+        references: tuple[bytes, ...] = (),
+    ) -> str:
+        """Record an image that waits for inspection; returns the inspection's id. On return it survives a kill."""
+        from reason_iad.store.tables import InspectionRow
+
+        identifier = secrets.token_hex(16)
+        request = request or Request()
+        kept = [("image", media_type, image)]
+        kept += [(f"reference-{n}", "application/octet-stream", data) for n, data in enumerate(references, 1)]
+        digests = {role: self.files.put(data) for role, _, data in kept}
+        with self._sessions.begin() as session:
+            session.add(
+                InspectionRow(
+                    id=identifier, state="queued", origin=origin, who=who[:100], name=_display_name(name),
+                    image_sha256=hashlib.sha256(image).hexdigest(), request=dataclasses.asdict(request),
+                    created_at=_now(),
+                )
+            )  # fmt: skip
+            session.flush()
+            for role, kind, data in kept:
+                _attach(session, identifier, role, digests[role], kind, len(data))
+        return identifier
+
+    def start(self, identifier: str) -> None:
+        """Note that the model has begun with an inspection."""
+        self._change(identifier, ("queued",), state="running", started_at=_now())
+
+    def finish(self, identifier: str, report: InspectionReport, files: Mapping[str, tuple[str, bytes]]) -> None:
+        """Keep the report of an inspection with its files, as (media type, bytes) by role."""
+        import json
+
+        digests = {role: self.files.put(data) for role, (_, data) in files.items()}
+        changes = {
+            "state": "done", "finished_at": _now(), "verdict": report.verdict, "probability": report.probability,
+            "category": report.category[:100], "defect_type": report.defect_type and report.defect_type[:100],
+            "report": json.loads(report.to_json(indent=None)), "error": None,
+        }  # fmt: skip
+        with self._sessions.begin() as session:
+            self._update(session, identifier, ("queued", "running"), changes)
+            for role, (kind, data) in files.items():
+                _attach(session, identifier, role, digests[role], kind, len(data))
+
+    def fail(self, identifier: str, error: str) -> None:
+        """Note that an inspection ended without a report, and why."""
+        self._change(identifier, ("queued", "running"), state="failed", finished_at=_now(), error=error[:2000])
+
+    def recover(self) -> tuple[str, ...]:
+        """After a start: mark what was interrupted as failed; returns the ids that still wait, oldest first.
+
+        An interrupted inspection is not tried again by itself: it may be the one that brought the program down.
+        """
+        from sqlalchemy import select, update
+
+        from reason_iad.store.tables import InspectionRow
+
+        with self._sessions.begin() as session:
+            session.execute(
+                update(InspectionRow)
+                .where(InspectionRow.state == "running", InspectionRow.origin == "server")
+                .values(state="failed", finished_at=_now(), error=INTERRUPTED)
+            )
+            rows = session.scalars(
+                select(InspectionRow.id)
+                .where(InspectionRow.state == "queued", InspectionRow.origin == "server")
+                .order_by(InspectionRow.created_at, InspectionRow.id)
+            )
+            return tuple(rows)
+
+    def get(self, identifier: str) -> Record | None:
+        """One inspection with its files and feedback; None where there is none."""
+        from sqlalchemy import select
+
+        from reason_iad.store.tables import FeedbackRow, InspectionFileRow, InspectionRow
+
+        with self._reads() as session:
+            row = session.get(InspectionRow, identifier)
+            if row is None:
+                return None
+            links = session.scalars(select(InspectionFileRow).where(InspectionFileRow.inspection_id == identifier))
+            said = session.scalars(
+                select(FeedbackRow).where(FeedbackRow.inspection_id == identifier).order_by(FeedbackRow.id)
+            )
+            files = {link.role: link.sha256 for link in links}
+            return _record(row, files, tuple(_feedback(one) for one in said))
+
+    def find(self, wanted: Filter | None = None) -> tuple[Record, ...]:
+        """Inspections that match, newest first, without their reports' files."""
+        from reason_iad.store.queries import matching
+
+        with self._reads() as session:
+            rows = list(session.scalars(matching(wanted or Filter())))
+            said = self._feedback_of(session, [row.id for row in rows])
+            return tuple(_record(row, {}, tuple(said.get(row.id, ()))) for row in rows)
+
+    def counts(self) -> dict[str, int]:
+        """How many inspections there are by verdict, and by state where there is no verdict."""
+        from sqlalchemy import func, select
+
+        from reason_iad.store.tables import InspectionRow
+
+        key = func.coalesce(InspectionRow.verdict, InspectionRow.state)
+        with self._reads() as session:
+            return {str(name): int(n) for name, n in session.execute(select(key, func.count()).group_by(key))}
+
+    def add_feedback(
+        self, identifier: str, kind: FeedbackKind, who: str, comment: str = "", effect: str = ""
+    ) -> Feedback:
+        """Keep what a person said.
+
+        Raises:
+            InputError: no such inspection, it has no report yet, or the kind is not known.
+        """
+        from reason_iad.store.tables import FeedbackRow, InspectionRow
+
+        if kind not in FEEDBACK_KINDS:
+            raise InputError(f"the feedback is {kind!r}; expected one of {', '.join(FEEDBACK_KINDS)}")
+        with self._sessions.begin() as session:
+            row = session.get(InspectionRow, identifier)
+            if row is None:
+                raise InputError(f"there is no inspection {identifier!r}; list them with `reason-iad records list`")
+            if row.state != "done":
+                raise InputError(f"the inspection {identifier} is {row.state}; feedback needs a finished one")
+            said = FeedbackRow(
+                inspection_id=identifier, kind=kind, comment=comment[:MAX_COMMENT], who=who[:100],
+                created_at=_now(), effect=effect,
+            )  # fmt: skip
+            session.add(said)
+            session.flush()
+            return _feedback(said)
+
+    def note_effect(self, feedback_id: int, effect: str) -> None:
+        """Keep what a feedback changed, once that is known."""
+        from sqlalchemy import update
+
+        from reason_iad.store.tables import FeedbackRow
+
+        with self._sessions.begin() as session:
+            session.execute(update(FeedbackRow).where(FeedbackRow.id == feedback_id).values(effect=effect))
+
+    def audit(self, who: str, role: str, action: str, target: str, outcome: str, client: str = "") -> None:
+        """Add a line to the audit log."""
+        from reason_iad.store.tables import AuditRow
+
+        with self._sessions.begin() as session:
+            session.add(
+                AuditRow(
+                    at=_now(), who=who[:100], role=role[:16], action=action[:50], target=target[:255],
+                    outcome=outcome[:100], client=client[:64],
+                )
+            )  # fmt: skip
+
+    def audit_log(self, limit: int = 200) -> tuple[AuditEntry, ...]:
+        """The newest lines of the audit log, newest first."""
+        from sqlalchemy import select
+
+        from reason_iad.store.tables import AuditRow
+
+        with self._reads() as session:
+            rows = session.scalars(select(AuditRow).order_by(AuditRow.id.desc()).limit(limit))
+            return tuple(AuditEntry(r.at, r.who, r.role, r.action, r.target, r.outcome, r.client) for r in rows)
+
+    def remove(self, identifier: str) -> bool:
+        """Delete one inspection with its feedback and the files nobody else has; False where there was none."""
+        from reason_iad.store.retention import delete_inspections
+
+        with self._sessions.begin() as session:
+            count, _ = delete_inspections(session, [identifier])
+        self.prune_files()
+        return count > 0
+
+    def prune(self, before: datetime, keep_feedback: bool = True) -> Pruned:
+        """Delete finished inspections from before a moment, and every file that nobody names any more.
+
+        Args:
+            before: inspections created earlier go.
+            keep_feedback: inspections a person said something about stay; they are what a profile learned from.
+        """
+        from reason_iad.store.retention import delete_inspections, outdated
+
+        with self._sessions.begin() as session:
+            count, _ = delete_inspections(session, outdated(session, before, keep_feedback))
+        files, num_bytes = self.prune_files()
+        return Pruned(count, files, num_bytes)
+
+    def prune_files(self, grace: float = 60.0) -> tuple[int, int]:
+        """Remove files that no inspection names; returns how many, and their bytes.
+
+        Args:
+            grace: seconds for which a new file is left alone: its inspection may be about to name it.
+        """
+        from reason_iad.store.retention import forget_orphans, named_files
+
+        with self._sessions.begin() as session:
+            forget_orphans(session)
+            named = named_files(session)
+        gone = [self.files.remove(digest, grace) for digest in self.files.digests() if digest not in named]
+        return sum(size > 0 for size in gone), sum(gone)
+
+    def records(self, wanted: Filter | None = None) -> Iterator[Record]:
+        """All inspections that match, in pages, with files and feedback: for exports."""
+        wanted = dataclasses.replace(wanted or Filter(), limit=200)
+        while page := self.find(wanted):
+            for record in page:
+                if (whole := self.get(record.id)) is not None:
+                    yield whole
+            wanted = dataclasses.replace(wanted, before=(page[-1].created_at, page[-1].id))
+
+    def _change(self, identifier: str, allowed: tuple[State, ...], **changes: Any) -> None:
+        with self._sessions.begin() as session:
+            self._update(session, identifier, allowed, changes)
+
+    def _update(
+        self, session: Session, identifier: str, allowed: tuple[State, ...], changes: Mapping[str, Any]
+    ) -> None:
+        from sqlalchemy import update
+
+        from reason_iad.store.tables import InspectionRow
+
+        result = session.execute(
+            update(InspectionRow)
+            .where(InspectionRow.id == identifier, InspectionRow.state.in_(allowed))
+            .values(**changes)
+            .returning(InspectionRow.id)
+        )
+        if result.first() is None:
+            raise InputError(
+                f"the inspection {identifier} is not {' or '.join(allowed)}; another process may have changed it"
+            )
+
+    def _feedback_of(self, session: Session, identifiers: list[str]) -> dict[str, list[Feedback]]:
+        from sqlalchemy import select
+
+        from reason_iad.store.tables import FeedbackRow
+
+        said: dict[str, list[Feedback]] = {}
+        for row in session.scalars(
+            select(FeedbackRow).where(FeedbackRow.inspection_id.in_(identifiers)).order_by(FeedbackRow.id)
+        ):
+            said.setdefault(row.inspection_id, []).append(_feedback(row))
+        return said
+
+
+def _attach(session: Session, identifier: str, role: str, digest: str, media_type: str, num_bytes: int) -> None:
+    """Name a kept file in an inspection; two threads may bring the same file at the same moment."""
+    from reason_iad.store.queries import insert_if_new
+    from reason_iad.store.tables import FileRow, InspectionFileRow
+
+    insert_if_new(
+        session, FileRow, {"sha256": digest, "media_type": media_type, "num_bytes": num_bytes, "created_at": _now()}
+    )
+    session.add(InspectionFileRow(inspection_id=identifier, role=role, sha256=digest))
+
+
+def _record(row: InspectionRow, files: dict[str, str], feedback: tuple[Feedback, ...]) -> Record:
+    request = row.request
+    return Record(
+        id=row.id, state=cast(State, row.state), origin=cast(Origin, row.origin), who=row.who, name=row.name,
+        image_sha256=row.image_sha256,
+        request=Request(request.get("category"), request.get("question"), tuple(request.get("choices", ()))),
+        created_at=row.created_at, started_at=row.started_at, finished_at=row.finished_at, verdict=row.verdict,
+        probability=row.probability, category=row.category, defect_type=row.defect_type, report=row.report,
+        error=row.error, files=files, feedback=feedback,
+    )  # fmt: skip
+
+
+def _feedback(row: FeedbackRow) -> Feedback:
+    kind = cast(FeedbackKind, row.kind)
+    return Feedback(row.id, row.inspection_id, kind, row.comment, row.who, row.created_at, row.effect)
+
+
+def _display_name(name: str) -> str:
+    """The last part of a name from outside, for people alone: it never becomes a path."""
+    last = name.replace("\\", "/").rsplit("/", 1)[-1]
+    clean = "".join(c if c.isprintable() else "�" for c in last).strip()
+    return clean[:MAX_NAME] or "image"
+
+
+def _now() -> datetime:
+    return datetime.now(UTC)
+
+
+def _first_line(error: Exception) -> str:
+    return str(getattr(error, "orig", None) or error).splitlines()[0]

@@ -1,0 +1,130 @@
+"""The tables of the record. Migrations build them; a test compares the two."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import Any
+
+from sqlalchemy import JSON, DateTime, Dialect, Double, ForeignKey, Index, MetaData, String, Text, TypeDecorator
+from sqlalchemy.dialects.postgresql import JSONB
+from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
+
+NAMES = {  # constraints have names, so that later migrations can refer to them
+    "ix": "ix_%(column_0_label)s",
+    "uq": "uq_%(table_name)s_%(column_0_name)s",
+    "fk": "fk_%(table_name)s_%(column_0_name)s",
+    "pk": "pk_%(table_name)s",
+}
+
+
+class UtcTime(TypeDecorator[datetime]):
+    """A moment in UTC; SQLite keeps no zone, so it is put back on reading."""
+
+    impl = DateTime(timezone=True)
+    cache_ok = True
+
+    def process_bind_param(self, value: datetime | None, dialect: Dialect) -> datetime | None:
+        """Refuse a moment without zone: it would mean another one on another machine."""
+        if value is None:
+            return None
+        if value.tzinfo is None:
+            raise ValueError(f"{value!r} has no time zone; expected a moment in UTC")
+        return value.astimezone(UTC)
+
+    def process_result_value(self, value: datetime | None, dialect: Dialect) -> datetime | None:
+        """Give back a moment in UTC."""
+        if value is None:
+            return None
+        return value.replace(tzinfo=UTC) if value.tzinfo is None else value.astimezone(UTC)
+
+
+Json = JSON().with_variant(JSONB(), "postgresql")
+
+
+class Base(DeclarativeBase):
+    """Base of all tables."""
+
+    metadata = MetaData(naming_convention=NAMES)
+
+
+class InspectionRow(Base):
+    """One accepted inspection, from its acceptance to its end."""
+
+    __tablename__ = "inspections"
+    __table_args__ = (
+        Index("ix_inspections_created_at", "created_at", "id"),
+        Index("ix_inspections_state", "state"),
+        Index("ix_inspections_verdict", "verdict"),
+        Index("ix_inspections_category", "category"),
+        Index("ix_inspections_image_sha256", "image_sha256"),
+    )
+
+    id: Mapped[str] = mapped_column(String(32), primary_key=True)
+    state: Mapped[str] = mapped_column(String(16))  # queued, running, done, failed
+    origin: Mapped[str] = mapped_column(String(16))  # server, batch, watch
+    who: Mapped[str] = mapped_column(String(100))
+    name: Mapped[str] = mapped_column(String(255))
+    image_sha256: Mapped[str] = mapped_column(String(64))
+    request: Mapped[dict[str, Any]] = mapped_column(Json)  # category, question, choices
+    created_at: Mapped[datetime] = mapped_column(UtcTime)
+    started_at: Mapped[datetime | None] = mapped_column(UtcTime)
+    finished_at: Mapped[datetime | None] = mapped_column(UtcTime)
+    verdict: Mapped[str | None] = mapped_column(String(16))
+    probability: Mapped[float | None] = mapped_column(Double)
+    category: Mapped[str | None] = mapped_column(String(100))
+    defect_type: Mapped[str | None] = mapped_column(String(100))
+    report: Mapped[dict[str, Any] | None] = mapped_column(Json)
+    error: Mapped[str | None] = mapped_column(Text)
+
+
+class FileRow(Base):
+    """A file of evidence, once for all inspections that share its bytes."""
+
+    __tablename__ = "files"
+
+    sha256: Mapped[str] = mapped_column(String(64), primary_key=True)
+    media_type: Mapped[str] = mapped_column(String(50))
+    num_bytes: Mapped[int]
+    created_at: Mapped[datetime] = mapped_column(UtcTime)
+
+
+class InspectionFileRow(Base):
+    """Which file an inspection has in which role: image, map, reference-1 ..."""
+
+    __tablename__ = "inspection_files"
+    __table_args__ = (Index("ix_inspection_files_sha256", "sha256"),)
+
+    inspection_id: Mapped[str] = mapped_column(ForeignKey("inspections.id", ondelete="CASCADE"), primary_key=True)
+    role: Mapped[str] = mapped_column(String(32), primary_key=True)
+    sha256: Mapped[str] = mapped_column(ForeignKey("files.sha256"))
+
+
+class FeedbackRow(Base):
+    """What a person said about an inspection."""
+
+    __tablename__ = "feedback"
+    __table_args__ = (Index("ix_feedback_inspection_id", "inspection_id"),)
+
+    id: Mapped[int] = mapped_column(primary_key=True, autoincrement=True)
+    inspection_id: Mapped[str] = mapped_column(ForeignKey("inspections.id", ondelete="CASCADE"))
+    kind: Mapped[str] = mapped_column(String(16))  # false_alarm, missed, confirmed
+    comment: Mapped[str] = mapped_column(Text)
+    who: Mapped[str] = mapped_column(String(100))
+    created_at: Mapped[datetime] = mapped_column(UtcTime)
+    effect: Mapped[str] = mapped_column(Text)  # what it changed, in plain words
+
+
+class AuditRow(Base):
+    """Who did what, when, and how it ended; rows are only ever added."""
+
+    __tablename__ = "audit"
+    __table_args__ = (Index("ix_audit_at", "at"),)
+
+    id: Mapped[int] = mapped_column(primary_key=True, autoincrement=True)
+    at: Mapped[datetime] = mapped_column(UtcTime)
+    who: Mapped[str] = mapped_column(String(100))
+    role: Mapped[str] = mapped_column(String(16))
+    action: Mapped[str] = mapped_column(String(50))
+    target: Mapped[str] = mapped_column(String(255))
+    outcome: Mapped[str] = mapped_column(String(100))
+    client: Mapped[str] = mapped_column(String(64))

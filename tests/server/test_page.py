@@ -1,0 +1,160 @@
+"""The page in a real Chromium: the main flows, by mouse and by keyboard, and axe-core over every view."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from pathlib import Path
+
+import pytest
+
+CHROMIUM = next((p for p in map(shutil.which, ("chromium", "chromium-browser", "google-chrome")) if p), None)
+SHOTS = os.environ.get("REASON_IAD_SCREENSHOTS")  # a folder: keep pictures of every view, to look at
+pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="no Chromium; on Debian: apt-get install chromium")
+
+
+@pytest.fixture(scope="module")
+def browser():
+    from playwright.sync_api import sync_playwright
+
+    with sync_playwright() as driver:
+        opened = driver.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox", "--disable-gpu"])
+        yield opened
+        opened.close()
+
+
+@pytest.fixture
+def page(browser, address):
+    context = browser.new_context(viewport={"width": 1280, "height": 860})
+    opened = context.new_page()
+    faults: list[str] = []
+    opened.on("pageerror", lambda error: faults.append(str(error)))
+    opened.goto(address)
+    opened.wait_for_selector("body[data-ready]")
+    yield opened
+    context.close()
+    assert faults == []
+
+
+def keep(page, name: str) -> None:
+    if SHOTS:
+        page.screenshot(path=Path(SHOTS) / f"{name}.png", full_page=True)
+
+
+def serious_faults(page) -> list[str]:
+    from axe_playwright_python.sync_playwright import Axe
+
+    found = Axe().run(page).response["violations"]
+    return [f"{v['id']}: {v['nodes'][0]['html'][:120]}" for v in found if v["impact"] in ("serious", "critical")]
+
+
+def inspect(page, data: bytes, name: str = "plate.png") -> None:
+    page.set_input_files("#file", {"name": name, "mimeType": "image/png", "buffer": data})
+    page.click("#go")
+    page.wait_for_selector("#verdict-word", timeout=15000)
+
+
+def test_an_image_is_inspected_watched_and_explained(page, picture):
+    inspect(page, picture(240, 320), "<img src=x onerror=alert(1)>.png")
+    assert page.inner_text("#verdict-word") == "Defective"
+    assert "97 %" in page.inner_text("#result")
+    assert page.locator("#boxes .edge").count() == 2
+    assert page.locator("#stage img[onerror]").count() == 0
+    assert "#/inspection/" in page.url
+    keep(page, "result")
+    page.reload()
+    page.wait_for_selector("#verdict-word")
+    assert page.inner_text("#verdict-word") == "Defective"
+
+
+def test_map_and_boxes_follow_their_switches(page, picture):
+    inspect(page, picture())
+    page.locator("#opacity").focus()
+    page.keyboard.press("Home")
+    assert page.locator("#map").evaluate("node => node.style.opacity") == "0"
+    page.uncheck("#show-regions")
+    assert page.locator("#boxes .edge").count() == 0
+    page.check("#show-patches")
+    assert page.locator("#boxes .patch-edge").count() == 2
+
+
+def test_a_question_and_feedback_are_answered_on_the_page(page, picture):
+    inspect(page, picture())
+    page.fill("[aria-label='Question about this image']", "How does it look?")
+    page.keyboard.press("Enter")
+    page.wait_for_selector(".talk .a")
+    assert page.inner_text(".talk .a") == "It looks scratched."
+    page.fill("[aria-label='Comment (optional)']", "<b>wipes off</b>")
+    page.click("text=False alarm")
+    page.wait_for_selector(".said li")
+    assert "<b>wipes off</b>" in page.inner_text(".said")
+    assert page.locator(".said b >> text=wipes off").count() == 0
+
+
+def test_the_main_flow_works_by_keyboard_alone(page, picture):
+    page.keyboard.press("Tab")
+    assert page.evaluate("() => document.activeElement.className") == "skip"
+    page.set_input_files("#file", {"name": "plate.png", "mimeType": "image/png", "buffer": picture()})
+    for _ in range(12):
+        page.keyboard.press("Tab")
+        if page.evaluate("() => document.activeElement.id") == "go":
+            break
+    page.keyboard.press("Enter")
+    page.wait_for_selector("#verdict-word")
+    page.wait_for_selector("#verdict-word:focus")
+
+
+def test_history_filters_and_opens(page, picture):
+    inspect(page, picture(), "normal_history.png")
+    inspect(page, picture(), "uncertain_history.png")
+    page.click("nav >> text=History")
+    page.wait_for_selector("#rows a")
+    page.select_option("#f-verdict", "uncertain")
+    page.wait_for_selector("#rows:not(:has-text('normal_history'))")
+    assert page.locator("#rows tr").count() == 1
+    keep(page, "history")
+    page.click("#rows a")
+    page.wait_for_selector("#verdict-word")
+    assert page.inner_text("#verdict-word") == "Uncertain"
+
+
+def test_knowledge_is_found(page):
+    page.click("nav >> text=Knowledge")
+    page.fill("#q", "hole made by a weevil")
+    page.keyboard.press("Enter")
+    page.wait_for_selector("#hits .tag")
+    keep(page, "knowledge")
+
+
+def test_a_refused_file_is_explained(page):
+    page.set_input_files("#file", {"name": "x.png", "mimeType": "image/png", "buffer": b"<svg></svg>"})
+    page.click("#go")
+    page.wait_for_selector("#fault:not([hidden])")
+    assert "SVG" in page.inner_text("#fault")
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("width", [1280, 390])
+def test_axe_finds_no_serious_fault_in_any_view(page, picture, scheme, width):
+    page.emulate_media(color_scheme=scheme)
+    page.set_viewport_size({"width": width, "height": 844})
+    assert serious_faults(page) == []
+    keep(page, f"start-{scheme}-{width}")
+    inspect(page, picture(240, 320), "uncertain_.png")
+    page.click("text=Missed a defect")
+    page.wait_for_selector(".said li")
+    assert serious_faults(page) == []
+    assert page.evaluate("() => document.documentElement.scrollWidth") <= width
+    keep(page, f"result-{scheme}-{width}")
+    for view in ("History", "Knowledge"):
+        page.click(f"nav >> text={view}")
+        page.wait_for_selector("#rows tr, #profiles *", state="attached")
+        page.wait_for_timeout(300)
+        assert serious_faults(page) == []
+        assert page.evaluate("() => document.documentElement.scrollWidth") <= width
+    link = page.url.split("#")[0]
+    newest = page.request.get(f"{link}v1/inspections?limit=1").json()["inspections"][0]["id"]
+    page.goto(f"{link}v1/inspections/{newest}/report.html")
+    assert serious_faults(page) == []
+    page.goto(link)
+    page.wait_for_selector("body[data-ready]")
