@@ -13,10 +13,23 @@ LEVELS = {
     "errors": 0, "types": 0, "images": 0, "weights": 0,
     "models": 1,
     "knowledge": 2, "evidence": 2, "datasets": 2, "metrics": 2,
-    "reasoning": 3, "inspection": 4, "benchmark": 5, "reporting": 6, "cli": 7,
+    "reasoning": 3, "inspection": 4, "benchmark": 5, "store": 5, "reporting": 6, "server": 7, "cli": 8,
     "training": 6,
 }  # fmt: skip
-HEAVY = {"torch", "transformers", "onnxruntime", "onnx", "scipy", "sklearn", "accelerate", "gguf"}
+HEAVY = {
+    "torch",
+    "transformers",
+    "onnxruntime",
+    "onnx",
+    "scipy",
+    "sklearn",
+    "accelerate",
+    "gguf",
+    "sqlalchemy",
+    "alembic",
+    "fastapi",
+    "uvicorn",
+}
 
 
 def imported_names(tree: ast.AST, package: str) -> list[str]:

@@ -42,6 +42,7 @@ class ImageLimits:
     max_pixels: int = 100_000_000
     max_bytes: int = 256 * 1024 * 1024
     max_aspect: float = 20.0
+    max_side: int | None = None
 
     @classmethod
     def from_environment(cls) -> ImageLimits:
@@ -168,6 +169,11 @@ def _check_size(width: int, height: int, label: str, limits: ImageLimits) -> Non
         raise ImageError(
             f"{label} is {width} x {height} = {width * height / 1e6:.0f} million pixels; at most "
             f"{limits.max_pixels / 1e6:.0f} are accepted: crop or downscale it, or set REASON_IAD_MAX_PIXELS"
+        )
+    if limits.max_side is not None and max(width, height) > limits.max_side:
+        raise ImageError(
+            f"{label} is {width} x {height} pixels; at most {limits.max_side:,} on a side are accepted: "
+            "crop or downscale it"
         )
     if max(width, height) > limits.max_aspect * min(width, height):
         raise ImageError(

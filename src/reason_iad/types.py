@@ -16,7 +16,8 @@ from typing import Any, Literal
 
 from reason_iad.errors import InputError
 
-SCHEMA_VERSION = "1"
+SCHEMA_VERSION = "2"  # 2 adds the nearest normal patch, what to check next, and faithfulness
+READABLE_VERSIONS = ("1", "2")
 
 Verdict = Literal["normal", "defective", "uncertain"]
 EntryKind = Literal["normal", "defect", "standard", "process"]
@@ -43,6 +44,15 @@ def place_of(x: float, y: float, image_hw: tuple[int, int]) -> str:
 
 
 @dataclass(frozen=True)
+class NearestNormal:
+    """The patch of the normal references that is most like the oddest patch of a region."""
+
+    reference: int  # which of the references that the report shows, from 0
+    box_xyxy: tuple[int, int, int, int]  # in pixels of that reference, as large as the region
+    distance: float  # cosine distance of the two patches, in [0, 2]
+
+
+@dataclass(frozen=True)
 class Region:
     """A connected area that differs from the normal references."""
 
@@ -50,6 +60,7 @@ class Region:
     place: str
     strength: float  # calibrated, in [0, 1]: 0.99 quantile of the anomaly map inside
     area: float  # share of the image, in [0, 1]
+    nearest: NearestNormal | None = None
 
 
 @dataclass(frozen=True)
@@ -138,6 +149,25 @@ class EvidenceSummary:
 
 
 @dataclass(frozen=True)
+class FaithfulnessRow:
+    """How far the probability of a defect moves when one thing the report names is taken away or kept alone."""
+
+    change: str  # what was done, in plain words
+    probability: float  # afterwards, in [0, 1]
+    moved: float  # how far that is from the report's, signed, in [-1, 1]
+    random_moved: tuple[float, ...] = ()  # the same done to random places or patches of equal size
+
+
+@dataclass(frozen=True)
+class Faithfulness:
+    """Whether the answer really rests on what the report says it rests on, measured on the image itself."""
+
+    rows: tuple[FaithfulnessRow, ...]
+    seed: int
+    milliseconds: float
+
+
+@dataclass(frozen=True)
 class InspectionReport:
     """Everything the tool says about one image."""
 
@@ -163,6 +193,8 @@ class InspectionReport:
     milliseconds: dict[str, float] = field(default_factory=dict)  # by stage
     versions: dict[str, str] = field(default_factory=dict)
     schema_version: str = SCHEMA_VERSION
+    check_next: str | None = None  # what to examine on the part, from the knowledge of the defect
+    faithfulness: Faithfulness | None = None  # only where it was asked for: it takes many passes
 
     def to_json(self, indent: int | None = 2) -> str:
         """Serialize; `from_json` reads it back to an equal report."""
@@ -183,7 +215,7 @@ class InspectionReport:
             ) from error
         if not isinstance(data, dict):
             raise InputError(f"the report is a JSON {type(data).__name__}; expected one object")
-        if data.get("schema_version") != SCHEMA_VERSION:
+        if data.get("schema_version") not in READABLE_VERSIONS:
             found = data.get("schema_version")
             raise InputError(
                 f"the report has schema version {found!r}; expected {SCHEMA_VERSION!r}: inspect the image again"

@@ -116,7 +116,7 @@ def test_out_gets_reports_and_an_index_that_names_what_failed(
     out = tmp_path / "out"
     assert run(ScriptedInspector({"a.png": "defective"}), parts, "--out", out) == 2
     names = {p.name for p in out.iterdir()}
-    assert names == {f"{n}.{s}" for n in "ab" for s in ("html", "json", "png")} | {"index.html"}
+    assert names == {f"{n}.{s}" for n in "ab" for s in ("html", "json", "png")} | {"index.csv", "index.html"}
     assert "broken.png" in (out / "index.html").read_text("utf-8")
     assert f"report: {out / 'index.html'}\n" in capsys.readouterr().out
 

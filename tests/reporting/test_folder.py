@@ -33,7 +33,13 @@ def test_an_image_gets_three_files_and_a_row(tmp_path: Path) -> None:
     folder = ReportFolder.create(tmp_path / "new" / "out")
     assert add(folder, "plate.png") == "plate"
     index = folder.finish()
-    assert sorted(p.name for p in index.parent.iterdir()) == ["index.html", "plate.html", "plate.json", "plate.png"]
+    assert sorted(p.name for p in index.parent.iterdir()) == [
+        "index.csv",
+        "index.html",
+        "plate.html",
+        "plate.json",
+        "plate.png",
+    ]
     with Image.open(index.parent / "plate.png") as figure:
         assert figure.width > 800
     assert 'href="./plate.html"' in index.read_text("utf-8")

@@ -15,7 +15,7 @@ from collections.abc import Callable, Sequence
 from typing import NoReturn
 
 from reason_iad import __version__
-from reason_iad.cli import demo, inspect, knowledge, weights
+from reason_iad.cli import benchmark, demo, inspect, knowledge, learn, models, records, serve, weights
 from reason_iad.errors import ReasonIADError
 
 DONE, FAILURE, BAD_INPUT, INTERRUPTED, BROKEN_PIPE = 0, 1, 2, 130, 141
@@ -26,6 +26,7 @@ examples:
   reason-iad demo                                   inspect the images that come with the program
   reason-iad inspect part.png --reference good/     compare one image with normal ones and explain it
   reason-iad inspect lot/ --reference good/ --out report
+  reason-iad serve                                  a page to inspect images in, and an HTTP interface
 """
 
 
@@ -46,7 +47,7 @@ def build_parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--version", action="version", version=f"reason-iad {__version__}")
     subparsers = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
-    for command in (inspect, demo, weights, knowledge):
+    for command in (inspect, learn, demo, weights, knowledge, benchmark, models, serve, records):
         command.add_parser(subparsers)
     return parser
 

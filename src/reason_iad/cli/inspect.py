@@ -10,21 +10,26 @@ import argparse
 import shutil
 import sys
 from collections.abc import Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, get_args
 
 from reason_iad.cli.batch import Job, Loader, check_method, inspect_all, load_inspector
+from reason_iad.cli.recorder import Recorder
 from reason_iad.errors import EvidenceError, ImageError, InputError
 from reason_iad.types import InspectionReport, KnowledgeMode, LatentMode
 
 if TYPE_CHECKING:
     from reason_iad.images import LoadedImage
+    from reason_iad.reporting.folder import ReportFolder
 
 _EPILOG = """\
 IMAGE and --reference take folders too. Put the images first: options that take several values end at the next option.
 
 exit codes: 0 done, 2 bad input (of one image among several: the others are done), 1 failure of the program
+with --exit-code also: 3 at least one defective, 4 none defective but at least one uncertain
 """
+DEFECTS_FOUND, UNCERTAIN_FOUND = 3, 4
 
 
 def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -51,12 +56,28 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     add_method_options(parser)
     parser.add_argument("--json", action="store_true", help="print JSON: one object, or one a line for several images")
     parser.add_argument("--out", type=Path, metavar="DIR", help="write a page, a picture and JSON for each image there")
+    parser.add_argument("--exit-code", action="store_true", help="say with the exit code whether defects were found")
+    parser.add_argument(
+        "--jobs", type=_count, default=1, metavar="N", help="inspect in N processes, each with a model (default: 1)"
+    )
+    parser.add_argument(
+        "--faithfulness", action="store_true", help="measure whether the answer rests on what the report says (slow)"
+    )
+    parser.add_argument("--resume", action="store_true", help="leave out images that --out has a report of already")
+    parser.add_argument("--watch", action="store_true", help="go on: inspect every image that comes into the folder")
+    parser.add_argument("--record", type=Path, metavar="DIR", help="keep each inspection in the record there")
     parser.set_defaults(run=run)
 
 
 def add_method_options(parser: argparse.ArgumentParser) -> None:
     """Add the options that choose how an image is inspected."""
-    parser.add_argument("--model", default="nano", metavar="ID", help="language model (default: nano, the bundled one)")
+    parser.add_argument(
+        "--model",
+        default="nano",
+        metavar="ID",
+        help="nano (the bundled one, default), a hub id, a folder, or openai:NAME on a server; see `reason-iad models`",
+    )
+    add_loading_options(parser)
     parser.add_argument(
         "--knowledge",
         choices=get_args(KnowledgeMode),
@@ -65,7 +86,15 @@ def add_method_options(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--latents", choices=get_args(LatentMode), default="on", help="latent reasoning (default: on)")
     parser.add_argument("--injection", choices=("off", "on"), default="on", help="visual injection (default: on)")
-    parser.add_argument("--evidence", choices=("off", "on"), default="on", help="use of references (default: on)")
+    parser.add_argument(
+        "--evidence",
+        choices=("off", "on", "set", "paired"),
+        default="on",
+        help="use of references: a set of good parts, or one that shows this very object (default: on, which decides)",
+    )
+    parser.add_argument(
+        "--paired", dest="evidence", action="store_const", const="paired", help="short for --evidence paired"
+    )
     parser.add_argument("--seed", type=_seed, default=0, metavar="N", help="seed of every random choice (default: 0)")
     parser.add_argument(
         "--max-overkill",
@@ -76,16 +105,45 @@ def add_method_options(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def add_loading_options(parser: argparse.ArgumentParser) -> None:
+    """Add the options that choose how an open model is loaded; the bundled one has no use for them."""
+    group = parser.add_argument_group("open models", "how a model named by hub id or folder is loaded")
+    group.add_argument(
+        "--dtype",
+        choices=("auto", "float32", "bfloat16", "float16"),
+        default="auto",
+        help="precision (default: auto, the fastest that the device computes in)",
+    )
+    group.add_argument("--device", default="auto", metavar="D", help="cpu, cuda, cuda:1, mps (default: the best here)")
+    group.add_argument(
+        "--quantization",
+        choices=("none", "8bit", "4bit"),
+        default="none",
+        help="of the weights, with bitsandbytes or torchao where installed (default: none)",
+    )
+    group.add_argument(
+        "--max-image-tokens",
+        type=_count,
+        metavar="N",
+        help="most tokens an image is read as (default: 1280, 3700 for LLaVA-OneVision)",
+    )
+
+
 def run(args: argparse.Namespace, load_inspector: Loader = load_inspector) -> int:
-    """Inspect the images; 0 when all were, 2 when some could not be."""
-    from reason_iad.cli.progress import Progress
+    """Inspect the images; 0 when all were, 2 when some could not be; with --exit-code 3 or 4 by what was found."""
     from reason_iad.reporting.folder import ReportFolder
-    from reason_iad.reporting.text import render_text, wants_color
 
     choices = _checked_choices(args)
     check_method(args, args.category)
+    if args.resume and args.out is None:
+        raise InputError("found --resume without --out; expected both: the reports in --out say what is done")
     folder = None if args.out is None else ReportFolder.create(args.out)
     references = _read_references(args)
+    record = None if args.record is None else Recorder.open(args.record, args.watch)
+    if args.watch:
+        from reason_iad.cli.watch import watch
+
+        return watch(args, references, choices, load_inspector, folder, record)
     paths, bad = _usable_images(args.images, references)
     if len(bad) == 1 and not paths:
         raise InputError(bad[0][1])
@@ -96,27 +154,90 @@ def run(args: argparse.Namespace, load_inspector: Loader = load_inspector) -> in
     if not paths:
         return 2
 
-    progress = Progress(len(paths))
-    inspector = load_inspector(args, progress.say)
-    several, color = len(paths) + len(bad) > 1, wants_color(sys.stdout)
-
-    def show(_: Job, report: InspectionReport) -> None:
-        if args.json:
-            print(report.to_json(indent=None if several else 2))
-        else:
-            width = min(shutil.get_terminal_size((100, 24)).columns, 120)
-            print(render_text(report, color=color, width=width), end="\n\n" if several else "\n")
-
-    pixels = tuple(image.pixels for image in references)  # one object, so that the inspector prepares it once
-    jobs = [Job(path, args.category, pixels, args.question, choices) for path in paths]
-    failures = inspect_all(jobs, inspector, progress, show, folder)
-    if failures and not several:
+    shown = Shown(args.json, len(paths) + len(bad) > 1)
+    if args.resume and folder is not None:
+        paths = _unfinished(paths, folder, shown)
+    failures = _inspect(args, paths, references, choices, load_inspector, folder, record, shown) if paths else []
+    if failures and not shown.several:
         raise InputError(failures[0][1])
     for _, message in failures:
         _report_failure(message)
     if folder is not None:
         print(f"report: {folder.finish()}", file=sys.stderr if args.json else sys.stdout)
-    return 2 if bad or failures else 0
+    if bad or failures:
+        return 2
+    return shown.exit_code if args.exit_code else 0
+
+
+@dataclass
+class Shown:
+    """Prints reports, and remembers their verdicts."""
+
+    as_json: bool
+    several: bool
+    verdicts: set[str] = field(default_factory=set)
+
+    @property
+    def exit_code(self) -> int:
+        """What `--exit-code` promises."""
+        if "defective" in self.verdicts:
+            return DEFECTS_FOUND
+        return UNCERTAIN_FOUND if "uncertain" in self.verdicts else 0
+
+    def __call__(self, _: Job, report: InspectionReport) -> None:
+        """Print one report."""
+        from reason_iad.reporting.text import render_text, wants_color
+
+        self.verdicts.add(report.verdict)
+        if self.as_json:
+            print(report.to_json(indent=None if self.several else 2))
+        else:
+            width = min(shutil.get_terminal_size((100, 24)).columns, 120)
+            text = render_text(report, color=wants_color(sys.stdout), width=width)
+            print(text, end="\n\n" if self.several else "\n")
+
+
+def _inspect(
+    args: argparse.Namespace,
+    paths: Sequence[Path],
+    references: Sequence[LoadedImage],
+    choices: tuple[str, ...],
+    load_inspector: Loader,
+    folder: ReportFolder | None,
+    record: Recorder | None,
+    shown: Shown,
+) -> list[tuple[Job, str]]:
+    """Inspect what is to be inspected, here or in several processes."""
+    from reason_iad.cli.progress import Progress
+
+    progress = Progress(len(paths))
+    pixels = tuple(image.pixels for image in references)  # one object, so that the inspector prepares it once
+    jobs = [Job(path, args.category, pixels, args.question, choices, faithfulness=args.faithfulness) for path in paths]
+    keep = None if record is None else record.keep
+    if args.jobs > 1 and len(jobs) > 1:
+        from reason_iad.cli.parallel import in_processes
+
+        progress.say(f"loading the model in {min(args.jobs, len(jobs))} processes")
+        return inspect_all(jobs, None, progress, shown, folder, in_processes(jobs, args, load_inspector), keep)
+    return inspect_all(jobs, load_inspector(args, progress.say), progress, shown, folder, keep=keep)
+
+
+def _unfinished(paths: Sequence[Path], folder: ReportFolder, shown: Shown) -> list[Path]:
+    """Leave out the images that the folder has a report of, and put those on its index."""
+    from reason_iad.images import read_image
+
+    earlier, left = folder.earlier(), []
+    for path in paths:
+        image = read_image(path)
+        if image.sha256 in earlier:
+            name, report = earlier[image.sha256]
+            folder.add_page(name, report, image.pixels)
+            shown.verdicts.add(report.verdict)
+        else:
+            left.append(path)
+    if len(left) < len(paths):
+        print(f"reason-iad: {len(paths) - len(left)} of {len(paths)} images have a report already", file=sys.stderr)
+    return left
 
 
 def _checked_choices(args: argparse.Namespace) -> tuple[str, ...]:
@@ -176,6 +297,12 @@ def _report_failure(message: str) -> None:
 def _seed(text: str) -> int:
     if not text.isdecimal() or int(text) >= 2**32:
         raise argparse.ArgumentTypeError(f"{text!r} is no seed; expected a whole number from 0 to 4294967295")
+    return int(text)
+
+
+def _count(text: str) -> int:
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"{text!r} is no number of tokens; expected a whole number from 1 on")
     return int(text)
 
 

@@ -30,7 +30,7 @@ class Progress:
         self._said = -interval
 
     def say(self, message: str) -> None:
-        """Tell what is being done now, such as loading a model."""
+        """Tell what is being done now, such as loading a model; a message that ends its line stays."""
         self._show(message, force=True)
 
     def begin(self, done: int, name: str) -> None:
@@ -54,8 +54,8 @@ class Progress:
     def _show(self, message: str, force: bool) -> None:
         if self._live:
             width = shutil.get_terminal_size().columns - 1
-            self._stream.write(f"\r\x1b[K{message[:width]}")
+            self._stream.write(f"\r\x1b[K{message if message.endswith(chr(10)) else message[:width]}")
         elif force or self._clock() - self._said >= self._interval:
-            self._stream.write(f"reason-iad: {message}\n")
+            self._stream.write(f"reason-iad: {message.rstrip()}\n")
             self._said = self._clock()
         self._stream.flush()

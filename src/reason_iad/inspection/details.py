@@ -32,6 +32,7 @@ class DefectDetails:
     description: str
     consequence: str | None
     answers: tuple[Answer, ...] = ()
+    check_next: str | None = None
 
 
 def describe_normal(knowledge: CategoryKnowledge | None) -> DefectDetails:
@@ -75,7 +76,8 @@ def describe_defect(
     lead = "Defect" if verdict == "defective" else "Possible defect"
     description = f"{lead} on the {_name(knowledge)}: {kind}, {place}{seen}"
     consequence = chosen.consequence if chosen is not None else None
-    return DefectDetails(chosen.name if chosen else None, description, consequence, tuple(answers))
+    check = chosen.check if chosen is not None else None
+    return DefectDetails(chosen.name if chosen else None, description, consequence, tuple(answers), check)
 
 
 def _option(name: str) -> str:

@@ -11,9 +11,10 @@ from torch import Tensor
 
 from reason_iad.inspection.prompts import NEUTRAL_QUESTION, clean, question_text
 from reason_iad.models.base import MultimodalModel, Prefix
-from reason_iad.reasoning.answers import build_tree, reader_for
+from reason_iad.reasoning.answers import cue_ending, reader_for
 from reason_iad.reasoning.injection import AttentionInjector, Injector, NoInjection
 from reason_iad.reasoning.latents import LatentOptions, LatentReasoner
+from reason_iad.reasoning.scoring import ask
 from reason_iad.types import Answer, LatentTrace, OptionProbability
 
 
@@ -63,11 +64,11 @@ class Dialog:
         """
         options = [clean(option) for option in options]
         reader = reader_for(self._model, options)
-        prefix = self._ask(question, options)
+        text = question_text(self._model.info, question, options)
+        prefix, base = ask(self._model, self.prefix, text, reader)
         settings = self._options if think and self._options is not None else LatentOptions(num_steps=0)
         reasoner = LatentReasoner(self._model, settings, self._injector if think else None)
-        neutral = self._neutral_attention(settings) if think and self._injector.needs_attention else None
-        result = reasoner.run(prefix, reader, neutral, self._evidence)
+        result = reasoner.run(prefix, reader, self._neutral_attention, self._evidence, base)
         best = max(range(len(options)), key=result.probabilities.__getitem__)
         pairs = tuple(OptionProbability(o, p) for o, p in zip(options, result.probabilities, strict=True))
         entropy = float(-sum(p * np.log(max(p, 1e-12)) for p in result.probabilities) / np.log(len(options)))
@@ -86,12 +87,12 @@ class Dialog:
     def _ask(self, question: str, options: Sequence[str]) -> Prefix:
         return self._model.extend(self.prefix, [question_text(self._model.info, question, options)])
 
-    def _neutral_attention(self, settings: LatentOptions) -> Tensor:
+    def _neutral_attention(self) -> Tensor:
         """Attention under the neutral question: once for an image."""
         if self._neutral is None:
             reader = _CueReader(self._model)
-            prefix = self._ask(NEUTRAL_QUESTION, ())
-            self._neutral = LatentReasoner(self._model, settings).neutral_attention(prefix, reader)
+            reasoner = LatentReasoner(self._model, self._options or LatentOptions())
+            self._neutral = reasoner.neutral_attention(self._ask(NEUTRAL_QUESTION, ()), reader)
         return self._neutral
 
 
@@ -99,7 +100,7 @@ class _CueReader:
     """Reads nothing: the neutral question is asked for its attention alone."""
 
     def __init__(self, model: MultimodalModel) -> None:
-        self.ending = build_tree(model.tokenize(model.info.template.cue), [])[0]
+        self.ending = cue_ending(model.tokenize(model.info.template.cue))
 
     def read(self, logits: Tensor) -> Tensor:
         """Two equal options, so that the pass is defined: (M, R, V) to (M, 2)."""

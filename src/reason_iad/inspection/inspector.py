@@ -13,7 +13,7 @@ import time
 from collections import OrderedDict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -24,15 +24,23 @@ from reason_iad.errors import InputError
 from reason_iad.evidence.compare import EvidenceMap, compare
 from reason_iad.evidence.conformal import describe_promise, normals_needed, smallest_rate
 from reason_iad.evidence.memory_bank import ReferenceBank
+from reason_iad.evidence.paired import compare_paired, is_template
+from reason_iad.evidence.profile import CategoryProfile
+from reason_iad.evidence.profile_store import find_profile
 from reason_iad.images import LoadedImage, Pixels, from_pixels, read_image
 from reason_iad.inspection.details import DefectDetails, describe_defect, describe_normal
 from reason_iad.inspection.dialog import Dialog
+from reason_iad.inspection.learned import LearnedPrototypes
+from reason_iad.inspection.nearest import Compared, show_nearest
 from reason_iad.inspection.prompts import citation_notes, context_parts
+from reason_iad.inspection.remote import CLOSED, RemoteDialog
 from reason_iad.inspection.verdict import UNCALIBRATED, Fusion, VerdictOptions, decide
 from reason_iad.knowledge.entries import ANY_PRODUCT, CategoryKnowledge
 from reason_iad.knowledge.recognize import CategoryPrototypes, image_embedding
 from reason_iad.knowledge.retrieve import KnowledgeBase, RetrievalOptions
 from reason_iad.models.base import MultimodalModel, Prefix
+from reason_iad.models.loading import LoadOptions
+from reason_iad.models.openai_compatible import OpenAICompatible
 from reason_iad.models.vision_cache import CachedVision
 from reason_iad.reasoning.latents import LatentOptions
 from reason_iad.types import (
@@ -50,7 +58,8 @@ from reason_iad.types import (
 
 DETECTION_QUESTION = "Is there any defect in the object?"
 YES, NO = "Yes.", "No."
-ImageSource = str | Path | bytes | Pixels
+ImageSource = str | Path | bytes | Pixels | LoadedImage
+PAIRED_NOTE = "The reference shows this very object, so the image was compared with it pixel by pixel."
 MAX_BANKS = 64
 HOLD_OUT_FROM = 20  # references from which every second one checks the false-alarm rate instead of being compared with
 
@@ -68,12 +77,13 @@ class InspectorOptions:
     max_overkill: float = 0.02
     num_steps: int = 10
     top_k: int = 4
+    loading: LoadOptions = field(default_factory=LoadOptions)  # of an open model; the bundled one needs none
 
     def __post_init__(self) -> None:
         """Refuse settings that have no meaning."""
         allowed: dict[str, tuple[str, ...]] = {
             "knowledge": ("none", "retrieved", "oracle"), "latents": ("off", "paper", "on"),
-            "injection": ("off", "on"), "evidence": ("off", "on"),
+            "injection": ("off", "on"), "evidence": ("off", "on", "set", "paired"),
         }  # fmt: skip
         for name, values in allowed.items():
             if getattr(self, name) not in values:
@@ -98,6 +108,7 @@ class Inspection:
     pixels: Pixels
     anomaly_map: np.ndarray | None = None  # (h, w) float32 in [0, 1], calibrated
     reference_pixels: tuple[Pixels, ...] = ()
+    session: Session | None = None  # the image as it was looked at, for questions that follow
 
 
 @dataclass(frozen=True, eq=False)
@@ -114,6 +125,7 @@ class Context:
     references: tuple[Pixels, ...]
     notes: tuple[str, ...]
     false_alarm_rate: float  # what the user asked for, or the smallest that the held-out references support
+    compared: Compared | None = None  # the references that the evidence comes from
 
     @property
     def summary(self) -> EvidenceSummary | None:
@@ -162,6 +174,8 @@ class Inspector:
         self._prototypes = prototypes
         self._settings = settings or {}
         self._banks: OrderedDict[tuple[str, ...], ReferenceBank] = OrderedDict()
+        self._profiles: dict[Path, tuple[int, CategoryProfile]] = {}
+        self._learned = LearnedPrototypes()
 
     @classmethod
     def load(cls, options: InspectorOptions | None = None, progress: Callable[[str], None] | None = None) -> Inspector:
@@ -179,7 +193,9 @@ class Inspector:
         say("loading vision towers")
         vision = CachedVision(BundledVision.load())
         say(f"loading model {options.model}")
-        model, settings = load_model(options.model, vision)
+        model, settings = load_model(options.model, vision, options.loading, say)
+        if isinstance(model, OpenAICompatible) and options.latents == "paper":
+            raise InputError(f"found --latents paper. {CLOSED.format(name=options.model)} Leave the option out")
         say("loading knowledge")
         return cls(options, model, vision, KnowledgeBase.load(), CategoryPrototypes.load(), settings)
 
@@ -188,7 +204,7 @@ class Inspector:
         if options.model != self.options.model:
             raise InputError(f"the loaded model is {self.options.model}, not {options.model}; load another inspector")
         view = Inspector(options, self.model, self.vision, self.knowledge, self._prototypes, self._settings)
-        view._banks = self._banks
+        view._banks, view._profiles, view._learned = self._banks, self._profiles, self._learned
         return view
 
     def inspect(
@@ -209,15 +225,17 @@ class Inspector:
         references: Sequence[ImageSource] = (),
         question: str | None = None,
         choices: Sequence[str] = (),
+        on_stage: Callable[[str], None] | None = None,
     ) -> Inspection:
         """Inspect one image.
 
         Args:
-            image: path, bytes of an image file, or pixels (H, W, 3).
+            image: path, bytes of an image file, pixels (H, W, 3), or an image that was read before.
             category: what it shows, as the knowledge base names it; recognized where None.
             references: images of good parts to compare with.
             question: asked besides the verdict.
             choices: options of the question; free words where empty.
+            on_stage: called with the name of each stage as it begins.
 
         Raises:
             ImageError: the image or a reference cannot be used.
@@ -225,7 +243,7 @@ class Inspector:
         """
         if choices and not question:
             raise InputError("choices were given without a question; add --question")
-        clock = Clock()
+        clock = Clock(on_stage)
         session = self.open(image, category, references, question, clock)
         context, dialog = session.context, session.dialog
         with clock.stage("verdict"):
@@ -243,15 +261,23 @@ class Inspector:
             with clock.stage("question"):
                 answer, trace = _answer(dialog, question, choices, trace)
             answers.insert(0, answer)
+        report = self._report(session, verdict, probability, details)
+        goods = context.references
+        if report.regions and context.compared is not None and context.evidence is not None:
+            with clock.stage("nearest"):
+                regions, goods = show_nearest(
+                    report.regions, context.image.pixels, context.evidence, context.compared, goods, self.vision
+                )
+            report = dataclasses.replace(report, regions=regions)
         report = dataclasses.replace(
-            self._report(session, verdict, probability, details),
+            report,
             answers=tuple(answers),
             trace=trace,
             notes=(*context.notes, *reasons),
             milliseconds=clock.milliseconds,
         )
         anomaly_map = None if context.evidence is None else context.evidence.anomaly_map
-        return Inspection(report, context.image.pixels, anomaly_map, context.references)
+        return Inspection(report, context.image.pixels, anomaly_map, goods, session)
 
     def open(
         self,
@@ -287,17 +313,33 @@ class Inspector:
             loaded = _load(image)
             goods = tuple(_load(reference) for reference in references)
         notes = [*loaded.notes, *(note for good in goods for note in good.notes)]
+        if isinstance(self.model, OpenAICompatible) and self.options.latents != "off":
+            notes.append(CLOSED.format(name=self.model.info.name))
         name, source, certainty = self._name_category(loaded, category, clock)
-        evidence, rate = None, self.options.max_overkill
-        if goods and self.options.evidence == "on":
+        evidence, compared, rate = None, None, self.options.max_overkill
+        profile = None if goods or self.options.evidence == "off" else self._profile_of(category, name)
+        if profile is not None:
+            with clock.stage("evidence"):
+                evidence = profile.compare(loaded.pixels, self.vision)
+                compared = Compared(profile.bank, tuple(profile.references))
+                notes.extend((*profile.warnings, *evidence.warnings))
+                notes.append(profile.verdict(evidence, rate).promise + ".")
+                if profile.bank.normal_scores:
+                    rate = max(rate, smallest_rate(len(profile.bank.normal_scores)))
+        elif self._is_paired(loaded, goods):
+            with clock.stage("evidence"):
+                evidence = compare_paired(loaded.pixels, goods[0].pixels)
+                notes.extend((PAIRED_NOTE, *evidence.warnings))
+        elif goods and self.options.evidence != "off":
             with clock.stage("evidence"):
                 bank = self._bank_for(goods)
                 evidence = compare(loaded.pixels, bank, self.vision)
+                compared = Compared(bank, tuple(g.pixels for g in (goods[::2] if bank.normal_scores else goods)))
                 notes.extend((*bank.warnings, *evidence.warnings))
                 notes.append(_promise(len(goods), len(bank.normal_scores), rate))
                 if bank.normal_scores:
                     rate = max(rate, smallest_rate(len(bank.normal_scores)))
-        elif not goods and self.options.evidence == "on":
+        elif not goods and self.options.evidence != "off":
             notes.append(
                 "No normal references were given, so nothing was compared; "
                 "the verdict rests on the model alone. Add --reference with images of good parts."
@@ -307,19 +349,42 @@ class Inspector:
             query = question or f"defects of the {name.replace('_', ' ')}"
             citations = self.knowledge.retrieve(query, name, self.options.knowledge, limits)
             known = self.knowledge.knowledge_of(name) or self.knowledge.knowledge_of(ANY_PRODUCT)
-        pixels = tuple(good.pixels for good in goods)
-        return Context(loaded, name, source, certainty, known, evidence, citations, pixels, tuple(notes), rate)
+        shown = () if profile is None else profile.references[:4]
+        pixels = tuple(good.pixels for good in goods) or tuple(member.preview for member in shown)
+        said = tuple(notes)
+        return Context(loaded, name, source, certainty, known, evidence, citations, pixels, said, rate, compared)
+
+    def _is_paired(self, image: LoadedImage, references: Sequence[LoadedImage]) -> bool:
+        """Whether the one reference is the golden template of the image."""
+        if len(references) != 1 or self.options.evidence not in ("on", "paired"):
+            return False
+        return self.options.evidence == "paired" or is_template(image.pixels, references[0].pixels)
 
     def _name_category(
         self, image: LoadedImage, category: str | None, clock: Clock
     ) -> tuple[str, CategorySource, float | None]:
         if category is not None:
-            return self.knowledge.check_category(category), "given", None
+            known = self.knowledge.find_category(category)
+            if known is None and (learned := find_profile(category)) is not None:
+                return learned.name, "given", None
+            return known or self.knowledge.check_category(category), "given", None
         if self._prototypes is None:
             return "unknown", "unknown", None
         with clock.stage("recognize"):
-            name, certainty = self._prototypes.recognize(image_embedding(image.pixels, self.vision))  # type: ignore[arg-type]
+            prototypes = self._learned.extend(self._prototypes)
+            name, certainty = prototypes.recognize(image_embedding(image.pixels, self.vision))  # type: ignore[arg-type]
         return name, "unknown" if name == "unknown" else "recognized", certainty
+
+    def _profile_of(self, *names: str | None) -> CategoryProfile | None:
+        """The profile of the first of `names` that has one, read again when it has changed."""
+        folder = next((found for name in names if name and (found := find_profile(name)) is not None), None)
+        if folder is None:
+            return None
+        changed = (folder / "profile.json").stat().st_mtime_ns
+        kept = self._profiles.get(folder)
+        if kept is None or kept[0] != changed:
+            kept = self._profiles[folder] = (changed, CategoryProfile.load(folder))
+        return kept[1]
 
     def _bank_for(self, references: Sequence[LoadedImage]) -> ReferenceBank:
         """The references' memory bank; recent ones are kept, since the images of a batch share their references."""
@@ -336,6 +401,10 @@ class Inspector:
     def _start_dialog(self, context: Context) -> Dialog:
         """Process everything that all questions about the image share."""
         info, evidence = self.model.info, context.evidence
+        if isinstance(self.model, OpenAICompatible):
+            line = None if evidence is None else evidence.text(context.image.image_hw)
+            notes = citation_notes(context.citations)
+            return RemoteDialog(self.model, context.image.pixels, notes, line, context.references[:4])
         tokens = self.model.encode_image(context.image.pixels, None if evidence is None else evidence.anomaly_map)
         shown = [self.model.encode_image(r) for r in context.references[:4]] if info.sees_references else []
         line = None if evidence is None else evidence.text(context.image.image_hw)
@@ -364,6 +433,7 @@ class Inspector:
             defect_type=details.defect_type,
             description=details.description,
             consequence=details.consequence,
+            check_next=details.check_next,
             regions=shown,
             evidence=summary,
             citations=context.citations,
@@ -385,12 +455,15 @@ def _promise(num_references: int, held_out: int, max_overkill: float) -> str:
 class Clock:
     """Milliseconds by stage, in the order they ran."""
 
-    def __init__(self) -> None:
+    def __init__(self, on_stage: Callable[[str], None] | None = None) -> None:
         self.milliseconds: dict[str, float] = {}
+        self._on_stage = on_stage
 
     @contextmanager
     def stage(self, name: str) -> Iterator[None]:
         """Time one stage; a repeated one adds up."""
+        if self._on_stage is not None:
+            self._on_stage(name)
         started = time.monotonic()
         try:
             yield
@@ -400,6 +473,8 @@ class Clock:
 
 
 def _load(source: ImageSource) -> LoadedImage:
+    if isinstance(source, LoadedImage):
+        return source
     return from_pixels(source) if isinstance(source, np.ndarray) else read_image(source)
 
 

@@ -15,7 +15,12 @@ from reason_iad.types import Citation
 
 SYSTEM = "You inspect industrial products for defects."
 NEUTRAL_QUESTION = "What is shown in the image?"  # saliency is taken relative to this
-_CONTROL = re.compile(r"<\|[^|>]{0,40}\|>|</?s>|<image>|<start_of_turn>|<end_of_turn>|\[/?INST\]", re.IGNORECASE)
+_CONTROL = re.compile(  # of every family that can be used; a test holds it against their tokenizers
+    r"<\|[^|>]{0,40}\|>|</?(?:s|image|img|video|think|IMG_CONTEXT)>|<(?:bos|eos|pad|unk|mask|global-img)>"
+    r"|<(?:start|end)_of_(?:turn|image|utterance)>|<image_soft_token>|<fake_token_around_image>|<row_\d+_col_\d+>"
+    r"|\[/?(?:INST|SYSTEM_PROMPT|IMG|IMG_BREAK|IMG_END)\]",
+    re.IGNORECASE,
+)
 
 
 def clean(text: str, limit: int = 2000) -> str:

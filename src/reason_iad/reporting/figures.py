@@ -205,6 +205,8 @@ def _panel_lines(report: InspectionReport, truth: str | None) -> list[_Line]:
         fact("Description", report.description, limit=6)
     if report.consequence:
         fact("Possible consequence", report.consequence)
+    if report.check_next:
+        fact("Check next", report.check_next)
     if report.evidence is not None:
         count = report.evidence.num_references
         fact("Compared with", f"{count} normal reference{'' if count == 1 else 's'}")

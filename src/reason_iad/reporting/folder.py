@@ -16,9 +16,11 @@ from reason_iad.errors import InputError
 from reason_iad.images import Pixels, encode_png
 from reason_iad.reporting.figures import FloatMap, draw_figure
 from reason_iad.reporting.html import IndexRow, render_index, render_report, thumbnail
+from reason_iad.reporting.table import table_text
 from reason_iad.types import InspectionReport, Verdict
 
 INDEX = "index.html"
+TABLE = "index.csv"
 
 
 @dataclass(frozen=True)
@@ -92,8 +94,26 @@ class ReportFolder:
         """Keep on the index that an image could not be inspected, and why."""
         self._rows.append(IndexRow(name, error=error))
 
+    def add_page(self, name: str, report: InspectionReport, pixels: Pixels | None = None) -> None:
+        """Put a report of an earlier run, whose files `name` are in the folder, on the index."""
+        self._names.add(name.casefold())
+        small = "" if pixels is None else thumbnail(pixels)
+        self._rows.append(IndexRow(report.image, report, f"{name}.html", small))
+
+    def earlier(self) -> dict[str, tuple[str, InspectionReport]]:
+        """Name and report of what an earlier run wrote whole into the folder, by the image's SHA-256."""
+        found: dict[str, tuple[str, InspectionReport]] = {}
+        for path in sorted(self.path.glob("*.json")):
+            with contextlib.suppress(InputError, OSError, UnicodeDecodeError):  # another program's file
+                report = InspectionReport.from_json(path.read_text("utf-8"))
+                if path.with_suffix(".html").is_file():
+                    found[report.image_sha256] = (path.stem, report)
+        return found
+
     def finish(self) -> Path:
-        """Write the index; returns its path."""
+        """Write the index, and the same as a table; returns the path of the index."""
+        table = table_text((row.name, row.report, row.error) for row in self._rows)
+        self._write(TABLE, table.encode("utf-8", "backslashreplace"))
         page = render_index(self._rows, self.title, self.introduction)
         self._write(INDEX, page.encode("utf-8", "backslashreplace"))
         return self.index

@@ -19,7 +19,6 @@ from urllib.parse import quote, urlsplit
 import jinja2
 import markupsafe
 import numpy as np
-from PIL import Image
 
 from reason_iad import __version__
 from reason_iad.images import Pixels, encode_jpeg, encode_png, resize
@@ -78,12 +77,13 @@ def render_report(
     options = options or PageOptions()
     overlay = None
     if anomaly_map is not None:
-        overlay = _data_uri(encode_png(map_overlay(anomaly_map, _fitted(report.image_hw, options.map_side))), "png")
+        overlay = _data_uri(encode_png(map_overlay(anomaly_map, fitted(report.image_hw, options.map_side))), "png")
     return _render(
         "report.html",
         report=report,
         image=image_uri(pixels, options.image_side),
         overlay=overlay,
+        pairs=region_pairs(report, pixels, reference_pixels),
         references=[image_uri(p, options.reference_side) for p in reference_pixels],
         reasons=text.uncertain_reasons(report),
         curve=reward_curve(report.trace) if report.trace else None,
@@ -108,17 +108,46 @@ def render_index(rows: Sequence[IndexRow], title: str = "Inspection", introducti
     )
 
 
+def region_pairs(
+    report: InspectionReport, pixels: Pixels, references: Sequence[Pixels]
+) -> list[tuple[str, str] | None]:
+    """For each region, itself and its nearest normal patch as data URIs; None where there is no such patch."""
+    found: list[tuple[str, str] | None] = []
+    for region in report.regions:
+        near = region.nearest
+        if near is None or near.reference >= len(references):
+            found.append(None)
+        else:
+            good = references[near.reference]
+            found.append((image_uri(cut(pixels, region.box_xyxy), 220), image_uri(cut(good, near.box_xyxy), 220)))
+    return found
+
+
+def cut(pixels: Pixels, box: tuple[int, int, int, int]) -> Pixels:
+    """A square of an image (H, W, 3) around a box, with some of what lies around it."""
+    height, width = pixels.shape[:2]
+    side = int(min(max(box[2] - box[0], box[3] - box[1], 0.12 * max(height, width)) * 1.4, height, width))
+    left = min(max((box[0] + box[2] - side) // 2, 0), width - side)
+    top = min(max((box[1] + box[3] - side) // 2, 0), height - side)
+    return pixels[top : top + side, left : left + side]
+
+
 def image_uri(pixels: Pixels, side: int) -> str:
     """Encode an image, shrunk to `side` pixels where it is longer, as a data URI."""
-    height, width = pixels.shape[:2]
-    if max(height, width) > side:
-        pixels = resize(pixels, _fitted((height, width), side))
+    pixels = shrunk(pixels, side)
     if max(pixels.shape[:2]) <= 256:  # small crops are upscaled on the page: spare them the blocks of JPEG
         return _data_uri(encode_png(pixels), "png")
     return _data_uri(encode_jpeg(pixels), "jpeg")
 
 
-def _fitted(image_hw: tuple[int, int], side: int) -> tuple[int, int]:
+def shrunk(pixels: Pixels, side: int) -> Pixels:
+    """The image (H, W, 3) with its longer side at most `side` pixels."""
+    height, width = pixels.shape[:2]
+    return resize(pixels, fitted((height, width), side)) if max(height, width) > side else pixels
+
+
+def fitted(image_hw: tuple[int, int], side: int) -> tuple[int, int]:
+    """Height and width of the same shape whose longer side is `side` pixels."""
     scale = side / max(image_hw)
     return max(round(image_hw[0] * scale), 1), max(round(image_hw[1] * scale), 1)
 
@@ -200,14 +229,19 @@ def _environment() -> jinja2.Environment:
         category_phrase=text.category_phrase,
         stop_phrase=text.stop_phrase,
         total=text.total_milliseconds,
+        as_far=text.as_far,
     )
     return environment
 
 
 def thumbnail(pixels: Pixels, side: int = PageOptions().thumbnail_side) -> str:
     """Cut the middle square of an image and encode it as a data URI."""
+    return _data_uri(encode_jpeg(square(pixels, side), quality=82), "jpeg")
+
+
+def square(pixels: Pixels, side: int) -> Pixels:
+    """The middle square of an image (H, W, 3), as (side, side, 3)."""
     height, width = pixels.shape[:2]
     edge = min(height, width)
     top, left = (height - edge) // 2, (width - edge) // 2
-    square = Image.fromarray(pixels[top : top + edge, left : left + edge]).resize((side, side))
-    return _data_uri(encode_jpeg(np.asarray(square), quality=82), "jpeg")
+    return resize(pixels[top : top + edge, left : left + edge], (side, side))

@@ -7,7 +7,7 @@ import textwrap
 from collections.abc import Iterator
 from typing import TextIO
 
-from reason_iad.types import Answer, InspectionReport, LatentTrace, Verdict
+from reason_iad.types import Answer, FaithfulnessRow, InspectionReport, LatentTrace, Verdict
 
 VERDICT_WORDS: dict[Verdict, str] = {"normal": "Normal", "defective": "Defective", "uncertain": "Uncertain"}
 STOP_WORDS = {
@@ -123,6 +123,11 @@ def answer_phrase(answer: Answer) -> str:
     return f"{answer.text} ({', '.join(parts)})" if parts else answer.text
 
 
+def as_far(row: FaithfulnessRow) -> int:
+    """How many of the random changes moved the answer at least as far as the real one."""
+    return sum(abs(moved) >= abs(row.moved) for moved in row.random_moved)
+
+
 def uncertain_reasons(report: InspectionReport) -> tuple[str, ...]:
     """Say why the verdict is open and what would settle it; empty unless the verdict is uncertain."""
     if report.verdict != "uncertain":
@@ -198,6 +203,8 @@ def _rows(report: InspectionReport) -> Iterator[tuple[str, str]]:
         yield "description", report.description
     if report.consequence:
         yield "consequence", report.consequence
+    if report.check_next:
+        yield "check next", report.check_next
     for i, region in enumerate(report.regions, 1):
         x0, y0, x1, y1 = region.box_xyxy
         area = f"{small_percent(region.area)} of the image, box {x0} {y0} {x1} {y1}"
@@ -214,6 +221,11 @@ def _rows(report: InspectionReport) -> Iterator[tuple[str, str]]:
         if trace.start_reward is not None and trace.best_reward is not None:
             gain = f", reward {trace.start_reward:.3f} to {trace.best_reward:.3f}"
         yield "reasoning", f"{stop_phrase(trace)}{gain}, {patches} image patch{'' if patches == 1 else 'es'} injected"
+    for row in report.faithfulness.rows if report.faithfulness is not None else ():
+        control = (
+            f"; at random it moved as far {as_far(row)} of {len(row.random_moved)} times" if row.random_moved else ""
+        )
+        yield "faithfulness", f"{row.change}: {row.moved:+.3f} to {row.probability:.3f}{control}"
     if report.citations:
         yield "knowledge", "; ".join(f"{c.entry_id} ({c.source})" for c in report.citations)
     for note in other_notes(report):

@@ -21,6 +21,19 @@
       if (target) target.style.display = control.checked ? "" : "none";
     });
   }
+  // Tables of a batch: a press on a heading sorts by it, and once more turns the order around.
+  for (const button of document.querySelectorAll("button.sort")) {
+    button.addEventListener("click", () => {
+      const head = button.closest("th"), body = head.closest("table").tBodies[0];
+      const column = [...head.parentNode.children].indexOf(head);
+      const down = head.getAttribute("aria-sort") === "ascending";
+      for (const other of head.parentNode.children) other.removeAttribute("aria-sort");
+      head.setAttribute("aria-sort", down ? "descending" : "ascending");
+      const key = (row) => (row.cells[column] ? row.cells[column].dataset.key || row.cells[column].textContent.trim() : "");
+      const order = (a, b) => (a === "") - (b === "") || (down ? -1 : 1) * a.localeCompare(b, undefined, { numeric: true });
+      body.append(...[...body.rows].sort((a, b) => order(key(a), key(b))));
+    });
+  }
   // A folded section would be missing on paper: open all for printing, then fold them again.
   const opened = [];
   window.addEventListener("beforeprint", () => {

@@ -1,0 +1,42 @@
+"""A report as one row of a table, for spreadsheets and line controllers."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Iterable
+
+from reason_iad.reporting.text import total_milliseconds
+from reason_iad.store.cells import safe_cell
+from reason_iad.types import InspectionReport
+
+COLUMNS = (
+    "image", "verdict", "probability", "anomaly_score", "category", "category_source", "defect_type", "description",
+    "consequence", "check_next", "regions", "place", "box_xyxy", "strength", "milliseconds", "image_sha256",
+    "schema_version", "error",
+)  # fmt: skip
+
+
+def table_text(rows: Iterable[tuple[str, InspectionReport | None, str | None]]) -> str:
+    """Write a table with a line for each image: its name, its report, or why there is none."""
+    buffer = io.StringIO()
+    writer = csv.writer(buffer, lineterminator="\n")
+    writer.writerow(COLUMNS)
+    for name, report, error in rows:
+        writer.writerow(
+            report_row(report) if report is not None else [safe_cell(name), *[""] * 16, safe_cell(error or "")]
+        )
+    return buffer.getvalue()
+
+
+def report_row(report: InspectionReport) -> list[str]:
+    """The cells of one report, in the order of `COLUMNS`; the place is that of the strongest region."""
+    first = report.regions[0] if report.regions else None
+    values = (
+        report.image, report.verdict, round(report.probability, 6), round(report.anomaly_score, 6), report.category,
+        report.category_source, report.defect_type, report.description, report.consequence, report.check_next,
+        len(report.regions), first and first.place, first and " ".join(map(str, first.box_xyxy)),
+        first and round(first.strength, 4), round(total_milliseconds(report), 1), report.image_sha256,
+        report.schema_version, "",
+    )  # fmt: skip
+    return ["" if value is None else safe_cell(value) for value in values]
