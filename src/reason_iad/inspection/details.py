@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from reason_iad.evidence.looks import Look
 from reason_iad.inspection.dialog import Dialog
 from reason_iad.knowledge.entries import CategoryKnowledge
 from reason_iad.types import PLACES, Answer, Verdict
@@ -41,7 +42,7 @@ def describe_normal(knowledge: CategoryKnowledge | None) -> DefectDetails:
 
 
 def describe_defect(
-    dialog: Dialog, knowledge: CategoryKnowledge | None, place: str | None, verdict: Verdict
+    dialog: Dialog, knowledge: CategoryKnowledge | None, place: str | None, measured: Look | None, verdict: Verdict
 ) -> DefectDetails:
     """Put type, place and look in one sentence; what is not likelier than all else together is not stated as fact.
 
@@ -49,6 +50,7 @@ def describe_defect(
         dialog: answers about the image.
         knowledge: offers the types of defects.
         place: where the evidence saw it; the model is asked where there is none.
+        measured: how it looks there; the model is asked where there is none.
         verdict: defective or uncertain.
     """
     answers: list[Answer] = []
@@ -63,16 +65,20 @@ def describe_defect(
         kind = chosen.name
         if reply.probability_of(reply.answer.text) < SURE:
             chosen, kind = None, f"type not certain, perhaps {kind}"
+    known_place = place is not None
     if place is None:
         reply = dialog.choose(PLACE_QUESTION, [_option(p) for p in PLACES], think=False)
         answers.append(reply.answer)
         place = reply.answer.text.rstrip(".").lower()
         if reply.probability_of(reply.answer.text) < SURE:
             place = "place not certain"
-    look = dialog.choose(LOOK_QUESTION, LOOKS, think=False)
-    answers.append(look.answer)
-    words = f"; {look.answer.text[0].lower()}{look.answer.text[1:]}"
-    seen = words if look.probability_of(look.answer.text) >= SURE else "."
+    if measured is not None and known_place:
+        seen = f"; {measured.phrase}."
+    else:
+        look = dialog.choose(LOOK_QUESTION, LOOKS, think=False)
+        answers.append(look.answer)
+        words = f"; {look.answer.text[0].lower()}{look.answer.text[1:]}"
+        seen = words if look.probability_of(look.answer.text) >= SURE else "."
     lead = "Defect" if verdict == "defective" else "Possible defect"
     description = f"{lead} on the {_name(knowledge)}: {kind}, {place}{seen}"
     consequence = chosen.consequence if chosen is not None else None

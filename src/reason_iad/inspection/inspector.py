@@ -23,6 +23,7 @@ from reason_iad import __version__
 from reason_iad.errors import InputError
 from reason_iad.evidence.compare import EvidenceMap, compare
 from reason_iad.evidence.conformal import describe_promise, normals_needed, smallest_rate
+from reason_iad.evidence.looks import Look, measure_look
 from reason_iad.evidence.memory_bank import ReferenceBank
 from reason_iad.evidence.paired import compare_paired, is_template
 from reason_iad.evidence.profile import CategoryProfile
@@ -32,7 +33,7 @@ from reason_iad.inspection.details import DefectDetails, describe_defect, descri
 from reason_iad.inspection.dialog import Dialog
 from reason_iad.inspection.learned import LearnedPrototypes
 from reason_iad.inspection.nearest import Compared, show_nearest
-from reason_iad.inspection.prompts import citation_notes, context_parts
+from reason_iad.inspection.prompts import citation_notes, context_parts, evidence_line
 from reason_iad.inspection.remote import CLOSED, RemoteDialog
 from reason_iad.inspection.verdict import UNCALIBRATED, Fusion, VerdictOptions, decide
 from reason_iad.knowledge.entries import ANY_PRODUCT, CategoryKnowledge
@@ -53,7 +54,6 @@ from reason_iad.types import (
     LatentMode,
     LatentTrace,
     Verdict,
-    place_of,
 )
 
 DETECTION_QUESTION = "Is there any defect in the object?"
@@ -126,6 +126,7 @@ class Context:
     notes: tuple[str, ...]
     false_alarm_rate: float  # what the user asked for, or the smallest that the held-out references support
     compared: Compared | None = None  # the references that the evidence comes from
+    look: Look | None = None  # of the area that differs most from them
 
     @property
     def summary(self) -> EvidenceSummary | None:
@@ -135,12 +136,17 @@ class Context:
     @property
     def place(self) -> str | None:
         """Where the evidence is strongest, in words; None without evidence or where nothing is odd."""
-        if self.evidence is None or not self.evidence.anomaly_map.any():
+        if self.evidence is None or self.look is None or not self.evidence.anomaly_map.any():
             return None
-        if regions := self.evidence.regions(self.image.image_hw):
-            return regions[0].place
-        row, column = np.unravel_index(int(self.evidence.anomaly_map.argmax()), self.evidence.anomaly_map.shape)
-        return place_of(float(column) + 0.5, float(row) + 0.5, self.evidence.anomaly_map.shape)
+        regions = self.evidence.regions(self.image.image_hw)
+        return regions[0].place if regions else self.look.place
+
+    @property
+    def line(self) -> str | None:
+        """The evidence as the model reads it."""
+        if self.evidence is None:
+            return None
+        return evidence_line(self.evidence.text(self.image.image_hw), self.look)
 
 
 @dataclass(frozen=True, eq=False)
@@ -255,7 +261,7 @@ class Inspector:
             if verdict == "normal":
                 details = describe_normal(context.knowledge)
             else:
-                details = describe_defect(dialog, context.knowledge, context.place, verdict)
+                details = describe_defect(dialog, context.knowledge, context.place, context.look, verdict)
         answers, trace = [reply.answer, *details.answers], reply.trace
         if question:
             with clock.stage("question"):
@@ -352,7 +358,8 @@ class Inspector:
         shown = () if profile is None else profile.references[:4]
         pixels = tuple(good.pixels for good in goods) or tuple(member.preview for member in shown)
         said = tuple(notes)
-        return Context(loaded, name, source, certainty, known, evidence, citations, pixels, said, rate, compared)
+        look = None if evidence is None else measure_look(loaded.pixels, evidence.anomaly_map, evidence.raw)
+        return Context(loaded, name, source, certainty, known, evidence, citations, pixels, said, rate, compared, look)
 
     def _is_paired(self, image: LoadedImage, references: Sequence[LoadedImage]) -> bool:
         """Whether the one reference is the golden template of the image."""
@@ -402,13 +409,11 @@ class Inspector:
         """Process everything that all questions about the image share."""
         info, evidence = self.model.info, context.evidence
         if isinstance(self.model, OpenAICompatible):
-            line = None if evidence is None else evidence.text(context.image.image_hw)
             notes = citation_notes(context.citations)
-            return RemoteDialog(self.model, context.image.pixels, notes, line, context.references[:4])
+            return RemoteDialog(self.model, context.image.pixels, notes, context.line, context.references[:4])
         tokens = self.model.encode_image(context.image.pixels, None if evidence is None else evidence.anomaly_map)
         shown = [self.model.encode_image(r) for r in context.references[:4]] if info.sees_references else []
-        line = None if evidence is None else evidence.text(context.image.image_hw)
-        parts = context_parts(info, tokens, citation_notes(context.citations), line, shown)
+        parts = context_parts(info, tokens, citation_notes(context.citations), context.line, shown)
         prefix = self.model.extend(Prefix(), parts)
         grid = None if evidence is None else evidence.grid(*tokens.grid_hw)
         return Dialog(self.model, prefix, self.options.latent_options(), self.options.injection == "on", grid)

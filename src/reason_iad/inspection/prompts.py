@@ -10,6 +10,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
+from reason_iad.evidence.looks import Look
 from reason_iad.models.base import ImageTokens, ModelInfo
 from reason_iad.types import Citation
 
@@ -42,6 +43,11 @@ def opening(info: ModelInfo, knowledge: Sequence[str] = (), evidence: str | None
     if evidence is not None:
         lines.append(f"Evidence: {evidence}\n")
     return "".join(lines)
+
+
+def evidence_line(text: str, look: Look | None) -> str:
+    """What the comparison found, and how the oddest area looks, which is said even where it is within the usual."""
+    return text if look is None else f"{text} {look.sentence}"
 
 
 def context_parts(

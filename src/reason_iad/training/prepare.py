@@ -121,7 +121,9 @@ def prepare_shard(
     from safetensors.torch import save
 
     from reason_iad.evidence.compare import compare
+    from reason_iad.evidence.looks import measure_look
     from reason_iad.evidence.memory_bank import ReferenceBank
+    from reason_iad.inspection.prompts import evidence_line
 
     shared: Any = CachedVision(vision, 4 * len(images) + 16)
     banks = {k: ReferenceBank.build(references[:k], shared) for k in SHOTS if k <= len(references)}
@@ -137,7 +139,8 @@ def prepare_shard(
         for k, bank in banks.items():
             found = compare(image.pixels, bank, shared)
             tensors[f"{number}.evidence{k}"] = evidence_cells(found.anomaly_map).to(torch.float16)
-            texts[str(k)] = found.text(image.pixels.shape[:2])
+            look = measure_look(image.pixels, found.anomaly_map, found.raw)
+            texts[str(k)] = evidence_line(found.text(image.pixels.shape[:2]), look)
             scores[str(k)] = found.anomaly_score
         if image.mask is not None:
             tensors[f"{number}.mask"] = evidence_cells(image.mask.astype(np.float32)).to(torch.float16)
