@@ -23,6 +23,7 @@ from reason_iad.inspection.prompts import context_parts, question_text
 from reason_iad.models.attention import AttentionCapture
 from reason_iad.models.base import ImageTokens, Prefix
 from reason_iad.models.families import FAMILIES
+from reason_iad.models.loading import LoadOptions, open_model
 from reason_iad.models.miniatures import build_miniature
 from reason_iad.reasoning.answers import reader_for
 from reason_iad.reasoning.injection import AttentionInjector
@@ -319,3 +320,39 @@ def test_the_number_of_image_tokens_can_be_bounded(model) -> None:
     bounded = build_miniature(family, max_image_tokens=most).encode_image(picture)
     assert bounded.embeds.shape[0] <= most
     assert bounded.layout.embeds.shape[0] < free.layout.embeds.shape[0]
+
+
+@pytest.fixture(scope="module", params=CASES)
+def half(request, tmp_path_factory):
+    """A miniature in float32, and the same loaded in bfloat16 as a user loads it."""
+    whole, folder = build_miniature(request.param), tmp_path_factory.mktemp("model")
+    for part in (whole.model, whole.tokenizer, whole.image_processor):
+        part.save_pretrained(folder)
+    return whole, open_model(str(folder), LoadOptions(dtype="bfloat16", device="cpu"))
+
+
+def test_in_bfloat16_the_stored_prefix_strays_no_further_than_the_models_own_run(half) -> None:
+    whole, model = half
+    own = own_inputs(model, pictures(*SIZES))
+    prefix = model.extend(Prefix(), (parts := prompt_of(model, encoded(model, *SIZES)))[:-1])
+    cue = model.embed(model.tokenize(parts[-1]))
+    ours = model.logits(model.run_suffix(prefix, cue[None]).hidden)[0, -1]
+    inputs = {key: value.bfloat16() if value.is_floating_point() else value for key, value in own.inputs.items()}
+    with eager(model), eager(whole):
+        theirs = model.model(input_ids=own.input_ids, **inputs, use_cache=False).logits[0, -1].float()
+        exact = whole.model(input_ids=own.input_ids, **own.inputs, use_cache=False).logits[0, -1]
+    assert (ours - exact).norm() < 2 * (theirs - exact).norm()
+
+
+def test_latents_and_injection_run_in_bfloat16(half) -> None:
+    _, model = half
+    reference, inspected = encoded(model, *SIZES[:2])
+    parts = context_parts(model.info, inspected, references=[reference])
+    prefix = model.extend(Prefix(), [*parts, question_text(model.info, "Is it good?", ("Yes.", "No."))])
+    reader = reader_for(model, ("Yes.", "No."))
+    thinker = LatentReasoner(model, LatentOptions(num_steps=2, sure_entropy=0.0, patience=9), AttentionInjector())
+    neutral = torch.full((4, inspected.embeds.shape[0]), 1.0)
+    result = thinker.run(prefix, reader, lambda: neutral)
+    assert model.model.dtype == torch.bfloat16
+    assert len(result.trace.steps) == 2
+    assert abs(sum(result.probabilities) - 1) < 1e-5  # added up in float32

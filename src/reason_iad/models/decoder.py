@@ -124,6 +124,7 @@ class CachedDecoder:
         positions = (offsets + prefix.next_position)[None].expand(embeds.shape[0], -1)
         recorder = Recorder() if record else None
         order = offsets + prefix.length
+        embeds = embeds.to(self._table.weight.dtype)  # latents are optimized in float32, whatever the model computes in
         hidden = self._forward(prefix, embeds, positions, mask, recorder, capture=capture, order=order)
         return SuffixOutput(hidden, recorder.segment() if recorder else None)
 
@@ -148,8 +149,8 @@ class CachedDecoder:
         return hidden
 
     def logits(self, hidden: Tensor) -> Tensor:
-        """Vocabulary logits of chosen hidden rows: (..., D) to (..., V)."""
-        result: Tensor = self.lm_head(hidden)
+        """Vocabulary logits of chosen hidden rows in float32, which entropies need: (..., D) to (..., V)."""
+        result: Tensor = self.lm_head(hidden).float()
         return result
 
     @torch.no_grad()

@@ -146,7 +146,7 @@ def _load(
     if device != "cpu" and importlib.util.find_spec("accelerate") is not None:
         more["device_map"] = {"": device}  # straight to the device, never twice in main memory
     try:
-        with _quiet():
+        with quiet():
             tokenizer = transformers.AutoTokenizer.from_pretrained(folder, trust_remote_code=False)
             processor = transformers.AutoImageProcessor.from_pretrained(folder, trust_remote_code=False, backend="pil")
             model, report = getattr(transformers, family.architecture).from_pretrained(
@@ -189,7 +189,7 @@ def _stored_template(folder: Path) -> str | None:
 
 
 @contextlib.contextmanager
-def _quiet() -> Iterator[None]:
+def quiet() -> Iterator[None]:
     """No bars or notes of transformers within: they would tear the tool's own progress."""
     from transformers.utils import logging
 
