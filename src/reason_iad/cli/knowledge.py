@@ -65,8 +65,12 @@ def open_base(args: argparse.Namespace) -> KnowledgeBase:
     """The base that the options name, with progress where its store has to be built."""
     from reason_iad.knowledge.retrieve import KnowledgeBase
 
+    told = 0
+
     def tell(done: int, total: int) -> None:
-        if total > 200:
+        nonlocal told
+        if total > 200 and 10 * done // total > told:  # at most ten lines
+            told = 10 * done // total
             print(f"reason-iad: encoding texts, {done:,} of {total:,}", file=sys.stderr)
 
     return KnowledgeBase.load(args.folder, base=args.base, progress=tell)

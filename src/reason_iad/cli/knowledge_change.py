@@ -110,7 +110,7 @@ def _edit(args: argparse.Namespace) -> int:
         print("nothing changed", file=sys.stderr)
         return 0
     try:
-        return _changed(args, editing.save_text(base, name, changed))
+        return _changed(args, editing.save_text(base, name, changed, text))
     except KnowledgeError:
         kept = base / f"{name}.rejected"
         base.mkdir(parents=True, exist_ok=True)
@@ -139,15 +139,22 @@ def _import(args: argparse.Namespace) -> int:
         return 2 if result.refused else 0
     for path, count in result.taken.items():
         print(f"{path}: {count} entries")
-    for title, lines in (("known already", result.duplicates), ("reads like an order", result.flagged)):
+    said = (
+        ("known already", result.duplicates),
+        ("reads like an order", result.flagged),
+        ("names no product, so it holds for every one; say which with --category", result.of_no_product),
+    )
+    for title, lines in said:
         print(*(f"{title}: {line}" for line in lines[:10]), sep="\n", end="\n" if lines else "")
         if len(lines) > 10:
             print(f"... and {len(lines) - 10} more")
     for message in result.refused:
         print(f"reason-iad: error: {message}", file=sys.stderr)
     total = sum(result.taken.values())
+    more = len(result.categories) - 8
+    names = ", ".join(result.categories[:8]) + (f" and {more} more categories" if more > 0 else "")
     print(
-        f"{total} entries of {', '.join(result.categories) or 'no category'}: {result.new} new, "
+        f"{total} entries of {names or 'no category'}: {result.new} new, "
         f"{len(result.duplicates)} known already, {len(result.flagged)} to look at, {len(result.refused)} files refused"
     )
     return 2 if result.refused else 0
@@ -166,10 +173,14 @@ def _export(args: argparse.Namespace) -> int:
     category = base.check_category(args.category) if args.category else None
     suffix = args.target.suffix.lower()
     if suffix in (".jsonl", ".csv"):
-        entries = base.entries if args.version is None else database_of(_base(args)).entries_of(args.version)
+        entries = base.entries
+        if args.version is not None:
+            if args.version not in {version.version for version in database_of(_base(args)).versions()}:
+                raise InputError(f"there is no version {args.version}; see `reason-iad knowledge versions`")
+            entries = database_of(_base(args)).entries_of(args.version)
         chosen = [entry for entry in entries if category in (None, entry.category)]
         if not chosen:
-            raise InputError(f"version {args.version} holds no entry; see `reason-iad knowledge versions`")
+            raise InputError(f"version {args.version} holds no entry of {category}; choose another version")
         text = dump_lines(chosen) if suffix == ".jsonl" else dump_csv(chosen)
         write_atomically(args.target, text.encode())
         print(f"{args.target}: {len(chosen)} entries")

@@ -6,7 +6,6 @@ approval, who approved it and when.
 
 from __future__ import annotations
 
-import dataclasses
 import datetime
 import sys
 from collections.abc import Callable, Sequence
@@ -16,8 +15,8 @@ from reason_iad.errors import InputError
 from reason_iad.knowledge.base import DRAFTS
 from reason_iad.knowledge.changes import apply_changes, writing
 from reason_iad.knowledge.commands import find_instructions
-from reason_iad.knowledge.editing import dump_category, save_text
-from reason_iad.knowledge.entries import CategoryKnowledge, load_file
+from reason_iad.knowledge.editing import approve_draft, dump_category
+from reason_iad.knowledge.entries import CategoryKnowledge
 from reason_iad.knowledge.importers import identifier
 
 QUESTION = "Describe the product: its shape, color, surface and parts."
@@ -59,7 +58,7 @@ def draft(base: Path, name: str, folder: Path, model: str, count: int, describe:
 
 
 def approve(base: Path, name: str, who: str) -> CategoryKnowledge:
-    """Move a draft into the base under the name of who approved it.
+    """Move a draft into the base under the name of who approved it; a known category gains what is new in it.
 
     Raises:
         InputError: no such draft.
@@ -69,13 +68,7 @@ def approve(base: Path, name: str, who: str) -> CategoryKnowledge:
     path = base / DRAFTS / f"{category}.yaml"
     if not path.is_file():
         raise InputError(f"{path} does not exist; expected a draft: make one with `draft {name} DIR`")
-    knowledge = load_file(path)
-    origin = knowledge.source.removesuffix("; not approved")
-    approved = dataclasses.replace(knowledge, source=f"{origin}; approved by {who}, {_today()}")
-    saved = save_text(base, path.name, dump_category(approved))
-    with writing(base):
-        apply_changes(base, {f"{DRAFTS}/{path.name}": None})
-    return saved
+    return approve_draft(base, path, f"approved by {who}, {_today()}")
 
 
 def _by_model(model: str) -> Describer:

@@ -41,8 +41,10 @@ def writing(base: Path, wait: float = WAIT_SECONDS) -> Iterator[None]:
             f"{base} is being changed by another process for over {wait:g} s; expected one writer at a time: let it "
             "finish and try again"
         ) from error
-    except PermissionError as error:
-        raise KnowledgeError(f"{base} cannot be written ({error.strerror}); choose a folder of yours") from error
+    except OSError as error:
+        raise KnowledgeError(
+            f"{base} cannot be written ({error.strerror or error}); choose a folder of yours, or make room"
+        ) from error
 
 
 def apply_changes(base: Path, files: Mapping[str, str | None]) -> None:

@@ -189,7 +189,7 @@ class KnowledgeDatabase:
         with self._connect() as connection:
             facts = dict(connection.execute("select name, value from facts"))
             if facts.get("encoder", encoder_name) != encoder_name:
-                _log.info("the encoder changed from %s to %s: vectors are rebuilt", facts["encoder"], encoder_name)
+                _log.warning("the encoder changed from %s to %s: vectors are made anew", facts["encoder"], encoder_name)
             vectors = self._vectors(connection, ordered, hashes, encoder, encoder_name, known, progress)
             arrays = self._write_arrays(ordered, vectors, names)
             with connection:

@@ -128,15 +128,18 @@ class TransformersEncoder:
                 f"the encoder {name!r} needs sentence-transformers, which is not installed; install it with "
                 "`pip install reason-iad[encoders]`, or leave the encoder out for the bundled one"
             ) from error
+        from reason_iad.models.loading import quiet
+
         self.name = name
         try:
-            self._model: Any = SentenceTransformer(
-                name, device="cpu", trust_remote_code=False, model_kwargs={"use_safetensors": True}
-            )
+            with quiet():
+                self._model: Any = SentenceTransformer(
+                    name, device="cpu", trust_remote_code=False, model_kwargs={"use_safetensors": True}
+                )
         except Exception as error:  # the library raises whatever its own dependencies raise
             raise WeightsError(
-                f"the encoder {name!r} cannot be loaded ({error}); expected a sentence-transformers model with "
-                "safetensors weights: check the name and the network"
+                f"the encoder {name!r} cannot be loaded ({' '.join(str(error).split())[:300]}); expected a "
+                "sentence-transformers model with safetensors weights: check the name and the network"
             ) from error
 
     def encode(self, texts: Sequence[str]) -> Vectors:

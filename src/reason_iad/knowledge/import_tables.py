@@ -17,6 +17,7 @@ _LAYOUT = "{data set: {object: {defect type: text}}}"
 _NORMAL_TYPES = ("good", "normal", "ok")
 # Headings that people use; the first of each is ours.
 COLUMNS = {
+    "id": ("id",),
     "category": ("category", "product", "object", "part"),
     "kind": ("kind",),
     "defect_type": ("defect_type", "type", "defect", "fault", "name"),
@@ -40,6 +41,7 @@ class Row:
     where: str
     source: str | None = None
     language: str | None = None
+    id: str | None = None  # where it is an entry already: neither its text nor its source is changed
 
 
 def read_csv(text: str, file: str) -> list[Row]:
@@ -70,7 +72,7 @@ def read_csv(text: str, file: str) -> list[Row]:
                     f"{file}:{reader.line_num}: found {len(cells)} cells; expected {len(heading)}: put texts with "
                     f"{delimiter!r} into quotes"
                 )
-            rows += _rows({ours: cells[i].strip() for ours, i in columns.items()}, file, reader.line_num)
+            rows += _rows({ours: _plain(cells[i].strip()) for ours, i in columns.items()}, file, reader.line_num)
     except csv.Error as error:
         raise KnowledgeError(f"{file}:{reader.line_num}: {error}; expected a CSV file: check its quotes") from error
     return rows
@@ -109,13 +111,22 @@ def _rows(cells: dict[str, str], file: str, line: int) -> Iterator[Row]:
     common = (cells.get("source") or None, cells.get("language") or None)
     where = f"line {line}"
     text = cells["text"]
+    category = cells.get("category") or None
+    if text and (name := cells.get("id", "")).startswith(f"{category}/{kind}/"):  # of an export, no number of theirs
+        yield Row(category, kind, defect, text, where, *common, name)  # type: ignore[arg-type]
+        return
     if text and cells.get("consequence"):
         text = f"{text.rstrip('.')}. Possible consequence: {cells['consequence']}"
     if text:
-        yield Row(cells.get("category") or None, kind, defect, text, where, *common)  # type: ignore[arg-type]
+        yield Row(category, kind, defect, text, where, *common)  # type: ignore[arg-type]
     pairs = (("Usual cause", cells.get("cause")), ("Check next", cells.get("check")))
-    if process := " ".join(f"{label}: {words}" for label, words in pairs if words):
-        yield Row(cells.get("category") or None, "process", defect, process, where, *common)
+    if process := " ".join(f"{label}: {words.rstrip('.')}." for label, words in pairs if words):
+        yield Row(category, "process", defect, process, where, *common)
+
+
+def _plain(cell: str) -> str:
+    """A cell without the apostrophe that an export puts before what a spreadsheet would compute."""
+    return cell[1:] if cell[:1] == "'" and cell[1:2] in ("=", "+", "-", "@") else cell
 
 
 def _leaves(content: Any, file: str) -> Iterator[tuple[str, str, str, str]]:

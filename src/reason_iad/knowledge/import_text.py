@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import logging
 import re
+import unicodedata
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,6 +22,8 @@ _BULLET = re.compile(r"^\s*(?:[-*+\u2022]|\d{1,3}[.)])\s+")
 _NAMED = re.compile(r"^\s*[-*+\u2022]\s+\**([^:.*]{2,60}?)\**:\**\s+(\S.*)$")
 _NORMAL = re.compile(r"\b(normal|good|acceptable|conforming|intact|gut|i\.?o)\b", re.IGNORECASE)
 _DEFECT = re.compile(r"\b(defects?|faults?|flaws?|anomal\w+|nonconform\w+|reject\w*|fehler)\b", re.IGNORECASE)
+_PAGE_NUMBER = re.compile(r"\b\d+ ?(?:/|of|von) ?\d+\b|^\d+$|(?<=page )\d+|(?<=seite )\d+", re.IGNORECASE)
+_LIGATURES = re.compile("[\ufb00-\ufb06]")
 _STANDARD = re.compile(r"\b(?:standards?|ISO|IEC|EN|DIN|ASTM|IPC)\b")
 
 
@@ -88,8 +92,9 @@ def read_pdf(path: Path) -> list[Passage]:
             raise KnowledgeError(f"{path} is encrypted; expected a PDF file that opens without a password: save it so")
         if len(reader.pages) > MAX_PAGES:
             raise KnowledgeError(f"{path} has {len(reader.pages):,} pages; at most {MAX_PAGES:,}: split it")
-        for number, page in enumerate(reader.pages, 1):
-            pieces = split_passages(_join_hyphens(page.extract_text()))
+        pages = [_LIGATURES.sub(_spelled, page.extract_text()) for page in reader.pages]
+        for number, text in enumerate(_without_margins(pages), 1):
+            pieces = split_passages(_join_hyphens(text))
             passages += [Passage(piece, f"page {number}", guess_kind("", piece)) for piece in pieces]
     except KnowledgeError:
         raise
@@ -145,6 +150,37 @@ def _parts(text: str, most: int) -> Iterator[str]:
                 sentence = sentence[cut:].strip()
             if sentence:
                 yield sentence
+
+
+def _spelled(found: re.Match[str]) -> str:
+    """A ligature in single letters: as one sign it would be found by no word."""
+    return unicodedata.normalize("NFKC", found[0])
+
+
+def _without_margins(pages: list[str]) -> list[str]:
+    r"""Pages without headers and footers: lines near an edge that stand, page numbers aside, on most of three or more.
+
+    >>> _without_margins(["WI 7\nOne.\n1/3", "WI 7\nTwo.\n2/3", "WI 7\nThree.\n3/3"])
+    ['One.', 'Two.', 'Three.']
+    """
+    if len(pages) < 3:
+        return pages
+
+    def plain(line: str) -> str:
+        return _PAGE_NUMBER.sub("#", " ".join(line.split()))
+
+    split = [page.strip().splitlines() for page in pages]
+    margins = Counter(key for lines in split for key in {plain(line) for line in (*lines[:3], *lines[-3:])})
+    kept = []
+    for lines in split:
+        last = len(lines) - 3
+        kept.append(
+            "\n".join(
+                line for n, line in enumerate(lines)
+                if 3 <= n < last or margins[plain(line)] <= len(pages) / 2
+            )
+        )  # fmt: skip
+    return kept if any(kept) else pages
 
 
 def _join_hyphens(text: str) -> str:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import re
+import unicodedata
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,11 +21,12 @@ from reason_iad.knowledge.changes import apply_changes, writing
 from reason_iad.knowledge.commands import find_instructions
 from reason_iad.knowledge.entries import ANY_PRODUCT, Entry, normalize_name, read_text
 from reason_iad.knowledge.import_tables import Row, read_csv, read_mmad
-from reason_iad.knowledge.import_text import read_markdown, read_pdf
+from reason_iad.knowledge.import_text import read_markdown, read_pdf, split_passages
 from reason_iad.knowledge.retrieve import KnowledgeBase
 
 SUFFIXES = (".md", ".markdown", ".txt", ".pdf", ".csv", ".tsv", ".json", ".jsonl")
 MAX_TEXT_BYTES = 20_000_000
+MAX_ROW_TEXT = 1_000  # characters: a longer text of a table is cut into passages, or no prompt has room for it
 
 
 @dataclass(frozen=True)
@@ -37,6 +39,7 @@ class ImportResult:
     refused: tuple[str, ...]  # messages of files that cannot be used
     flagged: tuple[str, ...]  # entries that read like orders to the model
     categories: tuple[str, ...]
+    of_no_product: tuple[str, ...]  # source files that name no known category: held to be about every product
 
 
 @dataclass(frozen=True)
@@ -63,20 +66,26 @@ def import_sources(base: Path, sources: Sequence[Path], options: ImportOptions |
         own = {entry.id for path in paths for entry in _imported(base / targets[path])}
         texts = {_key(entry): entry for entry in known.entries if entry.id not in own}
         ids = {entry.id: entry for entry in known.entries if entry.id not in own}
+        read: dict[Path, list[Row]] = {}
         taken: dict[Path, list[Entry]] = {}
         duplicates: list[str] = []
         refused: list[str] = []
         for path in paths:
             try:
-                found = _read(path, options, known)
+                read[path] = _read(path, options)
             except KnowledgeError as error:
                 refused.append(str(error))
+        naming = _Naming(known, [row.category or options.category for rows in read.values() for row in rows])
+        for path, rows in read.items():
+            found = _entries(path, rows, options, naming)
+            if clashes := [e.id for e in found if e.id in ids and _key(ids[e.id]) != _key(e)]:
+                more = f" (and {len(clashes) - 1} more)" if len(clashes) > 1 else ""
+                refused.append(
+                    f"{path}: the id {clashes[0]!r}{more} is used by another entry ({ids[clashes[0]].source}); rename "
+                    "it, or bring the category's own file: knowledge add --from"
+                )
                 continue
             taken[path] = []
-            if clash := next((e.id for e in found if e.id in ids and _key(ids[e.id]) != _key(e)), None):
-                refused.append(f"{path}: the id {clash!r} is used by another entry ({ids[clash].source}); rename it")
-                del taken[path]
-                continue
             ids |= {entry.id: entry for entry in found}
             for entry in found:
                 other = texts.setdefault(_key(entry), entry)
@@ -98,6 +107,7 @@ def import_sources(base: Path, sources: Sequence[Path], options: ImportOptions |
         tuple(refused),
         tuple(flagged),
         tuple(sorted({entry.category for entry in entries})),
+        tuple(str(path) for path, found in taken.items() if any(e.category == ANY_PRODUCT for e in found)),
     )
 
 
@@ -112,17 +122,17 @@ def _expand(source: Path) -> list[Path]:
     return [source]
 
 
-def _read(path: Path, options: ImportOptions, known: KnowledgeBase) -> list[Entry]:
+def _read(path: Path, options: ImportOptions) -> list[Row]:
     suffix = path.suffix.lower()
     if suffix == ".pdf":
-        pdf = [Row(None, p.kind, None, p.text, p.where) for p in read_pdf(path)]
-        return _entries(path, pdf, options, known)
+        return [Row(None, p.kind, None, p.text, p.where) for p in read_pdf(path)]
     if suffix not in SUFFIXES:
         raise KnowledgeError(f"{path} is no file that can be imported; expected {', '.join(SUFFIXES)}")
     text = _text(path, options.encoding)
     if suffix == ".jsonl":
-        return list(parse_lines(text, str(path)))
-    if suffix in (".csv", ".tsv"):
+        lines = parse_lines(text, str(path))
+        rows = [Row(e.category, e.kind, e.defect_type, e.text, "", e.source, e.language, e.id) for e in lines]
+    elif suffix in (".csv", ".tsv"):
         rows = read_csv(text, str(path))
     elif suffix == ".json":
         rows = read_mmad(text, str(path))
@@ -132,7 +142,7 @@ def _read(path: Path, options: ImportOptions, known: KnowledgeBase) -> list[Entr
         rows = [Row(fields.get("category"), p.kind, p.defect, p.text, p.where, source, language) for p in passages]
     if not rows:
         raise KnowledgeError(f"{path} holds no text; expected something to import")
-    return _entries(path, rows, options, known)
+    return rows
 
 
 def _text(path: Path, encoding: str) -> str:
@@ -150,47 +160,67 @@ def _text(path: Path, encoding: str) -> str:
         raise KnowledgeError(f"{path} cannot be read as {encoding} ({error}); name its encoding") from error
 
 
-def _entries(path: Path, rows: Iterable[Row], options: ImportOptions, known: KnowledgeBase) -> list[Entry]:
+def _entries(path: Path, rows: Iterable[Row], options: ImportOptions, naming: _Naming) -> list[Entry]:
     found: dict[str, Entry] = {}
     for row in rows:
-        category = _category(row.category or options.category, path, known)
+        category = naming.category(row.category or options.category, path)
         defect = identifier(row.defect_type) if row.defect_type else None
-        text = clean_text(_titled(row, category, known), MAX_ENTRY_TEXT)
-        digest = hashlib.sha256(f"{category}\n{row.kind}\n{defect}\n{text}".encode()).hexdigest()[:10]
-        name = f"{category}/{row.kind}/{defect or identifier(path.stem)}-{digest}"
+        language = row.language or options.language
         source = row.source or path.name
+        if row.id:  # exported before, or written as an entry: it stays as it is
+            text = clean_text(row.text, MAX_ENTRY_TEXT)
+            found.setdefault(row.id, Entry(row.id, category, row.kind, text, source, row.defect_type, language))
+            continue
         source = f"{source}, {row.where}" if row.where else source
-        found.setdefault(name, Entry(name, category, row.kind, text, source, defect, row.language or options.language))
+        for piece in split_passages(row.text) if len(row.text) > MAX_ROW_TEXT else (row.text,):
+            text = clean_text(naming.titled(row, piece, category), MAX_ENTRY_TEXT)
+            digest = hashlib.sha256(f"{category}\n{row.kind}\n{defect}\n{text}".encode()).hexdigest()[:10]
+            name = f"{category}/{row.kind}/{defect or identifier(path.stem)}-{digest}"
+            found.setdefault(name, Entry(name, category, row.kind, text, source, defect, language))
     return list(found.values())
 
 
-def _titled(row: Row, category: str, known: KnowledgeBase) -> str:
-    """The text of a row as category files put it: led by what it is about."""
-    knowledge = known.knowledge_of(category)
-    name = knowledge.name if knowledge else category.replace("_", " ")
-    if row.defect_type:
-        return f"{name}, {row.defect_type.replace('_', ' ')}: {row.text}"
-    return f"Normal {name}: {row.text}" if row.kind == "normal" and not row.text.startswith("Normal") else row.text
+class _Naming:
+    """Which category a source is about: what the base knows, and what any source of the same import names."""
 
+    def __init__(self, known: KnowledgeBase, named: Iterable[str | None]) -> None:
+        self._known = known
+        # Known from the start, or a second import would put files elsewhere than the first.
+        self._named = {name: known.find_category(name) or identifier(name) for name in named if name}
 
-def _category(name: str | None, path: Path, known: KnowledgeBase) -> str:
-    """The identifier for a category's name; without one the file's or folder's where the base knows it."""
-    if name:
-        return known.find_category(name) or identifier(name)
-    for guess in (path.stem, path.parent.name):
-        if found := known.find_category(guess):
-            return found
-    return ANY_PRODUCT
+    def category(self, name: str | None, path: Path) -> str:
+        """The identifier for a category's name; without one the file's or folder's where that is a category."""
+        if name:
+            return self._named[name]
+        for guess in (path.stem, path.parent.name):
+            if found := self._known.find_category(guess):
+                return found
+            if identifier(guess) in self._named.values():
+                return identifier(guess)
+        return ANY_PRODUCT
+
+    def titled(self, row: Row, text: str, category: str) -> str:
+        """The text of a row as category files put it: led by what it is about."""
+        knowledge = self._known.knowledge_of(category)
+        name = knowledge.name if knowledge else category.replace("_", " ")
+        if row.defect_type:
+            return f"{name}, {row.defect_type.replace('_', ' ')}: {text}"
+        return f"Normal {name}: {text}" if row.kind == "normal" and not text.startswith("Normal") else text
 
 
 def identifier(name: str) -> str:
     """A name as an identifier: lower-case letters, digits and underscores, beginning with a letter.
 
-    >>> identifier("Pump housing 2.1")
-    'pump_housing_2_1'
+    Accents are dropped; a name without a Latin letter or digit gets a mark of its own, so that no two become one.
+
+    >>> identifier("Pump housing 2.1"), identifier("Gehäuse"), identifier("蓋")
+    ('pump_housing_2_1', 'gehause', 'x_2d9af7')
     """
-    plain = re.sub(r"[^a-z0-9]+", "_", normalize_name(name)).strip("_")
-    plain = plain if plain[:1].isalpha() else f"x_{plain}".rstrip("_")
+    folded = unicodedata.normalize("NFKD", normalize_name(name))
+    letters = "".join(c for c in folded if not unicodedata.combining(c))
+    plain = re.sub(r"[^a-z0-9]+", "_", letters).strip("_")
+    plain = plain or hashlib.sha256(normalize_name(name).encode()).hexdigest()[:6]
+    plain = plain if plain[:1].isalpha() and re.search(r"[a-z0-9]", letters) else f"x_{plain}"
     return plain[:64]
 
 
