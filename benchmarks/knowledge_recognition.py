@@ -38,24 +38,21 @@ def recognition(root: Path, limit: int, cache: Path | None = None) -> dict[str, 
     )
     result: dict[str, Any] = {"images": f"{sum(map(len, test.values()))} of {len(test)} categories in test"}
     result["all known"] = _named(CategoryPrototypes.build(train), test, train)
-    scores: list[float] = []
-    known: list[bool] = []
-    called: list[bool] = []
-    for left_out in test:
-        prototypes = CategoryPrototypes.build({c: vectors for c, vectors in train.items() if c != left_out})
-        for category, vectors in test.items():
-            for vector in vectors:
-                scores.append(float(prototypes.similarities(vector).max()))
-                known.append(category != left_out)
-                called.append(prototypes.recognize(vector)[0] == UNKNOWN)
+    images = [(category, vector) for category, vectors in test.items() for vector in vectors]
+    every = [CategoryPrototypes.build({c: v for c, v in train.items() if c != left_out}) for left_out in test]
+    shape = (len(images), len(test))  # every image is seen in as many rounds as there are categories
+    scores = np.array([[p.similarities(vector).max() for p in every] for _, vector in images]).reshape(shape)
+    called = np.array([[p.recognize(vector)[0] == UNKNOWN for p in every] for _, vector in images]).reshape(shape)
+    known = np.array([[category != left_out for left_out in test] for category, _ in images]).reshape(shape)
+    numbers = range(len(images))  # drawn with all of an image's rounds
     result["each left out in turn"] = {
         "AUROC, known or unknown": bootstrap(
-            range(len(known)), lambda i: auroc([known[n] for n in i], [scores[n] for n in i]), repeats=300
+            numbers, lambda i: auroc(known[list(i)].ravel().tolist(), scores[list(i)].ravel().tolist()), repeats=300
         ),
-        "unknown called unknown": share(
-            sum(c for c, k in zip(called, known, strict=True) if not k), known.count(False)
+        "unknown called unknown": share(int(called[~known].sum()), int((~known).sum())),
+        "known called unknown": bootstrap(
+            numbers, lambda i: float(called[list(i)][known[list(i)]].mean()), repeats=300
         ),
-        "known called unknown": share(sum(c for c, k in zip(called, known, strict=True) if k), known.count(True)),
     }
     shipped = CategoryPrototypes.load()
     goods = {c: labels["normal"][:LEARNED_FROM] for c, labels in found["train"].items() if "normal" in labels}

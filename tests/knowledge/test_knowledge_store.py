@@ -92,6 +92,15 @@ def test_weights_of_the_fusion_count_as_stated(encoder: Any) -> None:
         assert hit.score == pytest.approx(expected)
 
 
+def test_within_one_product_words_weigh_less_than_among_all(encoder: Any) -> None:
+    entries = [*(entry(number, text) for number, text in enumerate(TEXTS)), entry(9, "crack", "other")]
+    index = HybridIndex(entries, encoder)
+    for categories, words in ((None, 1.25), (["part", "other"], 1.25), (["part"], 0.5)):
+        for hit in index.rank("crack in the rim", categories):
+            expected = 1 / (5 + (hit.dense_rank or 0)) + (words / (5 + hit.bm25_rank) if hit.bm25_rank else 0.0)
+            assert hit.score == pytest.approx(expected)
+
+
 def test_words_find_a_category_by_its_other_names(encoder: Any) -> None:
     entries = [entry(0, "crack", "a"), entry(1, "crack", "b")]
     hits = HybridIndex(entries, encoder, names={"b": "sprocket"}).rank("sprocket")

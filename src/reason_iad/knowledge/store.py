@@ -33,13 +33,18 @@ _log = logging.getLogger(__name__)
 class Fusion:
     """How the two rankings are joined: `bm25 / (k + rank) + dense / (k + rank)`.
 
-    The form is that of Cormack, Clarke and Buettcher (SIGIR 2009), who use k = 60 and equal weights; these values were
-    chosen on one half of the labeled questions and are reported on the other (`benchmarks/knowledge.py`).
+    The form is that of Cormack, Clarke and Buettcher (SIGIR 2009), who use k = 60 and equal weights.
     """
 
-    k: int = 5
-    bm25: float = 1.5
+    k: int
+    bm25: float
     dense: float = 1.0
+
+
+# Among all products words say which one is meant; within one they say little that the meaning does not. Chosen on one
+# half of the labeled questions and reported on the other (`benchmarks/knowledge.py`).
+AMONG_PRODUCTS = Fusion(5, 1.25)
+WITHIN_A_PRODUCT = Fusion(5, 0.5)
 
 
 @dataclass(frozen=True)
@@ -90,7 +95,7 @@ class HybridIndex:
             cache: folder of vectors that are known already (default: none).
             vectors: one per entry, (n, d) of unit length, where they are known.
             bm25: a `bm25s.BM25` over the entries' words, where it is built already.
-            fusion: weights of the two rankings.
+            fusion: weights of the two rankings; None for those above, by how many products are asked for.
             names: other names by category, which BM25 finds its entries by as well.
 
         Raises:
@@ -100,7 +105,7 @@ class HybridIndex:
             raise KnowledgeError("the knowledge base has no entries; expected at least one: see docs/knowledge.md")
         check_unique(entries)
         self.entries = tuple(entries)
-        self.fusion = fusion or Fusion()
+        self._fusion = fusion
         self._names = names or {}
         self._encoder = encoder
         self._cache = cache
@@ -128,6 +133,8 @@ class HybridIndex:
         Ranks are counted within the chosen entries. With a limit, entries outside the best 1,000 (at least four times
         the limit) of both rankings are not looked at: none of them can reach the score of the entries before them.
         """
+        one = categories is not None and len(set(categories)) == 1
+        fusion = self._fusion or (WITHIN_A_PRODUCT if one else AMONG_PRODUCTS)
         rows = self._rows(categories, kinds)
         if not len(rows):
             return ()
@@ -139,8 +146,8 @@ class HybridIndex:
         places = _best(bm25, dense, limit)
         # Rounded, or the last bit, which depends on where a row lies in memory, would decide between equals.
         bm25_ranks, dense_ranks = _ranks(np.round(bm25, 4), places), _ranks(np.round(dense, 6), places)
-        lexical = np.where(bm25[places] > 0, self.fusion.bm25 / (self.fusion.k + bm25_ranks), 0.0)
-        scores = lexical + self.fusion.dense / (self.fusion.k + dense_ranks)
+        lexical = np.where(bm25[places] > 0, fusion.bm25 / (fusion.k + bm25_ranks), 0.0)
+        scores = lexical + fusion.dense / (fusion.k + dense_ranks)
         if limit is not None and limit < len(scores):  # only these can be among the best, ties included
             first = np.flatnonzero(scores >= -np.partition(-scores, limit - 1)[limit - 1])
         else:
