@@ -52,6 +52,20 @@ def test_the_summary_is_the_sum_over_the_records(runs):
     json.dumps(found, allow_nan=False)
 
 
+def test_calibration_errors_are_those_of_the_most_likely_option(runs):
+    run = load_run(runs / "full")
+    records = [r for r in run.records.records if r["type"] == "Anomaly Detection"]
+    best, right = [max(r["probabilities"]) for r in records], [r["answer"] == r["target"] for r in records]
+    edges = np.minimum((np.array(best) * 10).astype(int), 9)
+    expected = sum(
+        abs(np.mean(np.array(best)[edges == e]) - np.mean(np.array(right)[edges == e])) * np.mean(edges == e)
+        for e in set(edges)
+    )
+    found = run.summary.calibration
+    assert found["Anomaly Detection"].stated == pytest.approx(expected)
+    assert found["all"].n == len(run.records.records)
+
+
 def test_an_error_counts_as_wrong_and_is_listed(runs, tmp_path):
     lost = tmp_path / "data/nut/test/bad/002.png"
     lost.unlink()

@@ -139,3 +139,15 @@ def test_an_image_that_changes_during_the_run_is_noticed(respondent, questions):
     units = list(plan(questions.samples[:1], [PLAIN], "m"))
     stale = replace(units[0], image_sha256="0" * 64)
     assert all("changed during the run" in record["error"] for record in respondent.answer(stale))
+
+
+def test_an_image_with_fewer_references_than_asked_is_compared_with_those_it_has(respondent, questions):
+    more = answers(respondent, questions, replace(GIVEN, shots=4))
+    assert [record.get("references") for record in more] == [2] * len(more)
+    assert all(record["evidence"] is not None for record in more)
+
+
+def test_an_image_without_references_is_an_error_only_where_some_are_asked(respondent, questions):
+    bare = replace(questions, samples=tuple(replace(s, random_templates=()) for s in questions.samples))
+    assert all("no random references" in record["error"] for record in answers(respondent, bare, GIVEN))
+    assert not [r for r in answers(respondent, bare, replace(GIVEN, shots=0)) if "error" in r]

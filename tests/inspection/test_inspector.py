@@ -124,7 +124,7 @@ def test_verdict_and_description_agree(inspector, goods, odd):
 def test_the_only_known_defect_type_needs_no_question(inspector, odd):
     known = inspector.knowledge.knowledge_of("hazelnut")
     lone = dataclasses.replace(known, defects=known.defects[:1])
-    details = describe_defect(inspector.open(odd, "hazelnut").dialog, lone, "center", None, "defective")
+    details = describe_defect(inspector.open(odd, "hazelnut").choose, lone, "center", None, "defective")
     assert details.defect_type == lone.defects[0].name
     assert "center" in details.description
     assert [a.question for a in details.answers] == [LOOK_QUESTION]

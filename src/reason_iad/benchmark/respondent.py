@@ -134,10 +134,10 @@ class InspectorRespondent:
             if category is not None and view.knowledge.find_category(category) is None:
                 category = None
             references = unit.sample.templates(setting.templates, setting.shots)
-            if len(references) < setting.shots:
+            if setting.shots and not references:  # fewer than asked are used, and counted in the record
                 raise ReasonIADError(
-                    f"{unit.sample.name} has {len(references)} {setting.templates} references; "
-                    f"expected {setting.shots}: ask with fewer --shots"
+                    f"{unit.sample.name} has no {setting.templates} references; expected 1 to {setting.shots}: "
+                    "ask with --shots 0"
                 )
             session = view.open(unit.sample.image, category, references, clock=clock)
             if session.context.image.sha256 != unit.image_sha256:
@@ -154,7 +154,7 @@ class InspectorRespondent:
         prefix, evidence = session.dialog.prefix, session.context.evidence
         grid = None if evidence is None else evidence.grid(*prefix.query_image.tokens.grid_hw)
         dialog = Dialog(self.inspector.model, prefix, options.latent_options(), options.injection == "on", grid)
-        return Session(session.context, dialog, session.fusion)
+        return replace(session, dialog=dialog)
 
     def _ask(self, session: Session, unit: QuestionUnit, job: QuestionJob, stages: dict[str, float]) -> Record:
         began = perf_counter()
@@ -162,7 +162,9 @@ class InspectorRespondent:
         reply = session.dialog.choose(question.question, question.options)
         spent = (perf_counter() - began) * 1000
         model = [option.probability for option in reply.answer.options]
-        probabilities, summary, yes = model, session.context.summary, question.yes
+        softened = session.temperatures.soften(reply, question.kind)
+        probabilities = [option.probability for option in softened.answer.options]
+        summary, yes = session.context.summary, question.yes
         if yes is not None and len(model) == 2:
             fused = session.probability(model[yes])
             probabilities = [fused if index == yes else 1 - fused for index in range(2)]
@@ -173,6 +175,7 @@ class InspectorRespondent:
             "probabilities": _rounded(probabilities),
             "model": _rounded(model),
             "base": _rounded(trace.base_answer),
+            "references": len(session.context.references),
             "evidence": None if summary is None else round(summary.anomaly_score, 6),
             "recognized": session.context.category,
             "stopped": trace.stopped,

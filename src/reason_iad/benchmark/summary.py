@@ -54,6 +54,15 @@ class ThoughtSummary:
 
 
 @dataclass(frozen=True)
+class CalibrationSummary:
+    """Expected calibration error of the most likely option: is a probability of 0.7 right in seven of ten cases?"""
+
+    model: float  # as the model says it
+    stated: float  # as it is reported: tempered by type, detection fused with the evidence
+    n: int
+
+
+@dataclass(frozen=True)
 class Summary:
     """All figures of one run, or of a part of it."""
 
@@ -66,6 +75,7 @@ class Summary:
     detection: DetectionSummary | None
     cost: CostSummary | None
     thought: ThoughtSummary
+    calibration: Mapping[str, CalibrationSummary]  # by type, and over all as "all"
 
     def to_json(self) -> dict[str, Any]:
         """Plain values for --json: `accuracy` per type, `macro`, `n`, `unreadable`, and the rest."""
@@ -84,6 +94,7 @@ class Summary:
                 "average": round(self.official.average, 4),
                 "types": {kind: round(value, 4) for kind, value in self.official.types.items()},
             },
+            "calibration": {kind: vars(one) for kind, one in self.calibration.items()},
             "thought": {**vars(self.thought), "stopped": dict(self.thought.stopped)},
         }
         if self.cost is not None:
@@ -120,6 +131,7 @@ def summarize(records: Sequence[Record]) -> Summary:
         detection=_detection(answered),
         cost=_cost(answered),
         thought=_thought(answered),
+        calibration=_calibration(answered, kinds),
     )
 
 
@@ -168,6 +180,21 @@ def _detection(records: Sequence[Record]) -> DetectionSummary | None:
         model_auroc=auroc(truth, [record["model"][record["yes"]] for record in asked]),
         evidence_auroc=None if None in evidence else auroc(truth, evidence),
     )
+
+
+def _calibration(records: Sequence[Record], kinds: Sequence[str]) -> dict[str, CalibrationSummary]:
+    found = {}
+    for kind in (*kinds, "all"):
+        mine = [record for record in records if kind in (record["type"], "all")]
+        if mine:
+            errors = [_confidence_error(mine, name) for name in ("model", "probabilities")]
+            found[kind] = CalibrationSummary(*errors, len(mine))
+    return found
+
+
+def _confidence_error(records: Sequence[Record], field: str) -> float:
+    right = [_pick(record[field]) == record["target"] for record in records]
+    return expected_calibration_error(right, [max(record[field]) for record in records])
 
 
 def _cost(records: Sequence[Record]) -> CostSummary | None:

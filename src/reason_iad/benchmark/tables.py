@@ -34,8 +34,9 @@ class Table:
 def all_tables(runs: Sequence[Run], comparisons: Sequence[Comparison], with_published: bool) -> tuple[Table, ...]:
     """All tables that have something to say, in reading order."""
     found = [
-        _settings(runs), _accuracy(runs), _detection(runs), _differences(runs[0], comparisons), _cost(runs),
-        _thought(runs), _seen(runs), _parts(runs), _published() if with_published else None, _unreadable(runs),
+        _settings(runs), _accuracy(runs), _detection(runs), _calibration(runs), _differences(runs[0], comparisons),
+        _cost(runs), _thought(runs), _seen(runs), _parts(runs), _published() if with_published else None,
+        _unreadable(runs),
     ]  # fmt: skip
     return tuple(table for table in found if table is not None and table.rows)
 
@@ -80,6 +81,19 @@ def _detection(runs: Sequence[Run]) -> Table | None:
     )
     header = ("run", "balanced", "overkill", "miss", "image AUROC", "model alone", "evidence alone", "ECE")
     return Table("Detection", note, header, rows)
+
+
+def _calibration(runs: Sequence[Run]) -> Table:
+    kinds = list(runs[0].summary.calibration)
+    rows = []
+    for run in runs:
+        cells = [run.summary.calibration.get(kind) for kind in kinds]
+        rows.append((run.name, *("-" if one is None else f"{one.model:.3f} to {one.stated:.3f}" for one in cells)))
+    note = (
+        "Expected calibration error of the most likely option: as the model says it, and as it is stated (tempered by "
+        "type; detection fused with the evidence)."
+    )
+    return Table("Calibration", note, ("run", *kinds), tuple(rows))
 
 
 def _differences(first: Run, comparisons: Sequence[Comparison]) -> Table | None:

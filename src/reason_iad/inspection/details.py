@@ -6,12 +6,15 @@ freely, because a small model that writes freely will sooner or later contradict
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from reason_iad.evidence.looks import Look
-from reason_iad.inspection.dialog import Dialog
+from reason_iad.inspection.dialog import Reply
 from reason_iad.knowledge.entries import CategoryKnowledge
 from reason_iad.types import PLACES, Answer, Verdict
+
+Choose = Callable[[str, Sequence[str], str | None, bool], Reply]  # question, options, type, whether to think
 
 TYPE_QUESTION = "What type of defect does the object have?"
 SURE = 0.5  # below, an answer is not stated as fact
@@ -42,12 +45,12 @@ def describe_normal(knowledge: CategoryKnowledge | None) -> DefectDetails:
 
 
 def describe_defect(
-    dialog: Dialog, knowledge: CategoryKnowledge | None, place: str | None, measured: Look | None, verdict: Verdict
+    choose: Choose, knowledge: CategoryKnowledge | None, place: str | None, measured: Look | None, verdict: Verdict
 ) -> DefectDetails:
     """Put type, place and look in one sentence; what is not likelier than all else together is not stated as fact.
 
     Args:
-        dialog: answers about the image.
+        choose: answers questions about the image with calibrated probabilities.
         knowledge: offers the types of defects.
         place: where the evidence saw it; the model is asked where there is none.
         measured: how it looks there; the model is asked where there is none.
@@ -59,7 +62,7 @@ def describe_defect(
     if len(defects) == 1:
         chosen, kind = defects[0], defects[0].name
     elif defects:
-        reply = dialog.choose(TYPE_QUESTION, [_option(d.name) for d in defects], think=False)
+        reply = choose(TYPE_QUESTION, [_option(d.name) for d in defects], "Defect Classification", False)
         answers.append(reply.answer)
         chosen = next(d for d in defects if _option(d.name) == reply.answer.text)
         kind = chosen.name
@@ -67,7 +70,7 @@ def describe_defect(
             chosen, kind = None, f"type not certain, perhaps {kind}"
     known_place = place is not None
     if place is None:
-        reply = dialog.choose(PLACE_QUESTION, [_option(p) for p in PLACES], think=False)
+        reply = choose(PLACE_QUESTION, [_option(p) for p in PLACES], "Defect Localization", False)
         answers.append(reply.answer)
         place = reply.answer.text.rstrip(".").lower()
         if reply.probability_of(reply.answer.text) < SURE:
@@ -75,7 +78,7 @@ def describe_defect(
     if measured is not None and known_place:
         seen = f"; {measured.phrase}."
     else:
-        look = dialog.choose(LOOK_QUESTION, LOOKS, think=False)
+        look = choose(LOOK_QUESTION, LOOKS, "Defect Description", False)
         answers.append(look.answer)
         words = f"; {look.answer.text[0].lower()}{look.answer.text[1:]}"
         seen = words if look.probability_of(look.answer.text) >= SURE else "."

@@ -30,11 +30,12 @@ from reason_iad.evidence.profile import CategoryProfile
 from reason_iad.evidence.profile_store import find_profile
 from reason_iad.images import LoadedImage, Pixels, from_pixels, read_image
 from reason_iad.inspection.details import DefectDetails, describe_defect, describe_normal
-from reason_iad.inspection.dialog import Dialog
+from reason_iad.inspection.dialog import Dialog, Reply
 from reason_iad.inspection.learned import LearnedPrototypes
 from reason_iad.inspection.nearest import Compared, show_nearest
 from reason_iad.inspection.prompts import citation_notes, context_parts, evidence_line
 from reason_iad.inspection.remote import CLOSED, RemoteDialog
+from reason_iad.inspection.temperature import Temperatures
 from reason_iad.inspection.verdict import UNCALIBRATED, Fusion, VerdictOptions, decide
 from reason_iad.knowledge.entries import ANY_PRODUCT, CategoryKnowledge
 from reason_iad.knowledge.recognize import CategoryPrototypes, image_embedding
@@ -156,6 +157,15 @@ class Session:
     context: Context
     dialog: Dialog
     fusion: Fusion
+    temperatures: Temperatures = field(default_factory=Temperatures)
+
+    def choose(self, question: str, options: Sequence[str], kind: str | None = None, think: bool = True) -> Reply:
+        """Answer a question with given options; the probabilities are calibrated for its type, where that is known.
+
+        Raises:
+            InputError: the options are not answerable.
+        """
+        return self.temperatures.soften(self.dialog.choose(question, options, think), kind)
 
     def probability(self, model: float) -> float:
         """Calibrated probability of a defect from the model's own, fused with the evidence."""
@@ -261,11 +271,11 @@ class Inspector:
             if verdict == "normal":
                 details = describe_normal(context.knowledge)
             else:
-                details = describe_defect(dialog, context.knowledge, context.place, context.look, verdict)
+                details = describe_defect(session.choose, context.knowledge, context.place, context.look, verdict)
         answers, trace = [reply.answer, *details.answers], reply.trace
         if question:
             with clock.stage("question"):
-                answer, trace = _answer(dialog, question, choices, trace)
+                answer, trace = _answer(session, question, choices, trace)
             answers.insert(0, answer)
         report = self._report(session, verdict, probability, details)
         goods = context.references
@@ -305,7 +315,7 @@ class Inspector:
             dialog = self._start_dialog(context)
         key = "without_evidence" if context.evidence is None else "with_evidence"
         fusion = Fusion.from_settings(self._settings, key) if "fusion" in self._settings else UNCALIBRATED
-        return Session(context, dialog, fusion)
+        return Session(context, dialog, fusion, Temperatures.from_settings(self._settings))
 
     def _look(
         self,
@@ -483,9 +493,9 @@ def _load(source: ImageSource) -> LoadedImage:
     return from_pixels(source) if isinstance(source, np.ndarray) else read_image(source)
 
 
-def _answer(dialog: Dialog, question: str, choices: Sequence[str], trace: LatentTrace) -> tuple[Answer, LatentTrace]:
+def _answer(session: Session, question: str, choices: Sequence[str], trace: LatentTrace) -> tuple[Answer, LatentTrace]:
     """Answer the user's question; the trace shown is that of the question where it has choices."""
     if not choices:
-        return dialog.tell(question), trace
-    reply = dialog.choose(question, choices)
+        return session.dialog.tell(question), trace
+    reply = session.choose(question, choices)
     return reply.answer, reply.trace

@@ -107,7 +107,7 @@ class Desk:
             self._sessions.move_to_end(payload["id"])
         send("stage", "answer")
         if payload["choices"]:
-            answer = session.dialog.choose(payload["question"], payload["choices"]).answer
+            answer = session.choose(payload["question"], payload["choices"]).answer
         else:
             answer = session.dialog.tell(payload["question"], on_text=lambda piece: send("text", piece))
         import dataclasses
