@@ -187,8 +187,8 @@ def _calibration(records: Sequence[Record], kinds: Sequence[str]) -> dict[str, C
     for kind in (*kinds, "all"):
         mine = [record for record in records if kind in (record["type"], "all")]
         if mine:
-            errors = [_confidence_error(mine, name) for name in ("model", "probabilities")]
-            found[kind] = CalibrationSummary(*errors, len(mine))
+            stated = _confidence_error(mine, "probabilities")
+            found[kind] = CalibrationSummary(_confidence_error(mine, "model"), stated, len(mine))
     return found
 
 
