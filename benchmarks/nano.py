@@ -4,9 +4,10 @@
 
 Each figure comes from a process of its own. `full_ms`: one inspection of a rendered tablet with 4 references, category
 recognized, knowledge, evidence, latents (10 steps at most, early stop as in use) and injection, weights loaded and the
-references' bank built before; `every_step_ms`: the same with all 10 steps; `no_latents_ms`: without latents; `rss_mb`: the largest resident memory of the
-full one; `cold_start_s`: from the start of the process to the first report, weights in the cache. Medians over
-`--repeat` images that differ, so that nothing but the bank is reused. With --json the last line is one object.
+references' bank built before; `every_step_ms`: the same with all 10 steps; `no_latents_ms`: without latents; `rss_mb`:
+the largest resident memory of the full one; `cold_start_s`: from the start of the process to the first report, weights
+in the cache. Medians over `--repeat` images that differ, so that nothing but the bank is reused. With --json the last
+line is one object.
 """
 
 from __future__ import annotations
