@@ -47,3 +47,15 @@ def test_every_linear_map_of_a_module_is_replaced():
     quantize_linears(module)
     assert not [m for m in module.modules() if isinstance(m, nn.Linear)]
     assert isinstance(quantize_linears(nn.Linear(8, 4)), Int8Linear)
+
+
+def test_a_gated_part_in_one_product_is_that_of_three():
+    from transformers import LlamaConfig
+    from transformers.models.llama.modeling_llama import LlamaMLP
+
+    torch.manual_seed(0)
+    plain = LlamaMLP(LlamaConfig(hidden_size=32, intermediate_size=48))
+    gate, up, down = (Int8Linear(part) for part in (plain.gate_proj, plain.up_proj, plain.down_proj))
+    fused, x = quantize_linears(plain), torch.randn(2, 5, 32)
+    assert not [m for m in fused.modules() if isinstance(m, nn.Linear)]
+    torch.testing.assert_close(fused(x), down(nn.functional.silu(gate(x)) * up(x)), atol=0, rtol=0)

@@ -14,7 +14,7 @@ from reason_iad.models.base import Prefix
 from reason_iad.reasoning.answers import ContentReader, LetterReader, reader_for
 from reason_iad.reasoning.injection import AttentionInjector, NoInjection, RandomInjector, relative_saliency
 from reason_iad.reasoning.latents import LatentOptions, LatentReasoner, step_generator
-from reason_iad.reasoning.optimizers import exact_gradient, reinforce_direction
+from reason_iad.reasoning.optimizers import Policy, Reinforce, exact_gradient, reinforce_direction
 from reason_iad.reasoning.rewards import RewardWeights
 from reason_iad.reasoning.scoring import SuffixScorer
 
@@ -163,6 +163,39 @@ def test_injection_stops_at_its_limit_and_never_repeats():
     assert injector.propose((5, 4, 3, 2), torch.arange(6.0), generator) == ()
     assert RandomInjector(3, patches_per_step=9, max_patches=9).propose((1,), None, generator) in ((0, 2), (2, 0))
     assert NoInjection().propose((), None, generator) == ()
+
+
+def test_more_patches_than_the_image_has_are_all_it_has(tiny_nano, prefix, reader, neutral):
+    greedy = AttentionInjector(patches_per_step=999, max_patches=999)
+    generator = torch.Generator().manual_seed(0)
+    assert greedy.propose((), torch.arange(6.0), generator) == (5, 4, 3, 2, 1, 0)
+    trace = run(tiny_nano, prefix, reader, neutral, greedy, num_steps=2).trace
+    assert sorted(trace.steps[0].proposed) == list(range(64))
+
+
+def test_the_order_of_candidates_changes_neither_rewards_nor_the_next_policy(tiny_nano, prefix, reader):
+    scorer = SuffixScorer(tiny_nano, prefix, reader, RewardWeights())
+    policy, order = Policy(tiny_nano.initial_latents(4), 0.02), torch.tensor([2, 0, 3, 1])
+    optimizer = Reinforce(4)
+    candidates = optimizer.candidates(policy, step_generator(0, 0))
+    with torch.no_grad():
+        first = scorer.score(torch.cat([candidates, policy.mean[None]]), (1,))
+        other = scorer.score(torch.cat([candidates[order], policy.mean[None]]), (1,))
+    torch.testing.assert_close(other.rewards[:4], first.rewards[order], atol=1e-5, rtol=1e-4)
+    moved = [
+        optimizer.update(policy, c, s, scorer, (1,)).mean for c, s in ((candidates, first), (candidates[order], other))
+    ]
+    assert not torch.equal(moved[0], policy.mean)
+    torch.testing.assert_close(moved[0], moved[1], atol=1e-4, rtol=1e-3)
+
+
+def test_latents_that_no_longer_fit_the_context_are_refused(tiny_nano, prefix, reader, monkeypatch):
+    full = dataclasses.replace(tiny_nano.info, context_length=prefix.length + len(reader.ending.token_ids) + 3)
+    monkeypatch.setattr(tiny_nano, "_info", full)
+    scorer = SuffixScorer(tiny_nano, prefix, reader, RewardWeights())
+    scorer.base_answer()
+    with pytest.raises(ModelError, match="latents"):
+        scorer.score(tiny_nano.initial_latents(4)[None])
 
 
 def test_saliency_is_relative_to_the_neutral_question_and_weighed_by_evidence():

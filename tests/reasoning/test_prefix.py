@@ -111,6 +111,30 @@ def test_long_extensions_run_in_blocks_with_the_same_result(tiny_nano, monkeypat
     torch.testing.assert_close(tiny_nano.run_suffix(prefix, suffix).hidden, whole, atol=1e-5, rtol=1e-4)
 
 
+def test_a_prompt_processed_in_blocks_is_the_prompt_in_one_pass(tiny_nano, monkeypatch, prefix):
+    text = "A part with a scratch, long enough for several blocks."
+    whole = tiny_nano.extend(prefix, [text])
+    monkeypatch.setattr("reason_iad.models.decoder.PREFILL_BLOCK", 7)
+    blocks = tiny_nano.extend(prefix, [text])
+    assert (blocks.length, blocks.next_position) == (whole.length, whole.next_position)
+    assert len(blocks.segments) == len(whole.segments)
+    for name in ("keys", "values"):
+        for ours, theirs in zip(getattr(blocks.segments[-1], name), getattr(whole.segments[-1], name), strict=True):
+            torch.testing.assert_close(ours, theirs, atol=1e-5, rtol=1e-4)
+
+
+def test_keys_kept_in_half_precision_change_the_result_by_their_rounding(tiny_nano, image, monkeypatch):
+    parts = context_parts(tiny_nano.info, image)
+    suffix = torch.randn(2, 7, 48, generator=torch.Generator().manual_seed(0)) * 0.2
+    exact = tiny_nano.run_suffix(tiny_nano.extend(Prefix(), parts), suffix).hidden
+    monkeypatch.setattr(tiny_nano, "_kept_dtype", torch.bfloat16)
+    half = tiny_nano.extend(Prefix(), parts)
+    assert {t.dtype for t in (*half.segments[0].keys, *half.segments[0].values)} == {torch.bfloat16}
+    found = tiny_nano.run_suffix(half, suffix).hidden
+    assert found.dtype == torch.float32
+    assert 0 < float((found - exact).norm() / exact.norm()) < 0.03
+
+
 def test_a_prompt_beyond_the_context_is_refused(tiny_nano, prefix):
     with pytest.raises(ModelError, match="holds 2048"):
         tiny_nano.extend(prefix, ["word " * 2000])

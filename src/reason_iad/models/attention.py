@@ -46,10 +46,16 @@ class Segment:
 
 @dataclass
 class Recorder:
-    """Collects the keys and values that a forward pass computes, layer by layer."""
+    """Collects the keys and values that a forward pass computes, layer by layer, in the type that they are kept in."""
 
+    dtype: torch.dtype | None = None  # that of the pass where None
     keys: list[Tensor] = field(default_factory=list)
     values: list[Tensor] = field(default_factory=list)
+
+    def add(self, key: Tensor, value: Tensor) -> None:
+        """Keep one layer's keys and values (1, H/G, n, d), contiguous: candidates read them hundreds of times."""
+        self.keys.append(key.to(self.dtype or key.dtype).contiguous())
+        self.values.append(value.to(self.dtype or value.dtype).contiguous())
 
     def segment(self) -> Segment:
         """The recorded tokens as one segment."""
@@ -111,8 +117,7 @@ def shared_prefix_attention(
     recorder: Recorder | None = options.get("recorder")
     capture: AttentionCapture | None = options.get("capture")
     if recorder is not None:
-        recorder.keys.append(key)
-        recorder.values.append(value)
+        recorder.add(key, value)
     window = _window(options.get("sliding_window"), options.get("order"), segments, query)
     if not segments:
         if window is not None:
@@ -168,25 +173,31 @@ def _attend(
     near: list[Tensor | None],
     capture: AttentionCapture | None,
 ) -> Tensor:
-    """One softmax over what is near of the segments, and the suffix: query (M, H, s, d), scaled, to (M, H, s, d)."""
+    """One softmax over what is near of the segments, and the suffix: query (M, H, s, d), scaled, to (M, H, s, d).
+
+    Products run in the type that the segments are kept in; the softmax sums in float32 whatever that is.
+    """
     rows, heads, length, width = query.shape
-    kv_heads = key.shape[1]
-    groups = heads // kv_heads
-    grouped = query.view(rows, kv_heads, groups, length, width).transpose(0, 1)  # (H/G, M, G, s, d)
+    kept = past[0][0].dtype
+    kv_heads, groups = key.shape[1], heads // key.shape[1]
+    grouped = query.to(kept).view(rows, kv_heads, groups, length, width).transpose(0, 1)  # (H/G, M, G, s, d)
     flat = grouped.reshape(kv_heads, -1, width)  # all rows against the one stored copy, in one product a head
     shape = (kv_heads, rows, groups, length, -1)
     scores = [(flat @ k[0].transpose(1, 2)).view(shape) for k, _ in past]
     scores = [s if seen is None else s.masked_fill(~seen, float("-inf")) for s, seen in zip(scores, near, strict=True)]
-    own = grouped @ key.transpose(0, 1).unsqueeze(2).transpose(-1, -2)  # (H/G, M, G, s, S)
+    own_keys, own_values = key.to(kept).transpose(0, 1), value.to(kept).transpose(0, 1)  # (H/G, M, S, d)
+    own = (flat.view(kv_heads, rows, -1, width) @ own_keys.transpose(-1, -2)).view(shape)  # (H/G, M, G, s, S)
     scores.append(own.masked_fill(~mask.transpose(0, 1).unsqueeze(2), float("-inf")))
-    weights = torch.softmax(torch.cat(scores, dim=-1).float(), dim=-1).to(query.dtype)
+    weights = torch.softmax(torch.cat(scores, dim=-1), dim=-1)
     if capture is not None:
         capture.add(weights)
     parts = torch.split(weights, [s.shape[-1] for s in scores], dim=-1)
-    output: Tensor = parts[-1] @ value.transpose(0, 1).unsqueeze(2)
+    output = (parts[-1].reshape(kv_heads, rows, groups * length, -1) @ own_values).to(query.dtype)
+    flat_output = output.view(kv_heads, -1, width)
     for part, (_, v) in zip(parts, past, strict=False):
-        output = output + (part.reshape(kv_heads, -1, part.shape[-1]) @ v[0]).view(output.shape)
-    return output.transpose(0, 1).reshape(rows, heads, length, width)
+        flat_output = flat_output + part.reshape(kv_heads, -1, part.shape[-1]) @ v[0]
+    joined = flat_output.view(kv_heads, rows, groups, length, width).transpose(0, 1)
+    return joined.reshape(rows, heads, length, width)
 
 
 def register_attention() -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Any, Protocol
 
 import torch
@@ -12,6 +13,8 @@ from torch import Tensor, nn
 from reason_iad.errors import ModelError
 from reason_iad.models.attention import AttentionCapture, Recorder, Segment, register_attention
 from reason_iad.models.base import ImageLayout, ImageSpan, ImageTokens, ModelInfo, Prefix, SuffixOutput
+
+PREFILL_BLOCK = 192  # prompt tokens a pass: what the layers hold in between stays in the processor's cache
 
 
 class Tokenizer(Protocol):
@@ -34,12 +37,21 @@ class CachedDecoder:
     family has them (M-RoPE), and text counts on behind them. The weights are frozen.
     """
 
-    def __init__(self, text_model: nn.Module, lm_head: nn.Module, tokenizer: Tokenizer, info: ModelInfo) -> None:
+    def __init__(
+        self,
+        text_model: nn.Module,
+        lm_head: nn.Module,
+        tokenizer: Tokenizer,
+        info: ModelInfo,
+        kept_dtype: torch.dtype | None = None,
+    ) -> None:
+        """Freeze the weights; keys and values are kept in `kept_dtype`, that of the pass where None."""
         text_model.config._attn_implementation = register_attention()  # type: ignore[union-attr]
         self.text_model = text_model.eval().requires_grad_(False)
         self.lm_head = lm_head.eval().requires_grad_(False)
         self.tokenizer = tokenizer
         self._info = info
+        self._kept_dtype = kept_dtype
         self._table: nn.Embedding = text_model.get_input_embeddings()  # type: ignore[operator]
         self._rms: float | None = None
 
@@ -97,17 +109,19 @@ class CachedDecoder:
                 f"the prompt has {prompt.length} tokens; {self._info.name} holds {self._info.context_length}: "
                 "use fewer references, less knowledge (--knowledge none) or a shorter question"
             )
-        recorder = Recorder()
-        with torch.no_grad():
-            self._forward(
-                prefix,
-                torch.cat(prompt.pieces)[None],
-                prompt.position_ids(),
-                mask=prompt.mask(),
-                recorder=recorder,
-                **prompt.deep_inputs(),
-            )
-        return Prefix((*prefix.segments, recorder.segment()), prompt.next_position, tuple(prompt.images))
+        blocks: list[Segment] = []
+        embeds, positions, deep = torch.cat(prompt.pieces)[None], prompt.position_ids(), prompt.deep_inputs()
+        mask, count = prompt.mask(), embeds.shape[1]
+        whole = mask is not None or bool(deep) or self.device.type != "cpu"  # what crosses blocks needs one pass
+        size = max(1, count) if whole else PREFILL_BLOCK
+        for begin in range(0, max(1, count), size):
+            rows, recorder = slice(begin, begin + size), Recorder(self._kept_dtype)
+            past = replace(prefix, segments=(*prefix.segments, *blocks))
+            order = torch.arange(begin, min(begin + size, count)) + prefix.length
+            with torch.no_grad():
+                self._forward(past, embeds[:, rows], positions[..., rows], mask, recorder, order=order, **deep)
+            blocks.append(recorder.segment())
+        return Prefix((*prefix.segments, _join(blocks)), prompt.next_position, tuple(prompt.images))
 
     def run_suffix(
         self,
@@ -122,7 +136,7 @@ class CachedDecoder:
         if offsets is None:
             offsets = torch.arange(embeds.shape[1], device=embeds.device)
         positions = (offsets + prefix.next_position)[None].expand(embeds.shape[0], -1)
-        recorder = Recorder() if record else None
+        recorder = Recorder(self._kept_dtype) if record else None
         order = offsets + prefix.length
         embeds = embeds.to(self._table.weight.dtype)  # latents are optimized in float32, whatever the model computes in
         hidden = self._forward(prefix, embeds, positions, mask, recorder, capture=capture, order=order)
@@ -167,7 +181,7 @@ class CachedDecoder:
             position = prefix.next_position + (0 if tail is None else tail.length)
             output = self.run_suffix(Prefix(segments, position, prefix.images), embeds, record=True)
             assert output.segment is not None
-            tail = output.segment if tail is None else _join(tail, output.segment)
+            tail = output.segment if tail is None else _join([tail, output.segment])
             token = int(self.logits(output.hidden[0, -1]).argmax())
             if token in stop:
                 break
@@ -242,9 +256,11 @@ class _Prompt:
         return {"visual_pos_masks": seen, "deepstack_visual_embeds": [torch.cat(level) for level in levels]}
 
 
-def _join(first: Segment, second: Segment) -> Segment:
-    """One segment of two that follow each other; only for the short generated tail, the prefix is never copied."""
+def _join(segments: Sequence[Segment]) -> Segment:
+    """One segment of several that follow each other."""
+    if len(segments) == 1:
+        return segments[0]
     return Segment(
-        tuple(torch.cat(pair, dim=2) for pair in zip(first.keys, second.keys, strict=True)),
-        tuple(torch.cat(pair, dim=2) for pair in zip(first.values, second.values, strict=True)),
+        tuple(torch.cat(layer, dim=2) for layer in zip(*(s.keys for s in segments), strict=True)),
+        tuple(torch.cat(layer, dim=2) for layer in zip(*(s.values for s in segments), strict=True)),
     )

@@ -63,12 +63,41 @@ def quantize_rows(values: Tensor) -> tuple[Tensor, Tensor]:
     return torch.round(values / scale[:, None]).to(torch.int8), scale
 
 
+class Int8Gate(nn.Module):
+    """The gated feed-forward part of a llama layer, down(silu(gate(x)) * up(x)), with gate and up in one product."""
+
+    def __init__(self, gate: nn.Linear, up: nn.Linear, down: nn.Linear) -> None:
+        super().__init__()
+        both = nn.Linear(gate.in_features, gate.out_features + up.out_features, bias=False)
+        both.weight = nn.Parameter(torch.cat([gate.weight, up.weight]).detach(), requires_grad=False)
+        self.both, self.down = Int8Linear(both), Int8Linear(down)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(..., D) to (..., D)."""
+        gate, up = self.both(x).chunk(2, dim=-1)
+        result: Tensor = self.down(nn.functional.silu(gate) * up)
+        return result
+
+
 def quantize_linears(module: nn.Module) -> nn.Module:
     """Replace every linear map inside `module` in place; a linear map itself is returned replaced."""
     if isinstance(module, nn.Linear):
         return Int8Linear(module)
+    if (gated := _gated(module)) is not None:
+        return gated
     for name, child in list(module.named_children()):
         replaced = quantize_linears(child)
         if replaced is not child:
             setattr(module, name, replaced)
     return module
+
+
+def _gated(module: nn.Module) -> Int8Gate | None:
+    """The module in 8 bits, where it is a gated feed-forward part without biases."""
+    gate, up, down = (getattr(module, name, None) for name in ("gate_proj", "up_proj", "down_proj"))
+    if not (isinstance(gate, nn.Linear) and isinstance(up, nn.Linear) and isinstance(down, nn.Linear)):
+        return None
+    biased = any("bias" in dict(part.named_parameters()) for part in (gate, up))
+    if biased or "SiLU" not in type(getattr(module, "act_fn", None)).__name__:
+        return None
+    return Int8Gate(gate, up, down)

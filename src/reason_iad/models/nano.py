@@ -114,6 +114,7 @@ class NanoModel(CachedDecoder):
         projector: Projector,
         latents: Tensor,
         settings: dict[str, Any],
+        kept_dtype: torch.dtype | None = None,
     ) -> None:
         config: Any = language_model.config
         info = ModelInfo(
@@ -128,7 +129,7 @@ class NanoModel(CachedDecoder):
             sees_references=False,
             template=TEMPLATE,
         )
-        super().__init__(language_model.model, language_model.lm_head, tokenizer, info)  # type: ignore[arg-type]
+        super().__init__(language_model.model, language_model.lm_head, tokenizer, info, kept_dtype)  # type: ignore[arg-type]
         self.vision = vision
         self.projector = projector.eval().requires_grad_(False)
         self.latents = latents  # (NUM_LATENTS, D)
@@ -173,7 +174,8 @@ class NanoModel(CachedDecoder):
                 f"the adapter does not fit this version of nano: {error}; reinstall the package"
             ) from error
         latents = tensors["latents"].float()
-        return cls(language_model, tokenizer, vision or BundledVision.load(), projector, latents, settings)
+        kept = torch.bfloat16 if precision == "int8" else None
+        return cls(language_model, tokenizer, vision or BundledVision.load(), projector, latents, settings, kept)
 
     def initial_latents(self, num_latents: int) -> Tensor:
         """The trained starting point, repeated or cut to L: (L, D)."""

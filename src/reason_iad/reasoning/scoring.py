@@ -54,19 +54,20 @@ def ask(model: MultimodalModel, context: Prefix, question: str, reader: AnswerRe
         mask[count:, count:] = ending.visible
         offsets = torch.cat([torch.arange(count), ending.offsets + count])
         output = model.run_suffix(context, embeds, offsets.to(embeds.device), mask.to(embeds.device), record=True)
-        logits = _finite(model, model.logits(output.hidden[:, (ending.rows + count).to(embeds.device)]))
+        log_probs = reader.read(model.logits(output.hidden[:, (ending.rows + count).to(embeds.device)]))
+        _check_finite(model, log_probs)
     assert output.segment is not None
     segments = (*context.segments, output.segment.head(count))
-    return replace(context, segments=segments, next_position=context.next_position + count), reader.read(logits)[0]
+    return replace(context, segments=segments, next_position=context.next_position + count), log_probs[0]
 
 
-def _finite(model: MultimodalModel, logits: Tensor) -> Tensor:
-    if not bool(torch.isfinite(logits).all()):
+def _check_finite(model: MultimodalModel, *read: Tensor) -> None:
+    """Look at what was read, not at all logits: a number that is not finite makes all that is read from it NaN."""
+    if any(bool(values.isnan().any()) for values in read):
         raise ModelError(
             f"{model.info.name} returned numbers that are not finite; expected logits: "
             "load it in float32 or bfloat16, or fetch its weights again"
         )
-    return logits
 
 
 class SuffixScorer:
@@ -104,7 +105,7 @@ class SuffixScorer:
         """Score M candidates (M, L, D) that share the injected patches; differentiable in the latents.
 
         Raises:
-            ModelError: the model returns numbers that are not finite.
+            ModelError: the model returns numbers that are not finite, or all that would not fit its context.
         """
         capture = None
         if attend:
@@ -114,6 +115,7 @@ class SuffixScorer:
             )
         log_probs, latent_logits = self._run(self.suffix(latents, patches), latents.shape[1], capture)
         thoughts = truncated_entropy(latent_logits, self._weights.top_k).mean(-1)
+        _check_finite(self._model, thoughts)
         return Scored(
             log_probs,
             thoughts,
@@ -124,15 +126,22 @@ class SuffixScorer:
 
     def _run(self, embeds: Tensor, num_latents: int, capture: AttentionCapture | None) -> tuple[Tensor, Tensor]:
         """One pass: log-probabilities (M, C) and logits of the latent rows (M, L, V)."""
-        ending = self._reader.ending
+        ending, info = self._reader.ending, self._model.info
         ahead = embeds.shape[1] - len(ending.token_ids)
+        if (length := self._prefix.length + embeds.shape[1]) > info.context_length:
+            raise ModelError(
+                f"prompt, latents and patches have {length} tokens; {info.name} holds {info.context_length}: "
+                "use fewer references, less knowledge (--knowledge none) or no latents (--latents off)"
+            )
         offsets = self._offsets(ahead).to(embeds.device)
         mask = torch.ones(embeds.shape[1], embeds.shape[1], dtype=torch.bool).tril()
         mask[ahead:, ahead:] = ending.visible
         hidden = self._model.run_suffix(self._prefix, embeds, offsets, mask.to(embeds.device), capture).hidden
         rows = torch.cat([torch.arange(num_latents), ending.rows.cpu() + ahead]).to(embeds.device)
-        logits = _finite(self._model, self._model.logits(hidden[:, rows]))
-        return self._reader.read(logits[:, num_latents:]), logits[:, :num_latents]
+        logits = self._model.logits(hidden[:, rows])
+        log_probs = self._reader.read(logits[:, num_latents:])
+        _check_finite(self._model, log_probs)
+        return log_probs, logits[:, :num_latents]
 
     def _offsets(self, ahead: int) -> Tensor:
         """Positions (S,) of latents, patches and ending from the prefix's next one: they count on."""
