@@ -1,12 +1,13 @@
 """Image AUROC, pixel AUROC and AUPRO of the comparison with normal references, beside other methods in one run.
 
     python benchmarks/evidence.py ROOT [--json] [--shots 1 4 16] [--seeds 5] [--limit 15] [--cache DIR]
-                                       [--split test] [--categories NAME ...] [--methods NAME ...]
+                                       [--split test] [--categories NAME ...] [--methods NAME ...] [--workers 1]
 
 ROOT holds `manifest.csv` (image, category, split, label, mask). References are drawn from the normals of `train`, once
 per seed and the same for every method; the figures are those of `test`, at most `--limit` images a label. With
 `--split train` they are those of the other images of `train`, to tune on. A category with fewer normals than asked
-gives all it has (on `train`, all but three). Features are computed once and kept in `--cache`. Compared are
+gives all it has (on `train`, all but three). Features are computed once and kept in `--cache`; what a seed and category
+gave is kept there, too, so that a run that was cut off goes on. Compared are
 
 - `reason-iad`: this project's evidence at its defaults, `anomaly_score` and `raw` map; `reason-iad-fast` without ViT;
 - `plain`, `patchcore`, `padim`: see `benchmarks/evidence_peers.py`.
@@ -18,21 +19,25 @@ from __future__ import annotations
 
 import argparse
 import csv
+import functools
+import hashlib
 import json
+import multiprocessing
+import pickle
 import sys
 import tempfile
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import torch
 from evidence_peers import Scorer, padim, patchcore, plain
 from torch.nn import functional as F
 
-from reason_iad.benchmark.features import StoredVision
+from reason_iad.benchmark.features import StoredVision, evidence_code
 from reason_iad.errors import InputError, ReasonIADError
 from reason_iad.evidence.compare import compare
 from reason_iad.evidence.features import FAST_STREAMS, EvidenceOptions
@@ -168,14 +173,14 @@ def pixel_figures(items: Sequence[Item], maps: Sequence[np.ndarray]) -> dict[str
 
 
 def evaluate(
-    data: dict[str, Category], vision: VisionTowers, shots: Sequence[int], seeds: int, methods: Sequence[str]
+    data: dict[str, Category], vision: VisionTowers, shots: Sequence[int], seeds: Sequence[int], methods: Sequence[str]
 ) -> list[dict[str, Any]]:
     """One record per category, k, seed and method, with the score of each test image."""
     records = []
     for category, images in data.items():
         shared = Remembering(vision)
         for k in shots:
-            for seed in range(seeds):
+            for seed in seeds:
                 references, test = images.draw(seed, k)
                 for method in methods:
                     score = METHODS[method](references, shared)
@@ -193,6 +198,33 @@ def evaluate(
             figures = ", ".join(f"{method} {image_auroc(some):.3f}" for method, some in now.items())
             print(f"{category} k={k}: {figures}", file=sys.stderr, flush=True)
     return records
+
+
+def evaluate_one(task: tuple[int, str], args: argparse.Namespace, cache: Path) -> list[dict[str, Any]]:
+    """The records of one seed and category; those of an earlier run of the same code and options are read."""
+    from reason_iad.models.vision import BundledVision
+
+    seed, category = task
+    facts = (args.shots, args.limit, args.split, args.methods, evidence_code())
+    key = hashlib.sha256(repr(facts).encode()).hexdigest()[:16]
+    kept = cache / "records" / f"{category}-{seed}-{key}.pickle"
+    if kept.is_file():
+        return cast(list[dict[str, Any]], pickle.loads(kept.read_bytes()))  # noqa: S301 - written below
+    data = load(args.root, args.limit, [category], args.split)
+    records = evaluate(data, StoredVision(BundledVision.load(), cache), args.shots, [seed], args.methods)
+    kept.parent.mkdir(parents=True, exist_ok=True)
+    kept.write_bytes(pickle.dumps(records))
+    return records
+
+
+def evaluate_all(categories: Sequence[str], args: argparse.Namespace, cache: Path) -> list[dict[str, Any]]:
+    """The records of every seed and category, several at a time with `--workers`."""
+    each = functools.partial(evaluate_one, args=args, cache=cache)
+    tasks = [(seed, category) for seed in range(args.seeds) for category in categories]
+    if args.workers == 1:
+        return [record for task in tasks for record in each(task)]
+    with multiprocessing.get_context("spawn").Pool(args.workers) as pool:
+        return [record for records in pool.imap(each, tasks, chunksize=1) for record in records]
 
 
 def image_auroc(records: Sequence[dict[str, Any]], rng: np.random.Generator | None = None) -> float:
@@ -306,15 +338,14 @@ def main() -> int:
     parser.add_argument("--categories", nargs="+", default=[])
     parser.add_argument("--methods", nargs="+", choices=list(METHODS), default=list(METHODS))
     parser.add_argument("--cache", type=Path, help="folder that keeps features; a temporary one if not given")
+    parser.add_argument("--workers", type=int, default=1, help="processes that share the categories")
     parser.add_argument("--json", action="store_true")
     args = parser.parse_args()
     try:
-        data = load(args.root, args.limit, args.categories, args.split)
-        vision = BundledVision.load()
+        data = load(args.root, 4, args.categories, args.split)
         with tempfile.TemporaryDirectory() as folder:
-            stored = StoredVision(vision, args.cache or Path(folder))
-            records = evaluate(data, stored, args.shots, args.seeds, args.methods)
-        report(records, time_methods(data, vision, max(args.shots), args.methods), args.json)
+            records = evaluate_all(sorted(data), args, args.cache or Path(folder))
+        report(records, time_methods(data, BundledVision.load(), max(args.shots), args.methods), args.json)
     except ReasonIADError as error:
         print(error, file=sys.stderr)
         return 2

@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from reason_iad.evidence.profile import CategoryProfile
     from reason_iad.images import LoadedImage
 
+MAX_TILES = 16  # 7,168 pixels a side: larger images hold more than one picture of a part
+
 _EPILOG = """\
 examples:
   reason-iad learn hazelnut good/                                 learn from a folder of good parts
@@ -52,6 +54,17 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
         "(default: 0.02)",
     )
     parser.add_argument("--fast", action="store_true", help="leave the ViT out: twice as fast, maps are less exact")
+    parser.add_argument(
+        "--tiles",
+        type=_tiles,
+        default=1,
+        metavar="N",
+        help="cut images into N x N pieces, each seen at 448 pixels: for small defects on large images of parts that "
+        "lie alike; leaves the ViT out and takes N x N times as long (default: 1)",
+    )
+    parser.add_argument(
+        "--foreground", action="store_true", help="let only the part count, not a background that changes"
+    )
     parser.add_argument("--json", action="store_true", help="print the summary as JSON")
     parser.set_defaults(run=run)
 
@@ -96,10 +109,11 @@ def run(args: argparse.Namespace, load_vision: Callable[[], Any] | None = None) 
 
 
 def _learn(args: argparse.Namespace, images: Sequence[LoadedImage], vision: Any, progress: Any) -> CategoryProfile:
-    from reason_iad.evidence.features import FAST_STREAMS, EvidenceOptions
+    from reason_iad.evidence.features import DEFAULT_STREAMS, FAST_STREAMS, EvidenceOptions, tiled_streams
     from reason_iad.evidence.profile import CategoryProfile
 
-    options = EvidenceOptions(streams=FAST_STREAMS) if args.fast else EvidenceOptions()
+    streams = tiled_streams(args.tiles) if args.tiles > 1 else FAST_STREAMS if args.fast else DEFAULT_STREAMS
+    options = EvidenceOptions(streams=streams, foreground=args.foreground)
 
     def tell(done: int, total: int, name: str) -> None:
         progress.say(f"learning {done + 1} of {total}: {name}")
@@ -160,6 +174,12 @@ def _embed(vision: Any) -> Any:
     from reason_iad.knowledge.recognize import image_embedding
 
     return lambda pixels: image_embedding(pixels, vision)
+
+
+def _tiles(text: str) -> int:
+    if not text.isdecimal() or not 1 <= int(text) <= MAX_TILES:
+        raise argparse.ArgumentTypeError(f"found {text!r}; expected a whole number from 1 to {MAX_TILES}")
+    return int(text)
 
 
 def _share(text: str) -> float:

@@ -17,6 +17,7 @@ Array = npt.NDArray[np.float32]
 EDGE_QUANTILE = 0.99  # of the residuals: where the scale begins
 SPAN = 3.0  # the scale ends this many (edge - median) above the edge
 GATE_MARGIN = 0.01  # share of the image that the odd area must exceed that of normals by
+WORST_SHARE = 0.01  # of the patches: their mean is the oddness of an image
 SMALLEST = 1e-6  # a reference compared with an exact copy leaves no residual at all
 
 
@@ -51,12 +52,12 @@ def fit_scale(residuals: Array) -> Scale:
     return Scale(median, low, low + SPAN * (low - median))
 
 
-def area_limit(areas: Array) -> float:
+def area_limit(areas: Array, margin: float = GATE_MARGIN) -> float:
     """Largest connected odd area, as a share of the image, that normals explain: above it the gate opens."""
-    return float(np.quantile(areas, EDGE_QUANTILE)) + GATE_MARGIN
+    return float(np.quantile(areas, EDGE_QUANTILE)) + margin
 
 
-def image_statistic(fused: Array, share: float = 0.01) -> float:
+def image_statistic(fused: Array, share: float = WORST_SHARE) -> float:
     """Mean of the worst `share` of the patches of a map (h, w): the oddness of the whole image, in units of the map."""
     count = max(1, round(fused.size * share))
     return float(np.partition(fused.ravel(), fused.size - count)[-count:].mean())

@@ -6,6 +6,8 @@ stretched to a square, so that the grid of every image covers the same share of 
 
 from __future__ import annotations
 
+import dataclasses
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
@@ -14,6 +16,8 @@ import numpy as np
 import numpy.typing as npt
 
 from reason_iad.errors import EvidenceError
+from reason_iad.evidence.backbones import load_backbone
+from reason_iad.evidence.foreground import FOREGROUND, foreground_mask
 from reason_iad.images import Pixels
 from reason_iad.models.base import VisionTowers
 
@@ -31,8 +35,8 @@ class Stream:
     """One layer of one tower, compared in one way.
 
     Attributes:
-        tower: which network.
-        level: the stride of `efficientnet` (8 or 16), or the hidden state of `vit` (0 to 12).
+        tower: "efficientnet" or "vit", both bundled, or a hub id such as facebook/dinov2-small (see `backbones`).
+        level: the stride of `efficientnet` (8 or 16), or the hidden state of a transformer (0 to 12 of `vit`).
         size: side of the square the image is stretched to, in pixels.
         metric: "euclidean" sees how strong a feature is, "cosine" only which one it is.
         pool: side of the blocks of patches that are averaged into one; 1 for none.
@@ -40,6 +44,7 @@ class Stream:
         unlike: median distance from which on images show different products (see docs/evidence.md); None where unknown.
         weight: share in the score of the image, relative to the other streams.
         map_weight: share in the map, relative to the other streams; some layers score better than they locate.
+        tiles: the image is cut into tiles x tiles pieces, each stretched to `size`: for small defects on large images.
     """
 
     tower: str
@@ -51,11 +56,13 @@ class Stream:
     unlike: float | None = None
     weight: float = 1.0
     map_weight: float = 1.0
+    tiles: int = 1
 
     @property
     def source(self) -> str:
         """Name of the features it compares, such as efficientnet-16@448."""
-        return f"{self.tower}-{self.level}@{self.size}" + (f"/{self.pool}" if self.pool > 1 else "")
+        name = f"{self.tower}-{self.level}@{self.size}"
+        return name + (f"x{self.tiles}" if self.tiles > 1 else "") + (f"/{self.pool}" if self.pool > 1 else "")
 
     @property
     def name(self) -> str:
@@ -69,6 +76,7 @@ DEFAULT_STREAMS = (
     Stream("vit", 7, 224, "euclidean"),
 )
 FAST_STREAMS = DEFAULT_STREAMS[:2]  # no ViT pass; a little worse, above all in maps (docs/evidence.md)
+TILE_REACH = 0.05  # share of the side that a part may lie elsewhere on images that are tiled
 
 
 @dataclass(frozen=True)
@@ -81,18 +89,23 @@ class EvidenceOptions:
         batch_size: images per forward pass.
         turns: compare with references turned by 90, 180 and 270 degrees, too; "auto" where the references themselves
             are then closer to each other.
+        foreground: let only what belongs to the part count, in the image or in a reference; for parts on a background
+            that changes (see `foreground_mask`).
     """
 
     streams: tuple[Stream, ...] = DEFAULT_STREAMS
     num_neighbors: int = 1
     batch_size: int = 8
     turns: Turns = "auto"
+    foreground: bool = False
 
     def __post_init__(self) -> None:
         if not self.streams:
             raise EvidenceError(
                 "no stream of features is chosen; expected at least one: leave `streams` at its default"
             )
+        if wrong := [stream.tiles for stream in self.streams if stream.tiles < 1]:
+            raise EvidenceError(f"found {wrong[0]} tiles a side; expected 1 or more")
         if len({stream.name for stream in self.streams}) < len(self.streams):
             raise EvidenceError(f"the streams {[s.name for s in self.streams]} repeat; name each once")
         if self.num_neighbors < 1 or self.batch_size < 1:
@@ -106,8 +119,19 @@ class EvidenceOptions:
 
     @property
     def sources(self) -> tuple[str, ...]:
-        """Names of the features that are extracted, each once."""
-        return tuple(dict.fromkeys(stream.source for stream in self.streams))
+        """Names of the features that are extracted, each once; the mask of the foreground where it is asked for."""
+        masks = (FOREGROUND,) if self.foreground else ()
+        return (*dict.fromkeys(stream.source for stream in self.streams), *masks)
+
+    @property
+    def tiles(self) -> int:
+        """The most tiles a side of any stream: a share of the image is judged as a share of one such tile."""
+        return max(stream.tiles for stream in self.streams)
+
+    @property
+    def side(self) -> int:
+        """Pixels a side at which the finest stream sees the whole image."""
+        return max(stream.size * stream.tiles for stream in self.streams)
 
     @property
     def weights(self) -> dict[str, float]:
@@ -120,16 +144,57 @@ class EvidenceOptions:
         return {stream.name: stream.map_weight for stream in self.streams}
 
 
+def tiled_streams(tiles: int, streams: tuple[Stream, ...] = FAST_STREAMS) -> tuple[Stream, ...]:
+    """Streams that see an image in tiles x tiles pieces: 8 make a 4,000-pixel board as sharp as 3,584 pixels.
+
+    Patches are then compared with those around the same place only, so parts must lie alike: a search everywhere would
+    cost the fourth power of the tiles.
+
+    Args:
+        tiles: pieces a side, 1 or more.
+        streams: the streams that are tiled; by default those without the ViT.
+    """
+    found = []
+    for stream in streams:
+        patches = stream.size * tiles // (stream.level if stream.tower == "efficientnet" else 14) // stream.pool
+        window = stream.window if tiles == 1 else math.ceil(TILE_REACH * patches)
+        found.append(dataclasses.replace(stream, tiles=tiles, window=window))
+    return tuple(found)
+
+
 def extract(images: Sequence[Pixels], vision: VisionTowers, options: EvidenceOptions) -> dict[str, torch.Tensor]:
     """Patch features of `images` by source: (B, H, W, C) float32, blocks of `pool` averaged."""
     import torch
 
     parts: dict[str, list[torch.Tensor]] = {source: [] for source in options.sources}
-    for start in range(0, len(images), options.batch_size):
-        batch = images[start : start + options.batch_size]
-        for source, features in _extract_batch(batch, vision, options.streams).items():
-            parts[source].append(features)
+    for tiles in dict.fromkeys(stream.tiles for stream in options.streams):
+        streams = tuple(stream for stream in options.streams if stream.tiles == tiles)
+        step = options.batch_size if tiles == 1 else 1
+        for start in range(0, len(images), step):
+            batch = images[start : start + step]
+            found = _extract_batch(batch, vision, streams) if tiles == 1 else _extract_tiled(batch[0], vision, streams)
+            for source, features in found.items():
+                parts[source].append(features)
+    if options.foreground:
+        parts[FOREGROUND] = [torch.from_numpy(foreground_mask(pixels))[None, ..., None].float() for pixels in images]
     return {source: torch.cat(features) for source, features in parts.items()}
+
+
+def _extract_tiled(pixels: Pixels, vision: VisionTowers, streams: tuple[Stream, ...]) -> dict[str, torch.Tensor]:
+    """Features of one image (H, W, 3) tile by tile, put together again: (1, H, W, C) by source."""
+    import torch
+
+    from reason_iad.images import resize
+
+    tiles, size = streams[0].tiles, max(stream.size for stream in streams)
+    rows: dict[str, list[torch.Tensor]] = {}
+    image = resize(pixels, (size * tiles, size * tiles))
+    for row in range(tiles):  # a row of tiles at a time bounds the memory
+        band = image[row * size : (row + 1) * size]
+        pieces = [np.ascontiguousarray(band[:, column * size : (column + 1) * size]) for column in range(tiles)]
+        for source, features in _extract_batch(pieces, vision, streams).items():
+            rows.setdefault(source, []).append(torch.cat(list(features), dim=1))
+    return {source: torch.cat(parts)[None] for source, parts in rows.items()}
 
 
 def extract_turned(pixels: Pixels, vision: VisionTowers, options: EvidenceOptions) -> dict[str, torch.Tensor]:
@@ -148,8 +213,11 @@ def _extract_batch(
     for (tower, size), members in by_pass.items():
         if tower == "efficientnet":
             levels = vision.efficientnet(batch, size)
-        else:
+        elif tower == "vit":
             levels = vision.vit(batch, size, sorted({stream.level for stream in members.values()}))
+        else:
+            device = str(getattr(vision, "device", "cpu"))
+            levels = load_backbone(tower, device).features(batch, size, sorted({s.level for s in members.values()}))
         for source, stream in members.items():
             found[source] = pool_blocks(levels[stream.level].float(), stream.pool)
     return found

@@ -26,6 +26,7 @@ from reason_iad.evidence.features import (
     extract,
     extract_turned,
 )
+from reason_iad.evidence.foreground import FOREGROUND
 from reason_iad.evidence.search import enlarge, fuse, search
 from reason_iad.images import Pixels
 from reason_iad.models.base import VisionTowers
@@ -127,8 +128,7 @@ class ReferenceBank:
         raw = extract(references, vision, options)
         copies = None
         if len(references) == 1:
-            size = max(stream.size for stream in options.streams)
-            copies = extract(altered_copies(references[0], size), vision, options)
+            copies = extract(altered_copies(references[0], options.side), vision, options)
         turned = turned_views(references, raw, vision, options)
         return cls.from_features(raw, options, copies, turned)
 
@@ -191,7 +191,8 @@ class ReferenceBank:
         plain = dataclasses.replace(self, defects={})
         for one in features:
             odd = plain.measure(one).raw
-            for source, patches in one.items():
+            for source in dict.fromkeys(stream.source for stream in self.options.streams):
+                patches = one[source]
                 strength = torch.from_numpy(enlarge(odd, (patches.shape[0], patches.shape[1]))).flatten()
                 worst = strength.topk(max(1, round(len(strength) * share))).indices
                 found.setdefault(source, []).append(patches.flatten(0, 1)[worst])
@@ -219,13 +220,15 @@ class ReferenceBank:
         if self.defects:
             known = {source: one[None, None] for source, one in self.defects.items()}
             options = dataclasses.replace(
-                self.options, streams=tuple(dataclasses.replace(s, window=None) for s in self.options.streams)
+                self.options,
+                streams=tuple(dataclasses.replace(s, window=None) for s in self.options.streams),
+                foreground=False,
             )
             gaps = _distances(features, known, options)
             judged = {name: one + np.maximum(one - gaps[name], 0.0) for name, one in distances.items()}
         scales = self.calibration.scales
         raw = fuse(judged, scales, self.options.map_weights)
-        statistic = calibrate.image_statistic(fuse(judged, scales, self.options.weights))
+        statistic = calibrate.image_statistic(fuse(judged, scales, self.options.weights), _worst_share(self.options))
         return Measured(raw, statistic, distances)
 
     def save(self, folder: str | Path) -> None:
@@ -331,8 +334,8 @@ def lie_turned(raw: dict[str, torch.Tensor], turned: dict[str, torch.Tensor], op
     if options.turns != "auto":
         return options.turns == "on"
     upright = []
-    for source in options.sources:
-        stream = next(stream for stream in options.streams if stream.source == source)
+    for stream in {stream.source: stream for stream in reversed(options.streams)}.values():
+        source = stream.source
         views = torch.cat([raw[source][: len(turned[source]), None], turned[source]], dim=1)[:TURN_PROBE]
         for mine in range(len(views)):
             for other in range(len(views)):
@@ -384,7 +387,21 @@ def _distances(
         metrics = [stream.metric for stream in streams]
         maps = search(features[source], references[source], metrics, options.num_neighbors, window)
         found.update({stream.name: maps[stream.metric] for stream in streams})
+    if options.foreground:
+        part = np.maximum(features[FOREGROUND].numpy(), references[FOREGROUND].amax(dim=0).numpy())[..., 0]
+        found = {name: _calm_outside(one, part) for name, one in found.items()}
     return {stream.name: found[stream.name] for stream in options.streams}
+
+
+def _calm_outside(distances: Array, part: Array) -> Array:
+    """Give patches (H, W) that show no part (h, w) the usual distance of those that do, so that they do not count."""
+    inside = enlarge(part, (distances.shape[0], distances.shape[1])) >= 0.5
+    return np.where(inside, distances, np.float32(np.median(distances[inside]))) if inside.any() else distances
+
+
+def _worst_share(options: EvidenceOptions) -> float:
+    """Share of the patches whose mean is the oddness of an image: 1 % of it, or of one of its tiles."""
+    return calibrate.WORST_SHARE / options.tiles**2
 
 
 def _distances_of(
@@ -419,14 +436,16 @@ def _calibrate(
     fused = np.stack([fuse(one, scales, options.map_weights) for one in each])
     scale = calibrate.fit_scale(fused)
     statistics = np.array(
-        [calibrate.image_statistic(fuse(one, scales, options.weights)) for one in each], dtype=np.float32
+        [calibrate.image_statistic(fuse(one, scales, options.weights), _worst_share(options)) for one in each],
+        dtype=np.float32,
     )
     areas = np.array([regions.largest_area(one > scale.low) for one in fused], dtype=np.float32)
     median = float(np.median(statistics))
     # One that may be defective must not move the edge. With few, the oddest is all there is to go by.
     usual = np.delete(statistics, _odd_indices(statistics, vouched))
     edge = float(usual.max())
-    calibration = Calibration(scales, scale, calibrate.area_limit(areas), median, max(edge, median + 0.1))
+    limit = calibrate.area_limit(areas, calibrate.GATE_MARGIN / options.tiles**2)
+    calibration = Calibration(scales, scale, limit, median, max(edge, median + 0.1))
     return calibration, statistics
 
 

@@ -358,8 +358,7 @@ def _as_float(member: Member) -> dict[str, torch.Tensor]:
 
 
 def _copies(pixels: Pixels, vision: VisionTowers, options: EvidenceOptions) -> dict[str, torch.Tensor]:
-    size = max(stream.size for stream in options.streams)
-    return extract(altered_copies(pixels, size), vision, options)
+    return extract(altered_copies(pixels, options.side), vision, options)
 
 
 def _load(source: Pixels | LoadedImage | str | Path) -> LoadedImage:
