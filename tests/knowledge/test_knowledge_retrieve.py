@@ -12,7 +12,7 @@ import yaml
 from reason_iad import weights
 from reason_iad.errors import InputError, KnowledgeError
 from reason_iad.knowledge.entries import Entry, load_categories, load_entries
-from reason_iad.knowledge.retrieve import KnowledgeBase, RetrievalOptions, select
+from reason_iad.knowledge.retrieve import KnowledgeBase, RetrievalOptions, select, tell_encoding
 from reason_iad.knowledge.store import Hit
 
 
@@ -67,6 +67,17 @@ def test_no_defect_type_comes_twice_before_all_are_there(base: KnowledgeBase) ->
     ranked = [hit.entry.defect_type for hit in base.search(question, "hazelnut", 50)]
     assert order[0] == next(defect_type for defect_type in ranked if defect_type)
     assert len(cited) == sum(entry.category == "hazelnut" for entry in base.entries)  # a large budget takes all
+
+
+def test_encoding_many_texts_is_told_ten_times_and_few_not_at_all() -> None:
+    said: list[str] = []
+    tell = tell_encoding(said.append)
+    for done in range(64, 1601, 64):
+        tell(done, 1600)
+    assert len(said) == 10
+    assert said[-1] == "encoding knowledge, 1,600 of 1,600 texts"
+    tell_encoding(said.append)(64, 150)
+    assert len(said) == 10
 
 
 def test_an_entry_that_does_not_fit_is_passed_over_for_shorter_ones() -> None:

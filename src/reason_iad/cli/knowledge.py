@@ -63,16 +63,9 @@ def run(args: argparse.Namespace) -> int:
 
 def open_base(args: argparse.Namespace) -> KnowledgeBase:
     """The base that the options name, with progress where its store has to be built."""
-    from reason_iad.knowledge.retrieve import KnowledgeBase
+    from reason_iad.knowledge.retrieve import KnowledgeBase, tell_encoding
 
-    told = 0
-
-    def tell(done: int, total: int) -> None:
-        nonlocal told
-        if total > 200 and 10 * done // total > told:  # at most ten lines
-            told = 10 * done // total
-            print(f"reason-iad: encoding texts, {done:,} of {total:,}", file=sys.stderr)
-
+    tell = tell_encoding(lambda text: print(f"reason-iad: {text}", file=sys.stderr))
     return KnowledgeBase.load(args.folder, base=args.base, progress=tell)
 
 

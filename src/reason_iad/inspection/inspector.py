@@ -39,7 +39,7 @@ from reason_iad.inspection.temperature import Temperatures
 from reason_iad.inspection.verdict import UNCALIBRATED, Fusion, VerdictOptions, decide
 from reason_iad.knowledge.entries import ANY_PRODUCT, CategoryKnowledge
 from reason_iad.knowledge.recognize import CategoryPrototypes, image_embedding
-from reason_iad.knowledge.retrieve import KnowledgeBase, RetrievalOptions
+from reason_iad.knowledge.retrieve import KnowledgeBase, RetrievalOptions, tell_encoding
 from reason_iad.models.base import MultimodalModel, Prefix
 from reason_iad.models.loading import LoadOptions
 from reason_iad.models.openai_compatible import OpenAICompatible
@@ -213,7 +213,8 @@ class Inspector:
         if isinstance(model, OpenAICompatible) and options.latents == "paper":
             raise InputError(f"found --latents paper. {CLOSED.format(name=options.model)} Leave the option out")
         say("loading knowledge")
-        return cls(options, model, vision, KnowledgeBase.load(), CategoryPrototypes.load(), settings)
+        knowledge = KnowledgeBase.load(progress=tell_encoding(say))
+        return cls(options, model, vision, knowledge, CategoryPrototypes.load(), settings)
 
     def with_options(self, options: InspectorOptions) -> Inspector:
         """Another inspector over the same loaded parts; the model stays the same."""

@@ -1,9 +1,13 @@
 """Knowledge about products and their defects: files people can edit, hybrid retrieval, category recognition.
 
-entries     the YAML schema and its checks
-encoders    sentences to vectors
-store       BM25 and dense ranking over entries, fused by reciprocal rank
-retrieve    what goes into the prompt: modes, budget, diversity, citations
-recognize   the category of an image, or "unknown"
-commands    phrases that try to command the model, reported by `knowledge check`
+entries, schema        a category's YAML file and its checks; bulk: entries as JSON Lines
+base                   the user's files laid over the starter knowledge
+changes, editing       all of a change or nothing of it; adding, correcting, approving
+importers, import_*    documents and tables to entries; export: entries as a table
+encoders               sentences to vectors
+store                  BM25 and dense ranking over entries, fused by reciprocal rank
+database               the embedded store in step with the files, with versions
+retrieve               what goes into the prompt: modes, budget, diversity, citations
+recognize              the category of an image, or "unknown"
+commands               phrases that try to command the model
 """

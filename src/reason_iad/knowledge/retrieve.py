@@ -47,6 +47,19 @@ def estimate_tokens(text: str) -> int:
     return math.ceil(len(re.findall(r"\w+|[^\w\s]", text)) * 4 / 3)
 
 
+def tell_encoding(say: Callable[[str], None], least: int = 200) -> Progress:
+    """Progress that says, at most ten times, how far the encoding of at least `least` texts is."""
+    tenths = 0
+
+    def tell(done: int, total: int) -> None:
+        nonlocal tenths
+        if total >= least and 10 * done // total > tenths:
+            tenths = 10 * done // total
+            say(f"encoding knowledge, {done:,} of {total:,} texts")
+
+    return tell
+
+
 @dataclass(frozen=True)
 class RetrievalOptions:
     """How much knowledge a prompt may hold."""
