@@ -35,8 +35,8 @@ class Board:
     Attributes:
         image: its path in the manifest.
         kinds: of each labeled fault.
-        hit_at: strength of the strongest region that touches each fault; -1 where none does.
-        false_at: strength of each region that touches no fault.
+        hit_at: peak of the strongest region that touches each fault, in edges of normal; -1 where none does.
+        false_at: peak of each region that touches no fault.
         seconds: processor time of the comparison.
     """
 
@@ -57,9 +57,17 @@ def inspect(root: Path, row: dict[str, str], template: str) -> Board:
     regions = found.regions((pixels.shape[0], pixels.shape[1]))
     touches = np.array([[_touch(fault[:4], region.box_xyxy) for region in regions] for fault in faults], dtype=bool)
     touches = touches.reshape(len(faults), len(regions))
-    strengths = np.array([region.strength for region in regions])
+    down, across = (side / n for side, n in zip(found.raw.shape, pixels.shape[:2], strict=True))
+    strengths = np.array([_peak(found.raw, region.box_xyxy, down, across) for region in regions])
     hit_at = np.where(touches, strengths, -1.0).max(axis=1, initial=-1.0)
     return Board(row["image"], [fault[4] for fault in faults], hit_at, strengths[~touches.any(axis=0)], seconds)
+
+
+def _peak(raw: np.ndarray, box: Box, down: float, across: float) -> float:
+    """Largest distance within a box; strengths end at 1, so that the strongest would be tied."""
+    left, top, right, bottom = box
+    rows, columns = slice(int(top * down), int(np.ceil(bottom * down))), slice(int(left * across), None)
+    return float(raw[rows, columns][:, : max(1, int(np.ceil((right - left) * across)))].max())
 
 
 def _touch(one: Box, other: Box) -> bool:
@@ -90,7 +98,7 @@ def figures(boards: list[Board], false_per_board: float) -> dict[str, Any]:
         "faults": len(kinds),
         "hit_at_one_false": round(hit, 4),
         "interval": [round(float(np.quantile(drawn, q)), 4) for q in (0.025, 0.975)],
-        "strength_limit": round(limit, 4),
+        "peak_limit": round(limit, 4),
         "hit_by_default": round(float(np.concatenate([board.hit_at >= 0 for board in boards]).mean()), 4),
         "false_by_default": round(float(np.mean([len(board.false_at) for board in boards])), 4),
         "hit_by_kind": {

@@ -123,6 +123,17 @@ def test_images_of_many_kinds_are_learned(good, tmp_path):
     assert len(load_profile("plate").normals) == 16
 
 
+def test_a_category_is_learned_in_tiles_and_without_its_background(good, capsys):
+    assert run("plate", good, "--tiles", 2, "--foreground", "--json") == 0
+    assert json.loads(capsys.readouterr().out)["streams"][0] == "efficientnet-16@448x2 euclidean"
+    options = load_profile("plate").bank.options
+    assert (options.tiles, options.foreground) == (2, True)
+    with pytest.raises(SystemExit) as stopped:
+        run("plate", good, "--tiles", 99)
+    assert stopped.value.code == 2
+    assert "from 1 to 16" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [

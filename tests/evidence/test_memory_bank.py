@@ -229,6 +229,15 @@ def test_references_of_other_products_are_named():
     assert compare(stripes, ReferenceBank.build([good_part(0), good_part(1)], TOWER, options), TOWER).warnings
 
 
+@pytest.mark.parametrize(
+    ("hw", "told"), [((90, 120), False), ((180, 240), False), ((90, 100), True), ((160, 120), True)]
+)
+def test_a_reference_of_other_proportions_is_named_and_another_size_is_not(hw, told):
+    goods = [good_part(seed) for seed in range(3)] + [good_part(3, hw)]
+    warnings = ReferenceBank.build(goods, TOWER, OPTIONS).warnings
+    assert any("number 4 has other proportions" in warning for warning in warnings) is told
+
+
 def test_a_saved_bank_gives_the_same_figures_when_it_is_read(tmp_path):
     bank = bank_of(4, num_neighbors=2).with_held_out([good_part(seed) for seed in range(20, 30)], TOWER)
     bank.save(tmp_path / "bank")

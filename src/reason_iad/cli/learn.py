@@ -63,7 +63,9 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
         "lie alike; leaves the ViT out and takes N x N times as long (default: 1)",
     )
     parser.add_argument(
-        "--foreground", action="store_true", help="let only the part count, not a background that changes"
+        "--foreground",
+        action="store_true",
+        help="let only the place of the part count, not what lies on the background; parts must lie alike",
     )
     parser.add_argument("--json", action="store_true", help="print the summary as JSON")
     parser.set_defaults(run=run)

@@ -36,6 +36,7 @@ class EvidenceMap:
         streams: names of the streams fused.
         warnings: why the comparison itself may be meaningless.
         max_regions: how many odd areas are named at most.
+        region_share: odd areas weaker than this share of the strongest are not named.
     """
 
     raw: Array
@@ -47,12 +48,15 @@ class EvidenceMap:
     streams: tuple[str, ...]
     warnings: tuple[str, ...] = ()
     max_regions: int = 5
+    region_share: float = 0.5
 
     def regions(self, image_hw: tuple[int, int]) -> tuple[Region, ...]:
         """The odd areas, strongest first, boxes in pixels of an image of `image_hw`; none while the gate is closed."""
         if not self.gate_open:
             return ()
-        return regions.find_regions(self.anomaly_map, image_hw, max_regions=self.max_regions)
+        return regions.find_regions(
+            self.anomaly_map, image_hw, max_regions=self.max_regions, region_share=self.region_share
+        )
 
     def grid(self, rows: int, columns: int) -> Array:
         """The strongest calibrated value inside each cell of a grid over the image: (rows, columns), in [0, 1]."""

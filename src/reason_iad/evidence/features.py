@@ -89,8 +89,8 @@ class EvidenceOptions:
         batch_size: images per forward pass.
         turns: compare with references turned by 90, 180 and 270 degrees, too; "auto" where the references themselves
             are then closer to each other.
-        foreground: let only what belongs to the part count, in the image or in a reference; for parts on a background
-            that changes (see `foreground_mask`).
+        foreground: let only patches count where some reference shows the part (see `foreground_mask`), so that dirt on
+            the background does not; parts must lie alike.
     """
 
     streams: tuple[Stream, ...] = DEFAULT_STREAMS

@@ -39,6 +39,7 @@ ENOUGH_TO_JUDGE = 4  # references from which one that the others do not explain 
 ODD_RATIO = 1.8  # a reference whose statistic is this many times the median one is named (docs/evidence.md)
 UPRIGHT = 0.9  # share of pairs that must lie upright beside each other, or references are turned (docs/evidence.md)
 TURN_PROBE = 4  # references whose pairs decide that
+UNLIKE_ASPECT = 1.15  # width to height, beside the usual one: more stretching than that is told
 MAX_TURNED = 8  # turned views help where references are few; more would cost time for next to nothing
 WIDEN = {"euclidean": 1.35, "cosine": 1.35**2}  # altered copies differ that much less than real normals do
 SINGLE = (
@@ -130,7 +131,8 @@ class ReferenceBank:
         if len(references) == 1:
             copies = extract(altered_copies(references[0], options.side), vision, options)
         turned = turned_views(references, raw, vision, options)
-        return cls.from_features(raw, options, copies, turned)
+        bank = cls.from_features(raw, options, copies, turned)
+        return bank.warned(unlike_shapes([pixels.shape[:2] for pixels in references]))
 
     @classmethod
     def from_features(
@@ -170,6 +172,10 @@ class ReferenceBank:
             warnings = _odd_references(statistics, vouched)
         scores = _scores(statistics, calibration) if num_references > 1 else ()
         return cls(options, features, calibration, views, warnings=warnings, reference_scores=scores)
+
+    def warned(self, warnings: Sequence[str]) -> ReferenceBank:
+        """The same bank that also says `warnings`."""
+        return dataclasses.replace(self, warnings=(*self.warnings, *warnings))
 
     def with_held_out(self, normals: Sequence[Pixels], vision: VisionTowers) -> ReferenceBank:
         """The same bank with `normals` that are not among its references, so that it gives p-values."""
@@ -388,7 +394,7 @@ def _distances(
         maps = search(features[source], references[source], metrics, options.num_neighbors, window)
         found.update({stream.name: maps[stream.metric] for stream in streams})
     if options.foreground:
-        part = np.maximum(features[FOREGROUND].numpy(), references[FOREGROUND].amax(dim=0).numpy())[..., 0]
+        part = references[FOREGROUND].amax(dim=0)[..., 0].numpy()  # where some reference shows the part
         found = {name: _calm_outside(one, part) for name, one in found.items()}
     return {stream.name: found[stream.name] for stream in options.streams}
 
@@ -472,6 +478,19 @@ def _unlike_references(residuals: dict[str, Array], options: EvidenceOptions) ->
                 "it may show another product: check it.",
             )
     return ()
+
+
+def unlike_shapes(shapes: Sequence[tuple[int, ...]]) -> tuple[str, ...]:
+    """Say which references, of these heights and widths, have other proportions: stretched, their parts look odd."""
+    aspects = np.array([width / height for height, width in shapes])
+    usual = float(np.median(aspects))
+    other = [str(index + 1) for index, one in enumerate(aspects) if max(one / usual, usual / one) > UNLIKE_ASPECT]
+    if not other:
+        return ()
+    return (
+        f"Of {len(shapes)} references, number {', '.join(other)} has other proportions than most; all are stretched "
+        "to a square: show images of one camera and one cut.",
+    )
 
 
 def _odd_indices(statistics: Array, vouched: Sequence[int] = ()) -> list[int]:

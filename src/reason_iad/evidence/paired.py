@@ -22,9 +22,11 @@ from reason_iad.images import Pixels, resize
 UNLIKE_TEMPLATE = "The image does not resemble its template even after registration: it may show another object."
 TEMPLATE = "template pixels"  # the one stream of this comparison
 MAX_REGIONS = 20
+FAINT = 0.4  # share of the strongest area's strength down to which others are named: each fault counts by itself
 EXPLAINED = 0.015  # share of pixels that may differ where both images show the very same object (docs/evidence.md)
 RESEMBLES = 0.5  # correlation under which they do not even resemble each other
 SMALLEST_FAULT = 9  # pixels above the edge that open the gate
+SPAN = 7.0  # the scale ends at eight times the edge: with a shorter one faults and dust both reach its end
 
 
 @dataclass(frozen=True)
@@ -71,6 +73,7 @@ def compare_paired(pixels: Pixels, template: Pixels, options: PairedOptions | No
         streams=(TEMPLATE,),
         warnings=() if correlation >= RESEMBLES else (UNLIKE_TEMPLATE,),
         max_regions=MAX_REGIONS,
+        region_share=FAINT,
     )
 
 
@@ -164,7 +167,7 @@ def _scale(template: Array, contrast: float, options: PairedOptions) -> Scale:
     residuals = np.stack([differences(np.asarray(c, np.float32), template, options) for c in copies]) / contrast
     fitted = calibrate.fit_scale(residuals)
     low = max(fitted.low, options.edge)
-    return Scale(0.0, low, (1 + calibrate.SPAN) * low)
+    return Scale(0.0, low, (1 + SPAN) * low)
 
 
 def _working(pixels: Pixels, image_hw: tuple[int, ...], options: PairedOptions) -> Array:

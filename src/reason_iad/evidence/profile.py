@@ -26,7 +26,7 @@ from reason_iad.errors import EvidenceError
 from reason_iad.evidence import conformal
 from reason_iad.evidence.compare import EvidenceMap, compare_features
 from reason_iad.evidence.features import EvidenceOptions, altered_copies, extract, extract_turned
-from reason_iad.evidence.memory_bank import ReferenceBank, lie_turned, may_turn
+from reason_iad.evidence.memory_bank import ReferenceBank, lie_turned, may_turn, unlike_shapes
 from reason_iad.images import LoadedImage, Pixels, encode_jpeg, from_pixels, read_image
 from reason_iad.models.base import VisionTowers
 from reason_iad.types import Verdict
@@ -323,6 +323,7 @@ def build_bank(
     raw = {source: torch.stack([m.features[source][0].float() for m in references]) for source in options.sources}
     vouched = [index for index, member in enumerate(references) if member.from_feedback]
     bank = ReferenceBank.from_features(raw, options, copies, _turned(references, options), vouched)
+    bank = bank.warned(unlike_shapes([member.preview.shape[:2] for member in references]))
     return _with_feedback(bank, members)
 
 

@@ -30,11 +30,15 @@ def largest_area(mask: npt.NDArray[np.bool_]) -> float:
 
 
 def find_regions(
-    anomaly_map: Array, image_hw: tuple[int, int], threshold: float = 0.2, max_regions: int = 5
+    anomaly_map: Array,
+    image_hw: tuple[int, int],
+    threshold: float = 0.2,
+    max_regions: int = 5,
+    region_share: float = 0.5,
 ) -> tuple[Region, ...]:
     """Connected areas of a calibrated map (h, w) above `threshold`, strongest first, boxes in pixels of the image.
 
-    An area that never reaches half of the strongest one is left out: it would distract from it.
+    An area that never reaches `region_share` of the strongest one is left out: it would distract from it.
     """
     labels, count = label_components(anomaly_map > threshold)
     if count == 0:
@@ -62,4 +66,4 @@ def find_regions(
             )
         )
     found.sort(key=lambda region: (-region.strength, -region.area, region.box_xyxy))
-    return tuple(region for region in found if region.strength >= 0.5 * found[0].strength)[:max_regions]
+    return tuple(region for region in found if region.strength >= region_share * found[0].strength)[:max_regions]
