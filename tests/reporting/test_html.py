@@ -206,6 +206,24 @@ def test_an_uncertain_page_explains_itself_and_others_do_not() -> None:
     assert "Why uncertain" not in report_page().text
 
 
+def test_a_place_too_small_for_a_region_is_explained() -> None:
+    report = make_report(regions=())
+    assert report.evidence is not None
+    closed = dataclasses.replace(report, evidence=dataclasses.replace(report.evidence, gate_open=False))
+    assert "no region is marked" in report_page(closed).text
+    assert "no region is marked" not in report_page(report).text
+
+
+def test_each_injected_patch_is_cut_out_of_the_image() -> None:
+    report = make_report()
+    assert report.trace is not None
+    for patch in report.trace.patches:
+        x0, y0, x1, y1 = patch.box_xyxy
+        (shown,) = (a for a in report_page(report).all("img") if a["alt"].startswith(f"Patch {patch.index},"))
+        decoded = np.asarray(Image.open(io.BytesIO(base64.b64decode(shown["src"].split(",")[1]))))
+        np.testing.assert_array_equal(decoded, make_pixels()[y0:y1, x0:x1])
+
+
 def test_a_bare_report_makes_a_page() -> None:
     bare = types.InspectionReport(
         image="x.png", image_hw=(120, 160), image_sha256="0", verdict="normal", probability=0.0, probability_note="",

@@ -99,3 +99,15 @@ def test_color_changes_nothing_but_color() -> None:
     plain, colored = text.render_text(make_report()), text.render_text(make_report(), color=True)
     assert colored.replace("\x1b[1;31m", "").replace("\x1b[0m", "") == plain
     assert "\x1b" not in plain
+
+
+def test_what_to_check_next_comes_from_the_knowledge_or_from_where_the_evidence_points() -> None:
+    report = make_report()
+    assert text.check_next(dataclasses.replace(report, check_next="Feel the edge.")) == "Feel the edge."
+    pointed = text.check_next(report)
+    assert pointed is not None
+    assert all(f"{n} ({r.place})" in pointed for n, r in enumerate(report.regions, 1))
+    assert "kind of defect" not in pointed
+    assert "kind of defect" in str(text.check_next(dataclasses.replace(report, defect_type=None)))
+    for nothing in ({"verdict": "normal"}, {"regions": ()}):
+        assert text.check_next(dataclasses.replace(report, **nothing)) is None

@@ -15,7 +15,7 @@ sys.path.insert(0, str(TESTS / "reporting"))
 
 
 class Scripted:
-    """Reads the image; its name says what happens: slow_, crash_, fault_, refuse_, normal_, uncertain_."""
+    """Reads the image; its name says what happens: slow_, stuck_, crash_, fault_, refuse_, normal_, uncertain_."""
 
     def __init__(self, seconds: float = 0.0) -> None:
         self.model = SimpleNamespace(info=SimpleNamespace(name="scripted", version="1"))
@@ -29,7 +29,7 @@ class Scripted:
 
         for stage in ("read", "recognize", "knowledge", "prefix", "verdict"):
             on_stage(stage)
-        time.sleep(2.0 if "slow_" in image.name else self.seconds)
+        time.sleep(3600 if "stuck_" in image.name else 2.0 if "slow_" in image.name else self.seconds)
         if "crash_" in image.name:
             os._exit(9)
         if "fault_" in image.name:
@@ -51,14 +51,14 @@ class Scripted:
                 probability=0.03, category=category or "metal plate", regions=(), defect_type=None, consequence=None,
                 description="No defect was found on the part.",
             )  # fmt: skip
-        session = SimpleNamespace(dialog=Dialog())
+        session = SimpleNamespace(dialog=Dialog(), choose=Dialog().choose)
         goods = tuple(image.pixels for _ in range(2))
         return SimpleNamespace(
             report=report, pixels=image.pixels, anomaly_map=make_map(), reference_pixels=goods, session=session
         )
 
     def open(self, image, category=None, references=(), question=None) -> Any:
-        return SimpleNamespace(dialog=Dialog())
+        return SimpleNamespace(dialog=Dialog(), choose=Dialog().choose)
 
 
 class Dialog:

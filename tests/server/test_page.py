@@ -116,6 +116,7 @@ def test_history_filters_and_opens(page, picture):
     page.click("#rows a")
     page.wait_for_selector("#verdict-word")
     assert page.inner_text("#verdict-word") == "Uncertain"
+    assert "neither normal nor defective is likely enough" in page.inner_text(".why")
 
 
 def test_knowledge_is_found(page):

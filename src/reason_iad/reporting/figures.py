@@ -18,6 +18,7 @@ from reason_iad.images import Pixels
 from reason_iad.reporting.text import (
     VERDICT_WORDS,
     category_phrase,
+    check_next,
     percent,
     probability_words,
     small_percent,
@@ -205,8 +206,8 @@ def _panel_lines(report: InspectionReport, truth: str | None) -> list[_Line]:
         fact("Description", report.description, limit=6)
     if report.consequence:
         fact("Possible consequence", report.consequence)
-    if report.check_next:
-        fact("Check next", report.check_next)
+    if (following := check_next(report)) is not None:
+        fact("Check next", following)
     if report.evidence is not None:
         count = report.evidence.num_references
         fact("Compared with", f"{count} normal reference{'' if count == 1 else 's'}")

@@ -86,6 +86,8 @@ def render_report(
         pairs=region_pairs(report, pixels, reference_pixels),
         references=[image_uri(p, options.reference_side) for p in reference_pixels],
         reasons=text.uncertain_reasons(report),
+        check_next=text.check_next(report),
+        patches=patch_cuts(report, pixels),
         curve=reward_curve(report.trace) if report.trace else None,
         stages=_stages(report),
         notes=text.other_notes(report),
@@ -120,6 +122,17 @@ def region_pairs(
         else:
             good = references[near.reference]
             found.append((image_uri(cut(pixels, region.box_xyxy), 220), image_uri(cut(good, near.box_xyxy), 220)))
+    return found
+
+
+def patch_cuts(report: InspectionReport, pixels: Pixels) -> list[str]:
+    """Each injected patch, cut out of the image (H, W, 3), as a data URI."""
+    if report.trace is None:
+        return []
+    found = []
+    for patch in report.trace.patches:
+        x0, y0 = (min(at, side - 1) for at, side in zip(patch.box_xyxy[:2], pixels.shape[1::-1], strict=True))
+        found.append(image_uri(pixels[y0 : max(patch.box_xyxy[3], y0 + 1), x0 : max(patch.box_xyxy[2], x0 + 1)], 120))
     return found
 
 

@@ -159,6 +159,22 @@ def uncertain_reasons(report: InspectionReport) -> tuple[str, ...]:
     return tuple(reasons or ["The evidence and the model do not settle it: have a person look at the part."])
 
 
+def check_next(report: InspectionReport) -> str | None:
+    """What to examine on the part: from the knowledge of its defect, or where the evidence points.
+
+    None for a normal part, and where nothing points anywhere.
+    """
+    if report.check_next is not None or report.verdict == "normal":
+        return report.check_next
+    if not report.regions:
+        return None
+    places = " and ".join(f"{number} ({region.place})" for number, region in enumerate(report.regions[:3], 1))
+    word = "region" if len(report.regions) == 1 else "regions"
+    why = "its kind of defect is" if report.defect_type is None else "its cause is"
+    good = " beside a good part" if report.evidence is not None else ""
+    return f"Have a person look at {word} {places}{good}: {why} not known for certain."
+
+
 def other_notes(report: InspectionReport) -> tuple[str, ...]:
     """Notes that are not already said as the reasons of an uncertain verdict."""
     return tuple(note for note in report.notes if note not in uncertain_reasons(report))
@@ -203,8 +219,8 @@ def _rows(report: InspectionReport) -> Iterator[tuple[str, str]]:
         yield "description", report.description
     if report.consequence:
         yield "consequence", report.consequence
-    if report.check_next:
-        yield "check next", report.check_next
+    if (following := check_next(report)) is not None:
+        yield "check next", following
     for i, region in enumerate(report.regions, 1):
         x0, y0, x1, y1 = region.box_xyxy
         area = f"{small_percent(region.area)} of the image, box {x0} {y0} {x1} {y1}"

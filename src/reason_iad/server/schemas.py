@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from datetime import datetime
 from typing import Any, Literal
 
@@ -102,6 +103,8 @@ class InspectionBody(BaseModel):
     error: str | None = Field(description="why it failed")
     pictures: dict[str, str] = Field(description="addresses by name: preview, thumbnail, map, shown-1 ...")
     feedback: list[FeedbackBody]
+    why_uncertain: list[str] = Field([], description="why the verdict is open, and what would settle it")
+    check_next: str | None = Field(None, description="what to examine on the part")
     report: InspectionReport | None = None
 
 
@@ -197,6 +200,7 @@ def inspection_body(record: Record, position: int | None = None, full: bool = Fa
         pictures = {role: f"/v1/inspections/{record.id}/pictures/{role}" for role in sorted(shown)}
     elif record.state == "done":
         pictures = {"thumbnail": f"/v1/inspections/{record.id}/pictures/thumbnail"}
+    reasons, following = _guidance(record) if full else ((), None)
     return {
         "id": record.id, "state": record.state, "position": position, "name": record.name, "who": record.who,
         "category": record.category or record.request.category, "verdict": record.verdict,
@@ -207,5 +211,15 @@ def inspection_body(record: Record, position: int | None = None, full: bool = Fa
             {"kind": f.kind, "comment": f.comment, "who": f.who, "created_at": f.created_at, "effect": f.effect}
             for f in record.feedback
         ],
-        "report": record.report if full else None,
+        "why_uncertain": list(reasons), "check_next": following, "report": record.report if full else None,
     }  # fmt: skip
+
+
+def _guidance(record: Record) -> tuple[tuple[str, ...], str | None]:
+    """The same words as on the report: why it is uncertain, and what to check next."""
+    from reason_iad.reporting.text import check_next, uncertain_reasons
+
+    if record.report is None:
+        return (), None
+    report = InspectionReport.from_json(json.dumps(record.report))
+    return uncertain_reasons(report), check_next(report)

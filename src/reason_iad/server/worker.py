@@ -2,14 +2,17 @@
 
 Messages are plain tuples over a pipe. In: (kind, job, payload). Out: ("loading", text), ("ready", facts),
 ("stage", job, name), ("text", job, piece), ("done", job, result), ("refused", job, message), ("failed", job, message).
-When the pipe closes the server is gone, and so is this process.
+When the server is gone, so is this process, also in the middle of a job: two models would not fit into the memory.
 """
 
 from __future__ import annotations
 
 import contextlib
 import importlib
+import multiprocessing
+import os
 import signal
+import threading
 import traceback
 from collections import OrderedDict
 from collections.abc import Callable
@@ -26,6 +29,7 @@ def main(connection: Connection, factory: str, method: dict[str, Any]) -> None:
     """Run until the server says stop or goes away."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl+C is the server's to handle: it lets us finish
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    threading.Thread(target=_leave_with_the_server, daemon=True, name="watch-the-server").start()
 
     def send(*message: Any) -> None:
         connection.send(message)
@@ -50,6 +54,14 @@ def main(connection: Connection, factory: str, method: dict[str, Any]) -> None:
             except Exception as error:  # noqa: BLE001 - one job must not end the process
                 traceback.print_exc()
                 send("failed", job, _explain(error))
+
+
+def _leave_with_the_server() -> None:
+    """Wait for the end of the process that started this one, then end this one at once."""
+    server = multiprocessing.parent_process()
+    if server is not None:
+        server.join()
+        os._exit(0)
 
 
 def load_bundled(method: dict[str, Any], progress: Callable[[str], None]) -> Any:

@@ -236,8 +236,9 @@ def validate(trainer: NanoTrainer, shards: Shards, options: TrainOptions, limit:
                 if evidence and not line["records"][number]["evidence"]:
                     continue
                 row, features, cells = draw_row(trainer, line, number, options, rng, evidence, others)
-                tokens = trainer.projector(features, cells)[0]
-                for (scores, _), q in zip(trainer(row, tokens, 0.0), row.questions, strict=True):
+                with torch.no_grad(), mixed(options):
+                    scored = trainer(row, trainer.projector(features, cells)[0], 0.0)
+                for (scores, _), q in zip(scored, row.questions, strict=True):
                     if q.has_choice:
                         key = f"{q.kind}{' +evidence' if evidence else ''}"
                         found[key].append(float(scores.argmax() == q.answer))
@@ -315,6 +316,11 @@ def train_worker(rank: int, args: argparse.Namespace) -> None:
         say(rank, json.dumps(result, indent=1))
 
 
+def mixed(options: TrainOptions) -> torch.autocast:
+    """The precision that the matrix products run in."""
+    return torch.autocast("cpu", torch.bfloat16, enabled=options.precision == "bfloat16")
+
+
 def start_from(adapter: dict[str, Any], folder: Path) -> None:
     """Copy an exported adapter into the weights that learn."""
     tensors, settings = read_adapter(folder)
@@ -358,7 +364,7 @@ def update(
     for number in numbers[rank::world]:
         draw = random.Random(f"{seed}/{number}")  # noqa: S311
         row, features, cells = draw_row(trainer, line, number, options, draw, evidence, others)
-        with torch.autocast("cpu", torch.bfloat16, enabled=options.precision == "bfloat16"):
+        with mixed(options):
             tokens = trainer.projector(features, cells)[0]
             loss = loss_of(trainer, trainer(row, tokens, 0.02), row, options.text_weight) / len(numbers)
         loss.backward()  # type: ignore[no-untyped-call]

@@ -34,6 +34,15 @@
       body.append(...[...body.rows].sort((a, b) => order(key(a), key(b))));
     });
   }
+  // The counts of a batch choose which rows are shown; a second press shows all again.
+  const counts = [...document.querySelectorAll("button[data-show]")];
+  for (const button of counts) {
+    button.addEventListener("click", () => {
+      const on = button.getAttribute("aria-pressed") !== "true";
+      for (const other of counts) other.setAttribute("aria-pressed", String(on && other === button));
+      for (const row of document.querySelectorAll("tr[data-verdict]")) row.hidden = on && row.dataset.verdict !== button.dataset.show;
+    });
+  }
   // A folded section would be missing on paper: open all for printing, then fold them again.
   const opened = [];
   window.addEventListener("beforeprint", () => {

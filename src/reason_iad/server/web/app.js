@@ -207,11 +207,13 @@ async function show(id, fresh = false) {
   await load($("photo"), await picture(body.pictures.preview));
   if (body.pictures.map) await load($("map"), await picture(body.pictures.map));
   $("map").hidden = !body.pictures.map;
-  $("tools").hidden = !body.pictures.map && !report.regions.length;
+  $("tools").hidden = !body.pictures.map && !report.regions.length && !report.trace?.patches.length;
+  for (const [id, shown] of [["opacity", body.pictures.map], ["show-regions", report.regions.length], ["show-patches", report.trace?.patches.length]]) $(id).closest("label").hidden = !shown;
+  document.querySelector(".scale-key").hidden = !body.pictures.map;
   redraw();
   $("options").hidden = true;
   $("result").replaceChildren(...resultPanels(body));
-  $("beside").replaceChildren(...besidePanels(report));
+  $("beside").replaceChildren(...besidePanels(body));
   $("result").hidden = $("beside").hidden = false;
   if (fresh) { $("verdict-word").focus({ preventScroll: true }); say(`${WORDS[report.verdict]}, ${percent(report.probability)} probability of a defect`); }
   await comparePatches(body);
@@ -243,22 +245,22 @@ const SOURCES = { given: "given", recognized: "recognized", unknown: "neither gi
 
 function resultPanels(body) {
   const r = body.report;
-  const reasons = r.verdict === "uncertain" ? r.notes.filter((n) => n.startsWith("Uncertain because")) : [];
   const sure = r.category_probability === null ? "" : `, ${percent(r.category_probability)}`;
   const total = Object.values(r.milliseconds).reduce((a, b) => a + b, 0);
   const first = el("section", { class: `panel verdict ${r.verdict}`, "aria-labelledby": "verdict-word" },
     el("div", { class: "verdict-head" }, el("h2", { class: "verdict-word", id: "verdict-word", tabindex: "-1" }, icon(r.verdict), WORDS[r.verdict]), el("span", { class: "big" }, percent(r.probability))),
     meter(r.probability), el("div", { class: "ends" }, el("span", {}, "normal"), el("span", {}, `p = ${r.probability.toFixed(3)}`), el("span", {}, "defective")),
     el("p", { class: "lead" }, `The part is ${likely(r.probability)}.`), el("p", { class: "small" }, r.probability_note),
-    reasons.length ? el("div", { class: "why" }, el("b", {}, "Why uncertain"), el("ul", {}, reasons.map((n) => el("li", {}, n.replace(/^Uncertain because /, ""))))) : null);
+    body.why_uncertain.length ? el("div", { class: "why" }, el("b", {}, "Why uncertain"), el("ul", {}, body.why_uncertain.map((n) => el("li", {}, n)))) : null);
   const finding = panel("Finding", el("dl", { class: "facts" },
-    fact("Category", `${plain(r.category)} (${SOURCES[r.category_source]}${sure})`), fact("Defect", r.defect_type), fact("Description", r.description), fact("May lead to", r.consequence), fact("Check next", r.check_next),
-    fact("Evidence", r.evidence ? r.evidence.text : "No good part was compared: the model alone speaks.")));
+    fact("Category", `${plain(r.category)} (${SOURCES[r.category_source]}${sure})`), fact("Defect", r.defect_type), fact("Description", r.description), fact("May lead to", r.consequence),
+    fact("Evidence", r.evidence ? r.evidence.text : "No good part was compared: the model alone speaks.")),
+    body.check_next ? el("div", { class: "next" }, el("b", {}, "Check next"), el("p", {}, body.check_next)) : null);
   const links = el("p", { class: "links" }, reportLink(body.id, "report.html", "Full report"), reportLink(body.id, "figure.png", "Picture"), el("button", { type: "button", class: "quiet", onclick: another }, "Inspect another"), el("span", { class: "small" }, `${duration(total)}`));
   return [first, finding, feedbackPanel(body), talkPanel(body), el("section", { class: "panel", "aria-label": "Report" }, links)];
 }
-function besidePanels(r) {
-  const notes = r.notes.filter((n) => !(r.verdict === "uncertain" && n.startsWith("Uncertain because")));
+function besidePanels(body) {
+  const r = body.report, notes = r.notes.filter((n) => !body.why_uncertain.includes(n));
   return [r.citations.length ? panel("Knowledge cited", el("ul", { class: "cited" }, r.citations.map((c) => el("li", {}, el("span", { class: "tag" }, c.defect_type ? `${c.kind}: ${c.defect_type}` : c.kind), c.text, el("br"), el("span", { class: "small" }, "Source: ", webLink(c.source)))))) : null,
     notes.length ? panel("Notes", el("ul", { class: "cited" }, notes.map((n) => el("li", {}, n)))) : null].filter(Boolean);
 }
@@ -295,7 +297,7 @@ function talkPanel(body) {
   const mine = body.report.answers.filter((a) => body.question && a.question === body.question);
   const talk = el("div", { class: "talk", "aria-live": "polite" }, mine.map((a) => el("div", {}, el("p", { class: "q" }, a.question), answerBars(a))));
   const question = el("input", { "aria-label": "Question about this image", placeholder: "Ask about this image", maxlength: 500, required: true });
-  const choices = el("input", { class: "choices", "aria-label": "Answers to choose from, separated by semicolons (optional)", placeholder: "answers to choose from; separated by semicolons; or leave empty" });
+  const choices = el("input", { class: "choices", "aria-label": "Answers to choose from, separated by semicolons (optional)", placeholder: "Answers to choose from (optional): one; two; three" });
   const button = el("button", { type: "submit" }, "Ask");
   const form = el("form", { class: "ask", onsubmit: async (event) => {
     event.preventDefault();
