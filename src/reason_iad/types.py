@@ -92,6 +92,7 @@ class Answer:
     text: str
     options: tuple[OptionProbability, ...] = ()  # empty for a free-form answer
     entropy: float | None = None  # of the options, divided by log(#options): 0 sure, 1 undecided
+    grounds: tuple[str, ...] = ()  # what joined the model in the probabilities of the options
 
 
 @dataclass(frozen=True)

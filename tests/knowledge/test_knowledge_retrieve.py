@@ -176,3 +176,44 @@ def test_the_bundled_encoder_gives_a_text_one_vector_whatever_stands_beside_it()
     assert np.array_equal(vectors[0], encoder.encode(["a crack in the glass"])[0])
     assert vectors[0] @ vectors[2] > vectors[0] @ vectors[3] + 0.1
     assert encoder.encode([]).shape == (0, 384)
+
+
+def test_support_is_the_best_cosine_of_an_option_alone_and_as_an_answer(make_encoder: Any) -> None:
+    encoder = make_encoder()
+    base = KnowledgeBase(load_entries(), encoder, load_categories())
+    known = base.knowledge_of("hazelnut")
+    assert known is not None
+    texts = [known.name, *known.aliases, *(entry.text for entry in known.entries())]
+    vectors = encoder.encode(texts)
+    options = ["Filbert.", "A closed brown shell."]
+    found = base.support("What is it?", options, "hazelnut")
+    for option, value in zip(options, found, strict=True):
+        expected = [
+            float((vectors @ encoder.encode([t])[0]).max()) for t in (option.rstrip("."), f"What is it? {option}")
+        ]
+        assert value == pytest.approx(sum(expected), abs=1e-5)
+
+
+def test_support_of_an_unknown_category_is_refused(base: KnowledgeBase) -> None:
+    with pytest.raises(InputError, match="not in the knowledge base"):
+        base.support("What is it?", ["A nut."], "no such thing")
+
+
+def test_the_closest_text_is_the_one_with_the_largest_cosine(base: KnowledgeBase) -> None:
+    assert base.closest("a dark scratch", ["a bright label", "a dark deep scratch", "nothing"])[0] == 1
+
+
+@pytest.mark.weights
+@pytest.mark.parametrize(
+    ("category", "question", "options"),
+    [
+        ("hazelnut", "What is the object in the image?", ["Hazelnut.", "Solar cell.", "Ball bearing."]),
+        ("ball_bearing", "What kind of part is it?", ["A ring with rolling balls.", "A woven fabric.", "A food."]),
+        ("leather", "What can this defect lead to?", ["The seat cover looks worn.", "A short circuit.", "A leak."]),
+    ],
+)
+def test_knowledge_of_the_bundled_encoder_supports_what_is_true(
+    category: str, question: str, options: list[str]
+) -> None:
+    found = KnowledgeBase.load().support(question, options, category)
+    assert max(found) == found[0]

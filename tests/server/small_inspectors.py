@@ -62,7 +62,7 @@ class Scripted:
 
 
 class Dialog:
-    def choose(self, question, options, think=True) -> Any:
+    def choose(self, question, options, kind=None, think=True) -> Any:
         from reason_iad.types import Answer, OptionProbability
 
         pairs = tuple(OptionProbability(o, 1 / len(options)) for o in options)

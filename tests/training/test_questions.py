@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from reason_iad.errors import InputError
-from reason_iad.training.question_phrases import DETECTION, LEADS, LOOK, TYPE, WHAT, WHERE
+from reason_iad.inspection.question_kinds import DETECTION, LEADS, LOOK, TYPE, WHAT, WHERE
 from reason_iad.training.questions import (
     CONFUSABLE,
     FREE_FORM,

@@ -17,7 +17,8 @@ from reason_iad.benchmark.journal import Record
 from reason_iad.benchmark.plan import Job, QuestionJob, QuestionUnit, Unit
 from reason_iad.benchmark.setting import Setting
 from reason_iad.errors import ReasonIADError
-from reason_iad.inspection.inspector import DETECTION_QUESTION, NO, YES, Clock, Inspector, InspectorOptions, Session
+from reason_iad.inspection.inspector import Clock, Inspector, InspectorOptions
+from reason_iad.inspection.session import DETECTION, DETECTION_QUESTION, NO, YES, Session
 
 if TYPE_CHECKING:
     from reason_iad.evidence.compare import EvidenceMap
@@ -159,21 +160,17 @@ class InspectorRespondent:
     def _ask(self, session: Session, unit: QuestionUnit, job: QuestionJob, stages: dict[str, float]) -> Record:
         began = perf_counter()
         question = job.question
-        reply = session.dialog.choose(question.question, question.options)
+        kind = None if question.yes is None else DETECTION  # the data says so; other types are told from the words
+        reply = session.choose(question.question, question.options, kind)
         spent = (perf_counter() - began) * 1000
-        model = [option.probability for option in reply.answer.options]
-        softened = session.temperatures.soften(reply, question.kind)
-        probabilities = [option.probability for option in softened.answer.options]
-        summary, yes = session.context.summary, question.yes
-        if yes is not None and len(model) == 2:
-            fused = session.probability(model[yes])
-            probabilities = [fused if index == yes else 1 - fused for index in range(2)]
+        probabilities = [option.probability for option in reply.answer.options]
+        summary = session.context.summary
         trace = reply.trace
         return {
             **unit.head(job),
             "answer": max(range(len(probabilities)), key=probabilities.__getitem__),
             "probabilities": _rounded(probabilities),
-            "model": _rounded(model),
+            "model": _rounded(reply.trace.answer),
             "base": _rounded(trace.base_answer),
             "references": len(session.context.references),
             "evidence": None if summary is None else round(summary.anomaly_score, 6),

@@ -21,23 +21,24 @@ import numpy as np
 
 from reason_iad import __version__
 from reason_iad.errors import InputError
-from reason_iad.evidence.compare import EvidenceMap, compare
+from reason_iad.evidence.compare import compare
 from reason_iad.evidence.conformal import describe_promise, normals_needed, smallest_rate
-from reason_iad.evidence.looks import Look, measure_look
+from reason_iad.evidence.looks import measure_look
 from reason_iad.evidence.memory_bank import ReferenceBank
 from reason_iad.evidence.paired import compare_paired, is_template
 from reason_iad.evidence.profile import CategoryProfile
 from reason_iad.evidence.profile_store import find_profile
 from reason_iad.images import LoadedImage, Pixels, from_pixels, read_image
 from reason_iad.inspection.details import DefectDetails, describe_defect, describe_normal
-from reason_iad.inspection.dialog import Dialog, Reply
+from reason_iad.inspection.dialog import Dialog
 from reason_iad.inspection.learned import LearnedPrototypes
 from reason_iad.inspection.nearest import Compared, show_nearest
-from reason_iad.inspection.prompts import citation_notes, context_parts, evidence_line
+from reason_iad.inspection.option_fusion import OptionFusion
+from reason_iad.inspection.prompts import citation_notes, context_parts
 from reason_iad.inspection.remote import CLOSED, RemoteDialog
-from reason_iad.inspection.temperature import Temperatures
+from reason_iad.inspection.session import DETECTION_QUESTION, NO, YES, Context, Session
 from reason_iad.inspection.verdict import UNCALIBRATED, Fusion, VerdictOptions, decide
-from reason_iad.knowledge.entries import ANY_PRODUCT, CategoryKnowledge
+from reason_iad.knowledge.entries import ANY_PRODUCT
 from reason_iad.knowledge.recognize import CategoryPrototypes, image_embedding
 from reason_iad.knowledge.retrieve import KnowledgeBase, RetrievalOptions, tell_encoding
 from reason_iad.models.base import MultimodalModel, Prefix
@@ -48,8 +49,6 @@ from reason_iad.reasoning.latents import LatentOptions
 from reason_iad.types import (
     Answer,
     CategorySource,
-    Citation,
-    EvidenceSummary,
     InspectionReport,
     KnowledgeMode,
     LatentMode,
@@ -57,8 +56,6 @@ from reason_iad.types import (
     Verdict,
 )
 
-DETECTION_QUESTION = "Is there any defect in the object?"
-YES, NO = "Yes.", "No."
 ImageSource = str | Path | bytes | Pixels | LoadedImage
 PAIRED_NOTE = "The reference shows this very object, so the image was compared with it pixel by pixel."
 MAX_BANKS = 64
@@ -110,67 +107,6 @@ class Inspection:
     anomaly_map: np.ndarray | None = None  # (h, w) float32 in [0, 1], calibrated
     reference_pixels: tuple[Pixels, ...] = ()
     session: Session | None = None  # the image as it was looked at, for questions that follow
-
-
-@dataclass(frozen=True, eq=False)
-class Context:
-    """What is known about the image before any question."""
-
-    image: LoadedImage
-    category: str
-    source: CategorySource
-    category_probability: float | None
-    knowledge: CategoryKnowledge | None
-    evidence: EvidenceMap | None
-    citations: tuple[Citation, ...]
-    references: tuple[Pixels, ...]
-    notes: tuple[str, ...]
-    false_alarm_rate: float  # what the user asked for, or the smallest that the held-out references support
-    compared: Compared | None = None  # the references that the evidence comes from
-    look: Look | None = None  # of the area that differs most from them
-
-    @property
-    def summary(self) -> EvidenceSummary | None:
-        """The evidence about the whole image, where there were references."""
-        return None if self.evidence is None else self.evidence.summary(self.image.image_hw)
-
-    @property
-    def place(self) -> str | None:
-        """Where the evidence is strongest, in words; None without evidence or where nothing is odd."""
-        if self.evidence is None or self.look is None or not self.evidence.anomaly_map.any():
-            return None
-        regions = self.evidence.regions(self.image.image_hw)
-        return regions[0].place if regions else self.look.place
-
-    @property
-    def line(self) -> str | None:
-        """The evidence as the model reads it."""
-        if self.evidence is None:
-            return None
-        return evidence_line(self.evidence.text(self.image.image_hw), self.look)
-
-
-@dataclass(frozen=True, eq=False)
-class Session:
-    """One image, looked at once; its dialog answers any number of questions from the same stored prompt."""
-
-    context: Context
-    dialog: Dialog
-    fusion: Fusion
-    temperatures: Temperatures = field(default_factory=Temperatures)
-
-    def choose(self, question: str, options: Sequence[str], kind: str | None = None, think: bool = True) -> Reply:
-        """Answer a question with given options; the probabilities are calibrated for its type, where that is known.
-
-        Raises:
-            InputError: the options are not answerable.
-        """
-        return self.temperatures.soften(self.dialog.choose(question, options, think), kind)
-
-    def probability(self, model: float) -> float:
-        """Calibrated probability of a defect from the model's own, fused with the evidence."""
-        summary = self.context.summary
-        return self.fusion.probability(model, None if summary is None else summary.anomaly_score)
 
 
 class Inspector:
@@ -316,7 +252,7 @@ class Inspector:
             dialog = self._start_dialog(context)
         key = "without_evidence" if context.evidence is None else "with_evidence"
         fusion = Fusion.from_settings(self._settings, key) if "fusion" in self._settings else UNCALIBRATED
-        return Session(context, dialog, fusion, Temperatures.from_settings(self._settings))
+        return Session(context, dialog, fusion, OptionFusion.from_settings(self._settings), self.knowledge)
 
     def _look(
         self,

@@ -201,6 +201,28 @@ class KnowledgeBase:
             raise InputError(f"top_k is {top_k}; expected at least 1")
         return self.index.rank(query, None if category is None else [self.check_category(category)], top_k)
 
+    def support(self, question: str, options: Sequence[str], category: str) -> tuple[float, ...]:
+        """How close the knowledge of a category comes to each option, in [-2, 2].
+
+        The cosine to the closest entry or name, of the option as a statement of its own plus of the option as an
+        answer to its question; every option stands beside the same entries, so only their differences mean something.
+
+        Raises:
+            InputError: the category is not in the base.
+        """
+        found = self.check_category(category)
+        known = self._knowledge.get(found)
+        names = () if known is None else (known.name, *known.aliases)
+        alone = self.index.closeness([option.rstrip(".") for option in options], found, names)
+        answering = self.index.closeness([f"{question} {option}" for option in options], found, names)
+        return tuple(float(a + b) for a, b in zip(alone, answering, strict=True))
+
+    def closest(self, text: str, candidates: Sequence[str]) -> tuple[int, float]:
+        """Which of some texts means most nearly the same, and its cosine."""
+        vectors = self.index.vectors_of([text, *candidates])
+        cosines = vectors[1:] @ vectors[0]
+        return int(cosines.argmax()), float(cosines.max())
+
     def retrieve(
         self,
         query: str,

@@ -15,7 +15,7 @@ import re
 import secrets
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -27,6 +27,8 @@ from reason_iad.knowledge.encoders import Encoder, Vectors, encode_query
 from reason_iad.knowledge.entries import Entry, check_unique
 
 _log = logging.getLogger(__name__)
+
+MOST_ENCODED = 4096  # short texts whose vectors are kept, 1.5 kB each
 
 
 @dataclass(frozen=True)
@@ -72,6 +74,14 @@ class EntryIndex(Protocol):
         """The `limit` best entries (default: all) of some categories and kinds (default: the whole base)."""
         ...
 
+    def closeness(self, texts: Sequence[str], category: str, names: Sequence[str] = ()) -> Vectors:
+        """Cosine of each text to the entry of a category, or to the one of its names, that is closest: (n,)."""
+        ...
+
+    def vectors_of(self, texts: Sequence[str]) -> Vectors:
+        """Vectors (n, d) of unit length of short texts that come again and again."""
+        ...
+
 
 class HybridIndex:
     """Exact BM25 and dense search over entries; the arrays lie in memory or are mapped from a file."""
@@ -109,6 +119,7 @@ class HybridIndex:
         self._names = names or {}
         self._encoder = encoder
         self._cache = cache
+        self._vector_of = lru_cache(MOST_ENCODED)(lambda text: self.encoder.encode([text])[0])
         self._categories = np.array([entry.category for entry in entries])
         self._kinds = np.array([entry.kind for entry in entries])
         if vectors is not None:
@@ -163,6 +174,22 @@ class HybridIndex:
                 )
             )  # fmt: skip
         return tuple(hits)
+
+    def closeness(self, texts: Sequence[str], category: str, names: Sequence[str] = ()) -> Vectors:
+        """Cosine of each text to the entry of a category, or to the one of its names, that is closest: (n,).
+
+        Raises:
+            KnowledgeError: neither entries nor names to compare with.
+        """
+        known = np.concatenate([self.vectors[self._rows([category], None)], self.vectors_of(names)])
+        if not len(known):
+            raise KnowledgeError(f"the category {category!r} has neither entries nor names to compare texts with")
+        closest: Vectors = (self.vectors_of(texts) @ known.T).max(1)
+        return closest
+
+    def vectors_of(self, texts: Sequence[str]) -> Vectors:
+        """Vectors (n, d) of short texts that come again and again, such as options and names."""
+        return np.stack([self._vector_of(t) for t in texts]) if texts else np.zeros((0, self.vectors.shape[1]), "f")
 
     def _rows(self, categories: Sequence[str] | None, kinds: Sequence[str] | None) -> npt.NDArray[np.intp]:
         chosen = np.ones(len(self.entries), bool)

@@ -233,6 +233,7 @@ def _environment() -> jinja2.Environment:
         small_percent=text.small_percent,
         words=text.probability_words,
         entropy_words=text.entropy_words,
+        grounds_phrase=text.grounds_phrase,
         duration=text.duration,
         web_link=_web_link,
         file_href=_file_href,

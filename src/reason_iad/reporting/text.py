@@ -123,6 +123,15 @@ def answer_phrase(answer: Answer) -> str:
     return f"{answer.text} ({', '.join(parts)})" if parts else answer.text
 
 
+def grounds_phrase(answer: Answer) -> str:
+    """Whom the probabilities of an answer's options come from.
+
+    >>> grounds_phrase(Answer("?", "Left.", grounds=("the measured place and look",)))
+    'the model, joined with the measured place and look'
+    """
+    return f"the model, joined with {' and '.join(answer.grounds)}" if answer.grounds else "the model alone"
+
+
 def as_far(row: FaithfulnessRow) -> int:
     """How many of the random changes moved the answer at least as far as the real one."""
     return sum(abs(moved) >= abs(row.moved) for moved in row.random_moved)

@@ -17,7 +17,8 @@ from typing import Any
 
 import numpy as np
 
-from reason_iad.inspection.inspector import DETECTION_QUESTION, NO, YES, Inspector
+from reason_iad.inspection.inspector import Inspector
+from reason_iad.inspection.session import DETECTION_QUESTION, NO, YES
 from reason_iad.inspection.verdict import logit
 from reason_iad.metrics.classification import auroc, expected_calibration_error
 from reason_iad.training.synth import Synthesizer

@@ -11,8 +11,8 @@ import random
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from reason_iad.inspection.question_kinds import LEADS, SURFACE, WHAT
 from reason_iad.knowledge.entries import ANY_PRODUCT, load_categories, normalize_name
-from reason_iad.training.question_phrases import LEADS, SURFACE, WHAT
 from reason_iad.training.questions import KINDS, TrainingQuestion, sentence
 from reason_iad.training.synth_catalog import CATALOG
 from reason_iad.training.synth_effects import LOOKS

@@ -2,53 +2,6 @@
 
 from __future__ import annotations
 
-DETECTION = (
-    "Is there any defect in the object?",
-    "Does the object in the image have a defect?",
-    "Is the product in the image defective?",
-    "Is anything wrong with the object?",
-    "Can you see a defect in the image?",
-    "Would you reject this object?",
-    "Does the image show an anomaly?",
-)
-STATE = ("In which state is the object?", "What is your verdict on the object?", "How would you sort this object?")
-WHAT = (
-    "What is the object in the image?",
-    "Which product is shown in the image?",
-    "What kind of product is inspected here?",
-    "What does the image show?",
-)
-SURFACE = (
-    "What does the normal surface of the object look like?",
-    "What does the object normally look like?",
-    "Which description fits a good object?",
-)
-THING = ("What kind of thing is the object?", "To which kind of products does the object belong?")
-TYPE = (
-    "What type of defect does the object have?",
-    "Which defect does the object have?",
-    "What kind of defect is seen?",
-    "How would you classify the defect?",
-    "What is the type of the anomaly?",
-)
-WHERE = (
-    "Where in the image is the defect?",
-    "Where is the defect located?",
-    "In which part of the image is the defect?",
-    "Which place in the image shows the defect?",
-)
-LOOK = (
-    "Which description fits the defect best?",
-    "How does the defect look?",
-    "What does the defect look like?",
-    "How would you describe the defect?",
-)
-LEADS = (
-    "What can this defect lead to?",
-    "What is the consequence of this defect?",
-    "Why does this defect matter?",
-    "Which effect can the defect have?",
-)
 REPORT = ("Describe the image as an inspector.", "Write a short inspection report.", "What do you see in the image?")
 
 # Defect types that no one could tell apart from the image alone are never offered against each other.

@@ -13,24 +13,16 @@ from typing import Any
 import numpy as np
 
 from reason_iad.errors import InputError
+from reason_iad.inspection.question_kinds import DETECTION, LEADS, LOOK, STATE, SURFACE, THING, TYPE, WHAT, WHERE
 from reason_iad.training.question_phrases import (
     COLORS,
     CONFUSABLE,
-    DETECTION,
     FACTS,
-    LEADS,
-    LOOK,
     NEAR_COLORS,
     NUMBERS,
     POOL_WORDS,
     POOLS,
     REPORT,
-    STATE,
-    SURFACE,
-    THING,
-    TYPE,
-    WHAT,
-    WHERE,
 )  # fmt: skip
 from reason_iad.training.synth_catalog import CATALOG, Catalog, CategorySpec
 from reason_iad.training.synth_effects import LOOKS

@@ -60,6 +60,7 @@ export function answerBars(answer) {
   if (!answer.options.length) return el("p", { class: "a" }, answer.text);
   const rows = answer.options.map((o) =>
     el("li", { class: o.text === answer.text ? "chosen" : "" }, el("div", { class: "head" }, el("span", {}, o.text), el("span", {}, percent(o.probability))), meter(o.probability)));
+  if (answer.grounds?.length) rows.push(el("li", { class: "small" }, `From the model, joined with ${answer.grounds.join(" and ")}.`));
   return el("ul", { class: "bars" }, rows);
 }
 

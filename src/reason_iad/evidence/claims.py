@@ -1,0 +1,143 @@
+"""What a text claims about a defect's place and look, and how likely the measured look is where the claim is true.
+
+    L(text) = sum over attributes of log P(measured value | the text is true)
+
+Attributes are place, size, shape and tone. A text that names several values ("left") is true for any of them; one that
+says nothing of an attribute is as likely as the attribute's share among all defects. The tables P(measured | true) are
+counted on images whose defects are known, apart for anomaly scores under and from 0.5: where the evidence hardly saw
+anything, its place says little.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from reason_iad.errors import ModelError
+from reason_iad.evidence.looks import Look
+from reason_iad.types import PLACES
+
+VALUES: Mapping[str, tuple[str, ...]] = {
+    "place": PLACES,
+    "size": ("tiny", "small", "large"),
+    "shape": ("compact", "elongated"),
+    "tone": ("darker than", "brighter than", "about as bright as"),
+}
+STRONG = 0.5  # anomaly score from which the evidence counts as strong
+_WORDS: Mapping[str, Mapping[str, str]] = {
+    "size": {"tiny": "tiny", "small": "small", "large": "large", "big": "large"},
+    "shape": {"compact": "compact", "round": "compact", "elongated": "elongated", "long": "elongated"},
+    "tone": {"darker": "darker than", "brighter": "brighter than", "lighter": "brighter than"},
+}
+_ROWS = {"top": 0, "upper": 0, "middle": 1, "bottom": 2, "lower": 2}
+_COLUMNS = {"left": 0, "center": 1, "centre": 1, "right": 2}
+_AS_BRIGHT = re.compile(r"\bas (?:bright|dark) as\b")
+
+
+def claims(text: str) -> dict[str, frozenset[str]]:
+    """The values of each attribute under which a text is true; attributes that it does not speak of are left out.
+
+    >>> sorted(claims("Bottom left.")["place"]), sorted(claims("On the left.")["place"])
+    (['bottom left'], ['bottom left', 'middle left', 'top left'])
+    >>> claims("A tiny region, darker than its surroundings.")["tone"]
+    frozenset({'darker than'})
+    """
+    words = re.findall(r"[a-z]+", text.lower())
+    found = {name: frozenset(table[w] for w in words if w in table) for name, table in _WORDS.items()}
+    if _AS_BRIGHT.search(text.lower()):
+        found["tone"] = frozenset({"about as bright as"})
+    found["place"] = _places(words)
+    return {name: values for name, values in found.items() if values and len(values) < len(VALUES[name])}
+
+
+def _places(words: Iterable[str]) -> frozenset[str]:
+    rows = {_ROWS[w] for w in words if w in _ROWS}
+    columns = {_COLUMNS[w] for w in words if w in _COLUMNS}
+    if columns == {1} and not rows:
+        rows = {1}  # "center" alone is the cell, not the column
+    if rows == {1} and not columns:
+        columns = {1}
+    if not rows and not columns:
+        return frozenset()
+    return frozenset(PLACES[r * 3 + c] for r in rows or range(3) for c in columns or range(3))
+
+
+@dataclass(frozen=True)
+class LookReliability:
+    """P(measured | true) by attribute and strength of the evidence, and the share of each true value."""
+
+    tables: Mapping[str, npt.NDArray[np.float64]]  # by attribute: (2 weak or strong, true values, measured values)
+    shares: Mapping[str, npt.NDArray[np.float64]]  # by attribute: (true values)
+
+    @classmethod
+    def count(cls, seen: Iterable[tuple[str, Look, float]]) -> LookReliability:
+        """Count tables from texts that are true, what was measured there, and the anomaly score.
+
+        Each row gets a count more for each value, spread like the whole table; places lend each other their counts by
+        how far apart they lie, since eighty-one cells would be too many for a few hundred images.
+        """
+        counts = {name: np.zeros((2, len(v), len(v))) for name, v in VALUES.items()}
+        for text, look, score in seen:
+            for name, true in claims(text).items():
+                if len(true) == 1:
+                    row, column = VALUES[name].index(next(iter(true))), VALUES[name].index(getattr(look, name))
+                    counts[name][int(score >= STRONG), row, column] += 1
+        tables = {name: np.stack([_rates(name, c) for c in table]) for name, table in counts.items()}
+        shares = {name: (t.sum((0, 2)) + 1) / (t.sum() + t.shape[1]) for name, t in counts.items()}
+        return cls(tables, shares)
+
+    @classmethod
+    def from_settings(cls, stored: Mapping[str, Any]) -> LookReliability:
+        """Read what `to_settings` gave.
+
+        Raises:
+            ModelError: a table is missing or is not one of probabilities.
+        """
+        try:
+            tables = {n: np.asarray(stored["tables"][n], float) for n in VALUES}
+            shares = {n: np.asarray(stored["shares"][n], float) for n in VALUES}
+        except (KeyError, TypeError, ValueError) as error:
+            raise ModelError("the model's settings hold no tables of measured looks; reinstall the package") from error
+        for name, values in VALUES.items():
+            size = len(values)
+            if tables[name].shape != (2, size, size) or shares[name].shape != (size,) or not (tables[name] > 0).all():
+                raise ModelError(f"the model's table of {name} is not one of {size} x {size} probabilities")
+        return cls(tables, shares)
+
+    def to_settings(self) -> dict[str, Any]:
+        """Plain numbers for a JSON file."""
+        return {
+            "tables": {name: np.round(table, 4).tolist() for name, table in self.tables.items()},
+            "shares": {name: np.round(share, 4).tolist() for name, share in self.shares.items()},
+        }
+
+    def log_likelihood(self, text: str, look: Look, score: float) -> float:
+        """Log P(what was measured | the text is true); texts without a claim have that of any defect."""
+        claimed, total = claims(text), 0.0
+        for name, values in VALUES.items():
+            column = self.tables[name][int(score >= STRONG), :, values.index(getattr(look, name))]
+            true = [i for i, v in enumerate(values) if v in claimed.get(name, values)]
+            weights = self.shares[name][true]
+            total += math.log(float(weights @ column[true] / weights.sum()))
+        return total
+
+
+def _rates(name: str, counts: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+    """Counts (true, measured) as smoothed rates; rows sum to 1."""
+    if name == "place":
+        at = np.array([divmod(i, 3) for i in range(len(PLACES))])
+        apart = np.abs(at[:, None] - at[None]).sum(-1)  # 0 to 4 steps
+        per_row = counts.sum(1) + 1 / len(PLACES)
+        chances = np.array([per_row @ (apart == d).sum(1) for d in range(5)])  # cells that could have been measured
+        counts = np.array([(counts[apart == d].sum() + 1) / chances[d] for d in range(5)])[apart]
+    else:
+        usual = (counts.sum(0) + 1) / (counts.sum() + counts.shape[1])
+        counts = counts + counts.shape[1] * usual
+    rates: npt.NDArray[np.float64] = counts / counts.sum(1, keepdims=True)
+    return rates

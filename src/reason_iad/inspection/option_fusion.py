@@ -1,0 +1,105 @@
+"""From the model's option probabilities to calibrated ones that evidence and knowledge had a say in.
+
+    p_i ~ model_i ^ a * exp(b L_i + c K_i)
+
+L_i is the log-likelihood of the place and look that the evidence measured, were option i true (`evidence/claims.py`);
+K_i is how close the knowledge of the named category comes to option i (`KnowledgeBase.support`). A small model reads
+both in its prompt and still misses them often; said once more as numbers they cannot be missed. The weights a, b and c
+belong to a type of question and are fitted by maximum likelihood on data that trained nothing; 1 / a is what Guo et al.
+(2017) call the temperature. A part that is switched off, or has nothing to say, has L or K of 0.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from reason_iad.errors import ModelError
+from reason_iad.evidence.claims import LookReliability
+
+ANY_KIND = "any"  # of a question whose type is not known
+
+
+@dataclass(frozen=True)
+class OptionWeights:
+    """Weights of what speaks for an option; these leave it to the model alone."""
+
+    model: float = 1.0
+    evidence: float = 0.0
+    knowledge: float = 0.0
+
+
+@dataclass(frozen=True)
+class OptionFusion:
+    """Weights by type of question, and how reliable measured looks are."""
+
+    weights: Mapping[str, OptionWeights] = field(default_factory=dict)
+    looks: LookReliability | None = None
+
+    @classmethod
+    def from_settings(cls, settings: Mapping[str, Any]) -> OptionFusion:
+        """Read what is stored with a model's adapter; the model alone where there is nothing.
+
+        Raises:
+            ModelError: what is stored is not what `training.fit_options` writes.
+        """
+        stored = settings.get("options")
+        if stored is None:
+            return cls()
+        try:
+            weights = {
+                str(kind): OptionWeights(**{name: float(value) for name, value in found.items()})
+                for kind, found in stored["weights"].items()
+            }
+            looks = stored["looks"]
+        except (AttributeError, KeyError, TypeError, ValueError) as error:
+            raise ModelError("the model's settings hold no weights of options; reinstall the package") from error
+        if any(w.model <= 0 or w.evidence < 0 or w.knowledge < 0 for w in weights.values()):
+            raise ModelError("the model's settings hold weights of options under 0; reinstall the package")
+        return cls(weights, LookReliability.from_settings(looks))
+
+    def of(self, kind: str | None) -> OptionWeights:
+        """Weights of a type of question; those of questions in general where it is not known."""
+        return self.weights.get(kind or ANY_KIND, self.weights.get(ANY_KIND, OptionWeights()))
+
+
+def fuse(
+    model: Sequence[float], evidence: Sequence[float], knowledge: Sequence[float], weights: OptionWeights
+) -> tuple[float, ...]:
+    """Probabilities that join the three; they sum to 1.
+
+    >>> [round(p, 2) for p in fuse([0.9, 0.1], [0.0, 0.0], [0.0, 0.0], OptionWeights(model=0.5))]
+    [0.75, 0.25]
+    """
+    logs = weights.model * np.log(np.maximum(model, 1e-12))
+    logs = logs + weights.evidence * np.asarray(evidence) + weights.knowledge * np.asarray(knowledge)
+    joined = np.exp(logs - logs.max())
+    return tuple(float(p) for p in joined / joined.sum())
+
+
+def fit_weights(
+    asked: Sequence[tuple[Sequence[float], Sequence[float], Sequence[float], int]],
+    prior: OptionWeights | None = None,
+    ridge: float = 5.0,
+) -> OptionWeights:
+    """The weights at which right options are likeliest.
+
+    Args:
+        asked: model probabilities, L, K and right option of each question.
+        prior: what few questions are drawn to (default: no pull).
+        ridge: how many questions' worth of likelihood a unit of distance from it costs.
+    """
+    from scipy.optimize import minimize
+
+    start = np.array([1.0, 0.5, 1.0]) if prior is None else np.array([prior.model, prior.evidence, prior.knowledge])
+
+    def loss(w: np.ndarray) -> float:
+        weights = OptionWeights(*map(float, w))
+        lost = -sum(np.log(max(fuse(m, e, k, weights)[target], 1e-12)) for m, e, k, target in asked)
+        return float(lost + (0 if prior is None else ridge * np.sum(((w - start) / np.maximum(start, 0.5)) ** 2)))
+
+    found = minimize(loss, start, bounds=[(0.05, 5.0), (0.0, 3.0), (0.0, 60.0)], method="L-BFGS-B")
+    return OptionWeights(*(round(float(v), 4) for v in found.x))

@@ -1,0 +1,133 @@
+"""One image that was looked at: what is known about it, and questions that are answered from it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+
+import numpy as np
+
+from reason_iad.evidence.compare import EvidenceMap
+from reason_iad.evidence.looks import Look
+from reason_iad.images import LoadedImage, Pixels
+from reason_iad.inspection.dialog import Dialog, Reply
+from reason_iad.inspection.nearest import Compared
+from reason_iad.inspection.option_fusion import OptionFusion, fuse
+from reason_iad.inspection.prompts import evidence_line
+from reason_iad.inspection.question_kinds import kind_of
+from reason_iad.inspection.verdict import Fusion
+from reason_iad.knowledge.entries import CategoryKnowledge
+from reason_iad.knowledge.retrieve import KnowledgeBase
+from reason_iad.types import CategorySource, Citation, EvidenceSummary
+
+DETECTION = "Anomaly Detection"
+DETECTION_QUESTION = "Is there any defect in the object?"
+YES, NO = "Yes.", "No."
+
+
+@dataclass(frozen=True, eq=False)
+class Context:
+    """What is known about the image before any question."""
+
+    image: LoadedImage
+    category: str
+    source: CategorySource
+    category_probability: float | None
+    knowledge: CategoryKnowledge | None
+    evidence: EvidenceMap | None
+    citations: tuple[Citation, ...]
+    references: tuple[Pixels, ...]
+    notes: tuple[str, ...]
+    false_alarm_rate: float  # what the user asked for, or the smallest that the held-out references support
+    compared: Compared | None = None  # the references that the evidence comes from
+    look: Look | None = None  # of the area that differs most from them
+
+    @property
+    def summary(self) -> EvidenceSummary | None:
+        """The evidence about the whole image, where there were references."""
+        return None if self.evidence is None else self.evidence.summary(self.image.image_hw)
+
+    @property
+    def place(self) -> str | None:
+        """Where the evidence is strongest, in words; None without evidence or where nothing is odd."""
+        if self.evidence is None or self.look is None or not self.evidence.anomaly_map.any():
+            return None
+        regions = self.evidence.regions(self.image.image_hw)
+        return regions[0].place if regions else self.look.place
+
+    @property
+    def line(self) -> str | None:
+        """The evidence as the model reads it."""
+        if self.evidence is None:
+            return None
+        return evidence_line(self.evidence.text(self.image.image_hw), self.look)
+
+
+@dataclass(frozen=True, eq=False)
+class Session:
+    """One image, looked at once; its dialog answers any number of questions from the same stored prompt."""
+
+    context: Context
+    dialog: Dialog
+    fusion: Fusion
+    options: OptionFusion = field(default_factory=OptionFusion)
+    knowledge: KnowledgeBase | None = None  # of the inspector; None leaves types of questions untold
+
+    def choose(self, question: str, options: Sequence[str], kind: str | None = None, think: bool = True) -> Reply:
+        """Answer a question with given options, from the model, the evidence and the knowledge.
+
+        Args:
+            question: the question.
+            options: what can be answered.
+            kind: its type, as MMAD names it; told from its words where None.
+            think: whether the model may reason in latents.
+
+        Raises:
+            InputError: the options are not answerable.
+        """
+        return self.calibrate(self.dialog.choose(question, options, think), kind)
+
+    def calibrate(self, reply: Reply, kind: str | None = None) -> Reply:
+        """The reply with what evidence and knowledge say of its options; its trace keeps what the model said."""
+        answer = reply.answer
+        if kind is None and self.knowledge is not None:
+            kind = kind_of(answer.question, self.knowledge.closest)
+        texts = [option.text for option in answer.options]
+        model = [option.probability for option in answer.options]
+        yes = [i for i, text in enumerate(texts) if text.strip().lower().startswith("yes")]
+        if kind == DETECTION and len(texts) == 2 and len(yes) == 1:
+            defect = self.probability(model[yes[0]])
+            found = tuple(defect if i == yes[0] else 1 - defect for i in range(2))
+            grounds = ["the anomaly score"] if self.context.evidence is not None else []
+        else:
+            weights, grounds = self.options.of(kind), []
+            evidence, knowledge = self.measured(texts), self.known(answer.question, texts)
+            if weights.evidence and len(set(evidence)) > 1:
+                grounds.append("the measured place and look")
+            if weights.knowledge and len(set(knowledge)) > 1:
+                grounds.append(f"the knowledge of the category {self.context.category}")
+            found = fuse(model, evidence, knowledge, weights)
+        pairs = tuple(replace(o, probability=p) for o, p in zip(answer.options, found, strict=True))
+        best = max(pairs, key=lambda pair: pair.probability)
+        entropy = float(-sum(p * np.log(max(p, 1e-12)) for p in found) / np.log(len(found)))
+        told = replace(answer, text=best.text, options=pairs, entropy=round(entropy, 6), grounds=tuple(grounds))
+        return replace(reply, answer=told)
+
+    def probability(self, model: float) -> float:
+        """Calibrated probability of a defect from the model's own, fused with the evidence."""
+        summary = self.context.summary
+        return self.fusion.probability(model, None if summary is None else summary.anomaly_score)
+
+    def measured(self, texts: Sequence[str]) -> tuple[float, ...]:
+        """L of each option: how likely the measured place and look are if it is true; 0 without evidence."""
+        summary, look, tables = self.context.summary, self.context.look, self.options.looks
+        if summary is None or look is None or tables is None:
+            return (0.0,) * len(texts)
+        return tuple(tables.log_likelihood(text, look, summary.anomaly_score) for text in texts)
+
+    def known(self, question: str, texts: Sequence[str]) -> tuple[float, ...]:
+        """K of each option: how close the knowledge of the category comes; 0 where none of it is in the prompt."""
+        category = self.context.category
+        if self.knowledge is None or all(c.category != category for c in self.context.citations):
+            return (0.0,) * len(texts)
+        return self.knowledge.support(question, texts, category)
