@@ -17,7 +17,15 @@ from reason_iad.inspection.verdict import UNCALIBRATED
 from reason_iad.types import Answer, LatentTrace, OptionProbability
 
 LOOK = Look("top left", "tiny", "compact", "darker than")
-TABLES = LookReliability.count([("Top left.", LOOK, 0.9)] * 50)
+OTHER = Look("center", "large", "elongated", "brighter than")
+TABLES = LookReliability.count(
+    [
+        ("Top left.", LOOK, 0.9),
+        ("A tiny, compact spot, darker than its surroundings.", LOOK, 0.9),
+        ("A large, elongated spot, brighter than its surroundings.", OTHER, 0.9),
+    ]
+    * 50
+)
 SETTINGS = {
     "options": {
         "weights": {
@@ -48,6 +56,14 @@ class Knows:
 
     def closest(self, text: str, candidates: list[str]) -> tuple[int, float]:
         return (candidates.index(text), 1.0) if text in candidates else (0, 0.0)
+
+    def knowledge_of(self, category: str) -> SimpleNamespace:
+        defects = [
+            ("pore", "A tiny dark pit at the bottom."),
+            ("bubble", "A large bright patch."),
+            ("dent", "A hollow."),
+        ]
+        return SimpleNamespace(defects=[SimpleNamespace(name=n, look=look) for n, look in defects])
 
 
 def session(look: Look | None = None, category: str = "unknown") -> Session:
@@ -108,6 +124,15 @@ def test_the_knowledge_of_a_known_category_has_a_say_and_of_an_unknown_one_none(
     assert told.answer.text == "Cookie"
     assert told.answer.grounds == ("the knowledge of the category cookie",)
     assert session().calibrate(asked, "Object Classification").answer.text == "Nut"
+
+
+def test_the_knowledge_of_how_a_kind_looks_is_held_against_what_was_measured():
+    asked = reply("Where in the image is the defect?", pore=0.3, bubble=0.4, dent=0.3)
+    told = session(LOOK, category="cookie").calibrate(asked)  # tiny, compact, darker
+    assert told.answer.text == "pore"
+    assert session(LOOK).calibrate(asked).answer.text == "bubble"  # of an unknown category no look is known
+    found = session(LOOK, category="cookie").measured(["pore", "dent", "something else"])
+    assert found[0] > found[1] == pytest.approx(found[2])
 
 
 def test_whether_there_is_a_defect_is_answered_by_the_probability_of_the_verdict():

@@ -31,10 +31,14 @@ VALUES: Mapping[str, tuple[str, ...]] = {
 }
 STRONG = 0.5  # anomaly score from which the evidence counts as strong
 _WORDS: Mapping[str, Mapping[str, str]] = {
-    "size": {"tiny": "tiny", "small": "small", "large": "large", "big": "large"},
-    "shape": {"compact": "compact", "round": "compact", "elongated": "elongated", "long": "elongated"},
-    "tone": {"darker": "darker than", "brighter": "brighter than", "lighter": "brighter than"},
-}
+    "size": dict.fromkeys(("tiny", "pinhole"), "tiny") | {"small": "small"} | dict.fromkeys(
+        ("large", "big", "broad", "wide", "extended"), "large"
+    ),
+    "shape": dict.fromkeys(("compact", "round", "oval", "spot", "spots", "pit", "pits", "patch", "patches"), "compact")
+    | dict.fromkeys(("elongated", "long", "line", "lines", "thin", "narrow", "streak", "streaks"), "elongated"),
+    "tone": dict.fromkeys(("dark", "darker", "black", "shadowed"), "darker than")
+    | dict.fromkeys(("bright", "brighter", "light", "lighter", "pale", "white", "shiny"), "brighter than"),
+}  # fmt: skip
 _ROWS = {"top": 0, "upper": 0, "middle": 1, "bottom": 2, "lower": 2}
 _COLUMNS = {"left": 0, "center": 1, "centre": 1, "right": 2}
 _AS_BRIGHT = re.compile(r"\bas (?:bright|dark) as\b")
@@ -43,13 +47,15 @@ _AS_BRIGHT = re.compile(r"\bas (?:bright|dark) as\b")
 def claims(text: str) -> dict[str, frozenset[str]]:
     """The values of each attribute under which a text is true; attributes that it does not speak of are left out.
 
+    Of several words for size, shape or tone the first counts: it is the defect's, later ones its surroundings'.
+
     >>> sorted(claims("Bottom left.")["place"]), sorted(claims("On the left.")["place"])
     (['bottom left'], ['bottom left', 'middle left', 'top left'])
     >>> claims("A tiny region, darker than its surroundings.")["tone"]
     frozenset({'darker than'})
     """
     words = re.findall(r"[a-z]+", text.lower())
-    found = {name: frozenset(table[w] for w in words if w in table) for name, table in _WORDS.items()}
+    found = {name: frozenset([table[w] for w in words if w in table][:1]) for name, table in _WORDS.items()}
     if _AS_BRIGHT.search(text.lower()):
         found["tone"] = frozenset({"about as bright as"})
     found["place"] = _places(words)
@@ -117,9 +123,18 @@ class LookReliability:
             "shares": {name: np.round(share, 4).tolist() for name, share in self.shares.items()},
         }
 
-    def log_likelihood(self, text: str, look: Look, score: float) -> float:
-        """Log P(what was measured | the text is true); texts without a claim have that of any defect."""
+    def log_likelihood(self, text: str, look: Look, score: float, general: bool = False) -> float:
+        """Log P(what was measured | the text is true); texts without a claim have that of any defect.
+
+        Args:
+            text: about this very defect, or about defects of a kind.
+            look: what was measured.
+            score: anomaly score, in [0, 1].
+            general: of a kind; words for places in it are not about this image.
+        """
         claimed, total = claims(text), 0.0
+        if general:
+            claimed.pop("place", None)
         for name, values in VALUES.items():
             column = self.tables[name][int(score >= STRONG), :, values.index(getattr(look, name))]
             true = [i for i, v in enumerate(values) if v in claimed.get(name, values)]

@@ -3,6 +3,7 @@
     p_i ~ model_i ^ a * exp(b L_i + c K_i)
 
 L_i is the log-likelihood of the place and look that the evidence measured, were option i true (`evidence/claims.py`);
+of an option that names a kind of defect the knowledge says how that kind looks.
 K_i is how close the knowledge of the named category comes to option i (`KnowledgeBase.support`). A small model reads
 both in its prompt and still misses them often; said once more as numbers they cannot be missed. The weights a, b and c
 belong to a type of question and are fitted by maximum likelihood on data that trained nothing; 1 / a is what Guo et al.
@@ -18,9 +19,13 @@ from typing import Any
 import numpy as np
 
 from reason_iad.errors import ModelError
-from reason_iad.evidence.claims import LookReliability
+from reason_iad.evidence.claims import LookReliability, claims
+from reason_iad.evidence.looks import Look
+from reason_iad.inspection.question_kinds import Closest
+from reason_iad.knowledge.entries import CategoryKnowledge
 
 ANY_KIND = "any"  # of a question whose type is not known
+SAME_DEFECT = 0.8  # cosine from which an option names a kind of defect that the knowledge knows
 
 
 @dataclass(frozen=True)
@@ -64,6 +69,36 @@ class OptionFusion:
     def of(self, kind: str | None) -> OptionWeights:
         """Weights of a type of question; those of questions in general where it is not known."""
         return self.weights.get(kind or ANY_KIND, self.weights.get(ANY_KIND, OptionWeights()))
+
+
+def measured(
+    texts: Sequence[str],
+    look: Look,
+    score: float,
+    tables: LookReliability,
+    knowledge: CategoryKnowledge | None = None,
+    closest: Closest | None = None,
+) -> tuple[float, ...]:
+    """L of each option.
+
+    Args:
+        texts: the options.
+        look: what the evidence measured.
+        score: anomaly score, in [0, 1].
+        tables: how reliable that is.
+        knowledge: says how the kinds of defects of the category look; None where it is not known.
+        closest: finds the kind that an option names.
+    """
+    kinds = {} if knowledge is None else {defect.name: defect.look for defect in knowledge.defects}
+    found = []
+    for text in texts:
+        said, general = text, False
+        if kinds and closest is not None and not claims(text):
+            nearest, cosine = closest(text.rstrip("."), list(kinds))
+            if cosine >= SAME_DEFECT:
+                said, general = list(kinds.values())[nearest], True
+        found.append(tables.log_likelihood(said, look, score, general))
+    return tuple(found)
 
 
 def fuse(

@@ -12,7 +12,7 @@ from reason_iad.evidence.looks import Look
 from reason_iad.images import LoadedImage, Pixels
 from reason_iad.inspection.dialog import Dialog, Reply
 from reason_iad.inspection.nearest import Compared
-from reason_iad.inspection.option_fusion import OptionFusion, fuse
+from reason_iad.inspection.option_fusion import OptionFusion, fuse, measured
 from reason_iad.inspection.prompts import evidence_line
 from reason_iad.inspection.question_kinds import kind_of
 from reason_iad.inspection.verdict import Fusion
@@ -123,11 +123,16 @@ class Session:
         summary, look, tables = self.context.summary, self.context.look, self.options.looks
         if summary is None or look is None or tables is None:
             return (0.0,) * len(texts)
-        return tuple(tables.log_likelihood(text, look, summary.anomaly_score) for text in texts)
+        known = self._known_category()
+        about = None if known is None else known.knowledge_of(self.context.category)
+        return measured(texts, look, summary.anomaly_score, tables, about, None if known is None else known.closest)
 
     def known(self, question: str, texts: Sequence[str]) -> tuple[float, ...]:
         """K of each option: how close the knowledge of the category comes; 0 where none of it is in the prompt."""
-        category = self.context.category
-        if self.knowledge is None or all(c.category != category for c in self.context.citations):
-            return (0.0,) * len(texts)
-        return self.knowledge.support(question, texts, category)
+        known = self._known_category()
+        return (0.0,) * len(texts) if known is None else known.support(question, texts, self.context.category)
+
+    def _known_category(self) -> KnowledgeBase | None:
+        """The knowledge, where some of the image's own category stands in the prompt."""
+        cited = any(c.category == self.context.category for c in self.context.citations)
+        return self.knowledge if cited else None

@@ -24,7 +24,7 @@ import torch
 
 from reason_iad.evidence.claims import LookReliability
 from reason_iad.evidence.looks import Look
-from reason_iad.inspection.option_fusion import ANY_KIND, OptionFusion, OptionWeights, fit_weights, fuse
+from reason_iad.inspection.option_fusion import ANY_KIND, OptionFusion, OptionWeights, fit_weights, fuse, measured
 from reason_iad.inspection.session import DETECTION
 from reason_iad.knowledge.retrieve import KnowledgeBase
 from reason_iad.metrics.classification import expected_calibration_error
@@ -133,11 +133,13 @@ def ask(
     features = {name: tensors[f"{index}.{name}"][None] for name in ("vit", "fine", "coarse")}
     scored = trainer(row, trainer.projector(features, cells)[0], 0.0)
     look = read_look(text) if text else None
+    closest = None if knowledge is None else knowledge[0].closest
     for item, (scores, _) in zip(items, scored, strict=True):
         silent = (0.0,) * len(item.options)
         evidence = silent
         if look is not None:
-            evidence = tuple(looks.log_likelihood(o, look, record["scores"][shots]) for o in item.options)
+            known = None if knowledge is None else knowledge[0].knowledge_of(knowledge[1])
+            evidence = measured(item.options, look, record["scores"][shots], looks, known, closest)
         support = silent if knowledge is None else knowledge[0].support(item.question, item.options, knowledge[1])
         model = tuple(scores.softmax(-1).tolist())
         yield Asked(number, item.kind, model, evidence, support, item.answer)
