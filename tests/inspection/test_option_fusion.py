@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import astuple
 from types import SimpleNamespace
 
 import numpy as np
@@ -11,7 +12,7 @@ from reason_iad.errors import ModelError
 from reason_iad.evidence.claims import LookReliability
 from reason_iad.evidence.looks import Look
 from reason_iad.inspection.dialog import Reply
-from reason_iad.inspection.option_fusion import OptionFusion, OptionWeights, fit_weights, fuse
+from reason_iad.inspection.option_fusion import OptionFusion, OptionWeights, Spoken, fit_weights
 from reason_iad.inspection.session import Session
 from reason_iad.inspection.verdict import UNCALIBRATED
 from reason_iad.types import Answer, LatentTrace, OptionProbability
@@ -31,7 +32,7 @@ SETTINGS = {
         "weights": {
             "any": {"model": 0.5, "evidence": 0.0, "knowledge": 0.0},
             "Defect Localization": {"model": 1.0, "evidence": 1.0, "knowledge": 0.0},
-            "Object Classification": {"model": 1.0, "evidence": 0.0, "knowledge": 10.0},
+            "Object Classification": {"model": 1.0, "evidence": 0.0, "knowledge": 10.0, "excluded": 10.0},
         },
         "looks": TABLES.to_settings(),
     }
@@ -66,11 +67,16 @@ class Knows:
         return SimpleNamespace(defects=[SimpleNamespace(name=n, look=look) for n, look in defects])
 
 
-def session(look: Look | None = None, category: str = "unknown") -> Session:
+def session(look: Look | None = None, category: str = "unknown", excluded: tuple[str, ...] = ()) -> Session:
     evidence = None if look is None else SimpleNamespace(anomaly_map=np.ones((2, 2)))
     summary = None if look is None else SimpleNamespace(anomaly_score=0.9)
     context = SimpleNamespace(
-        summary=summary, look=look, evidence=evidence, category=category, citations=[SimpleNamespace(category="cookie")]
+        summary=summary,
+        look=look,
+        evidence=evidence,
+        category=category,
+        excluded=excluded,
+        citations=[SimpleNamespace(category="cookie")],
     )
     return Session(context, None, UNCALIBRATED, OptionFusion.from_settings(SETTINGS), Knows())  # type: ignore[arg-type]
 
@@ -82,23 +88,24 @@ def test_without_settings_the_model_alone_is_believed():
 def test_fusing_is_bayes_rule_where_all_weights_are_one():
     model, likelihood = np.array([0.7, 0.2, 0.1]), np.array([0.1, 0.6, 0.3])
     expected = model * likelihood / (model @ likelihood)
-    assert fuse(model.tolist(), np.log(likelihood).tolist(), [0.0] * 3, OptionWeights(1.0, 1.0)) == pytest.approx(
-        expected.tolist()
-    )
+    spoken = Spoken(model.tolist(), np.log(likelihood).tolist(), [0.0] * 3, [0.0] * 3)
+    assert spoken.joined(OptionWeights(1.0, 1.0)) == pytest.approx(expected.tolist())
 
 
 def test_the_fitted_weights_are_those_that_answers_were_drawn_with():
     rng = np.random.default_rng(0)
-    true, asked = OptionWeights(0.4, 0.8, 6.0), []
+    true, asked = OptionWeights(0.4, 0.8, 6.0, 3.0), []
     for _ in range(4000):
-        m, e, k = rng.dirichlet(np.ones(4)).tolist(), rng.normal(0, 1, 4).tolist(), rng.normal(0, 0.2, 4).tolist()
-        asked.append((m, e, k, int(rng.choice(4, p=fuse(m, e, k, true)))))
+        m, e = rng.dirichlet(np.ones(4)).tolist(), rng.normal(0, 1, 4).tolist()
+        k, u = rng.normal(0, 0.2, (2, 4)).tolist()
+        spoken = Spoken(m, e, k, u)
+        asked.append((spoken, int(rng.choice(4, p=spoken.joined(true)))))
     found = fit_weights(asked)
-    assert (found.model, found.evidence, found.knowledge) == pytest.approx((0.4, 0.8, 6.0), rel=0.12)
+    assert astuple(found) == pytest.approx(astuple(true), rel=0.15)
 
 
 def test_few_questions_are_drawn_to_the_prior():
-    asked = [([0.9, 0.1], [0.0, 3.0], [0.0, 0.0], 1)] * 2
+    asked = [(Spoken([0.9, 0.1], [0.0, 3.0], [0.0, 0.0], [0.0, 0.0]), 1)] * 2
     prior = OptionWeights(0.5, 0.1, 1.0)
     assert abs(fit_weights(asked, prior).evidence - 0.1) < abs(fit_weights(asked).evidence - 0.1)
 
@@ -124,6 +131,14 @@ def test_the_knowledge_of_a_known_category_has_a_say_and_of_an_unknown_one_none(
     assert told.answer.text == "Cookie"
     assert told.answer.grounds == ("the knowledge of the category cookie",)
     assert session().calibrate(asked, "Object Classification").answer.text == "Nut"
+
+
+def test_what_only_excluded_categories_have_is_unlikely():
+    asked = reply("What is the object in the image?", Cookie=0.7, Nut=0.2, Tile=0.1)
+    told = session(excluded=("cookie",)).calibrate(asked)
+    assert told.answer.text == "Nut"
+    assert told.answer.grounds == ("the knowledge of learned categories, none of which it shows",)
+    assert session().calibrate(asked).answer.text == "Cookie"
 
 
 def test_the_knowledge_of_how_a_kind_looks_is_held_against_what_was_measured():

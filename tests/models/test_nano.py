@@ -10,6 +10,7 @@ import torch
 from torch import nn
 
 from reason_iad.errors import ModelError
+from reason_iad.inspection.verdict import FUSIONS
 from reason_iad.models.nano import (
     Projector,
     StreamWidths,
@@ -48,7 +49,7 @@ def test_the_shipped_adapter_fits_the_projector_and_has_its_fusion():
     assert {n: t.shape for n, t in tensors.items() if n.startswith("projector.")} == shapes
     assert tensors["latents"].shape == (4, 576)
     assert sum(n.endswith(".lora_a") for n in tensors) == 30 * 7
-    assert {"with_evidence", "without_evidence"} == set(settings["fusion"])
+    assert set(FUSIONS) == set(settings["fusion"])
     assert (default_adapter() / "adapter.safetensors").stat().st_size < 20_000_000
 
 

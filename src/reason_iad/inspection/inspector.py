@@ -37,7 +37,7 @@ from reason_iad.inspection.option_fusion import OptionFusion
 from reason_iad.inspection.prompts import citation_notes, context_parts
 from reason_iad.inspection.remote import CLOSED, RemoteDialog
 from reason_iad.inspection.session import DETECTION_QUESTION, NO, YES, Context, Session
-from reason_iad.inspection.verdict import UNCALIBRATED, Fusion, VerdictOptions, decide
+from reason_iad.inspection.verdict import UNCALIBRATED, Fusion, VerdictOptions, decide, fusion_key
 from reason_iad.knowledge.entries import ANY_PRODUCT
 from reason_iad.knowledge.recognize import CategoryPrototypes, image_embedding
 from reason_iad.knowledge.retrieve import KnowledgeBase, RetrievalOptions, tell_encoding
@@ -250,7 +250,7 @@ class Inspector:
         context = self._look(image, category, references, question, clock)
         with clock.stage("prefix"):
             dialog = self._start_dialog(context)
-        key = "without_evidence" if context.evidence is None else "with_evidence"
+        key = fusion_key(0 if context.summary is None else context.summary.num_references)
         fusion = Fusion.from_settings(self._settings, key) if "fusion" in self._settings else UNCALIBRATED
         return Session(context, dialog, fusion, OptionFusion.from_settings(self._settings), self.knowledge)
 
@@ -306,7 +306,10 @@ class Inspector:
         pixels = tuple(good.pixels for good in goods) or tuple(member.preview for member in shown)
         said = tuple(notes)
         look = None if evidence is None else measure_look(loaded.pixels, evidence.anomaly_map, evidence.raw)
-        return Context(loaded, name, source, certainty, known, evidence, citations, pixels, said, rate, compared, look)
+        others = self._learned_categories() if source == "unknown" else ()
+        return Context(
+            loaded, name, source, certainty, known, evidence, citations, pixels, said, rate, compared, look, others
+        )
 
     def _is_paired(self, image: LoadedImage, references: Sequence[LoadedImage]) -> bool:
         """Whether the one reference is the golden template of the image."""
@@ -328,6 +331,13 @@ class Inspector:
             prototypes = self._learned.extend(self._prototypes)
             name, certainty = prototypes.recognize(image_embedding(image.pixels, self.vision))  # type: ignore[arg-type]
         return name, "unknown" if name == "unknown" else "recognized", certainty
+
+    def _learned_categories(self) -> tuple[str, ...]:
+        """What recognition would have named, as far as the knowledge knows it."""
+        if self._prototypes is None:
+            return ()
+        found = (self.knowledge.find_category(name) for name in self._learned.extend(self._prototypes).categories)
+        return tuple(name for name in found if name is not None)
 
     def _profile_of(self, *names: str | None) -> CategoryProfile | None:
         """The profile of the first of `names` that has one, read again when it has changed."""

@@ -12,7 +12,7 @@ from reason_iad.evidence.looks import Look
 from reason_iad.images import LoadedImage, Pixels
 from reason_iad.inspection.dialog import Dialog, Reply
 from reason_iad.inspection.nearest import Compared
-from reason_iad.inspection.option_fusion import OptionFusion, fuse, measured
+from reason_iad.inspection.option_fusion import OptionFusion, Spoken, measured, strongest
 from reason_iad.inspection.prompts import evidence_line
 from reason_iad.inspection.question_kinds import kind_of
 from reason_iad.inspection.verdict import Fusion
@@ -41,6 +41,7 @@ class Context:
     false_alarm_rate: float  # what the user asked for, or the smallest that the held-out references support
     compared: Compared | None = None  # the references that the evidence comes from
     look: Look | None = None  # of the area that differs most from them
+    excluded: tuple[str, ...] = ()  # categories that recognition knows and did not see
 
     @property
     def summary(self) -> EvidenceSummary | None:
@@ -101,12 +102,16 @@ class Session:
             grounds = ["the anomaly score"] if self.context.evidence is not None else []
         else:
             weights, grounds = self.options.of(kind), []
-            evidence, knowledge = self.measured(texts), self.known(answer.question, texts)
-            if weights.evidence and len(set(evidence)) > 1:
+            spoken = Spoken(
+                model, self.measured(texts), self.known(answer.question, texts), self.unlike(answer.question, texts)
+            )
+            if weights.evidence and len(set(spoken.evidence)) > 1:
                 grounds.append("the measured place and look")
-            if weights.knowledge and len(set(knowledge)) > 1:
+            if weights.knowledge and len(set(spoken.knowledge)) > 1:
                 grounds.append(f"the knowledge of the category {self.context.category}")
-            found = fuse(model, evidence, knowledge, weights)
+            if weights.excluded and len(set(spoken.excluded)) > 1:
+                grounds.append("the knowledge of learned categories, none of which it shows")
+            found = spoken.joined(weights)
         pairs = tuple(replace(o, probability=p) for o, p in zip(answer.options, found, strict=True))
         best = max(pairs, key=lambda pair: pair.probability)
         entropy = float(-sum(p * np.log(max(p, 1e-12)) for p in found) / np.log(len(found)))
@@ -131,6 +136,12 @@ class Session:
         """K of each option: how close the knowledge of the category comes; 0 where none of it is in the prompt."""
         known = self._known_category()
         return (0.0,) * len(texts) if known is None else known.support(question, texts, self.context.category)
+
+    def unlike(self, question: str, texts: Sequence[str]) -> tuple[float, ...]:
+        """U of each option: how close the knowledge of what it is not comes; 0 where nothing is excluded."""
+        if self.knowledge is None or not self.context.citations or not self.context.excluded:
+            return (0.0,) * len(texts)
+        return strongest(self.knowledge, question, texts, self.context.excluded)
 
     def _known_category(self) -> KnowledgeBase | None:
         """The knowledge, where some of the image's own category stands in the prompt."""

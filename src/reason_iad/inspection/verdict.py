@@ -13,6 +13,16 @@ from reason_iad.errors import ModelError
 from reason_iad.types import EvidenceSummary, Verdict
 
 _EPS = 1e-4
+FUSIONS = ("with_evidence", "one_reference", "without_evidence")
+
+
+def fusion_key(num_references: int) -> str:
+    """Which fusion holds: the scores against a single reference lie lower, since it shows little of what varies.
+
+    >>> fusion_key(0), fusion_key(1), fusion_key(16)
+    ('without_evidence', 'one_reference', 'with_evidence')
+    """
+    return "without_evidence" if num_references == 0 else "one_reference" if num_references == 1 else "with_evidence"
 
 
 @dataclass(frozen=True)
@@ -29,7 +39,7 @@ class Fusion:
 
     @classmethod
     def from_settings(cls, settings: Mapping[str, object], key: str) -> Fusion:
-        """Read the fusion stored under `key` ("with_evidence" or "without_evidence").
+        """Read the fusion stored under `key`, one of `FUSIONS`.
 
         Raises:
             ModelError: the model's settings hold none.

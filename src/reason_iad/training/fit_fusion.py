@@ -2,8 +2,8 @@
 
     python -m reason_iad.training.fit_fusion --adapter src/reason_iad/data/nano [--lines 24]
 
-The images are synthetic lines of another seed than the training's, asked through the inspector as in use. Two logistic
-fits (Platt, 1999): with evidence, against 4 references or 1, and without.
+The images are synthetic lines of another seed than the training's, asked through the inspector as in use. Three
+logistic fits (Platt, 1999): with evidence against 4 references, against one (whose scores lie lower), and without.
 """
 
 from __future__ import annotations
@@ -19,7 +19,8 @@ import numpy as np
 
 from reason_iad.inspection.inspector import Inspector
 from reason_iad.inspection.session import DETECTION_QUESTION, NO, YES
-from reason_iad.inspection.verdict import logit
+from reason_iad.inspection.verdict import FUSIONS, fusion_key, logit
+from reason_iad.knowledge.recognize import CategoryPrototypes
 from reason_iad.metrics.classification import auroc, expected_calibration_error
 from reason_iad.training.synth import Synthesizer
 
@@ -29,7 +30,7 @@ SEED = 7  # not the seed that made the training's lines
 def collect(inspector: Inspector, num_lines: int, images: int) -> dict[str, list[tuple[float, float, bool]]]:
     """The model's probability, the anomaly score (0.5 without references) and the truth, image by image."""
     synthesizer = Synthesizer(SEED)
-    rows: dict[str, list[tuple[float, float, bool]]] = {"with_evidence": [], "without_evidence": []}
+    rows: dict[str, list[tuple[float, float, bool]]] = {key: [] for key in FUSIONS}
     started = time.monotonic()
     for index in range(num_lines):
         line = synthesizer.make_line(index)
@@ -37,14 +38,14 @@ def collect(inspector: Inspector, num_lines: int, images: int) -> dict[str, list
         for i in range(images):
             defective = i % 2 == 1
             pixels = line.defective(i).pixels if defective else line.normal(i)
-            for key, shown in (("with_evidence", references), ("without_evidence", [])):
+            for shown in (references, []):
                 if not shown and i >= images // 2:
                     continue
                 session = inspector.open(pixels, references=shown)
                 reply = session.dialog.choose(DETECTION_QUESTION, (YES, NO))
                 summary = session.context.summary
                 score = 0.5 if summary is None else summary.anomaly_score
-                rows[key].append((reply.probability_of(YES), score, defective))
+                rows[fusion_key(len(shown))].append((reply.probability_of(YES), score, defective))
         left = (time.monotonic() - started) / (index + 1) * (num_lines - index - 1)
         print(f"\r{index + 1}/{num_lines} lines, {left / 60:.0f} min left ", end="", file=sys.stderr, flush=True)
     return rows
@@ -69,7 +70,7 @@ def fitted(key: str, found: list[tuple[float, float, bool]]) -> dict[str, Any]:
     models, scores = np.array([r[0] for r in found]), np.array([r[1] for r in found])
     labels = np.array([r[2] for r in found])
     columns = [np.ones(len(found)), np.array([logit(p) for p in models])]
-    if key == "with_evidence":
+    if key != "without_evidence":
         columns.append(np.array([logit(s) for s in scores]))
     features = np.stack(columns, axis=1)
     half = (np.arange(len(found)) // 2) % 2 == 0  # an honest error: fit on one half, measure on the other, and back
@@ -95,7 +96,9 @@ def main() -> None:
     parser.add_argument("--lines", type=int, default=24)
     parser.add_argument("--images", type=int, default=4, help="images a line, half of them defective")
     args = parser.parse_args()
-    rows = collect(Inspector.load(), args.lines, args.images)
+    loaded = Inspector.load()  # without its settings, which may hold the fusions of an earlier version
+    unset = Inspector(loaded.options, loaded.model, loaded.vision, loaded.knowledge, CategoryPrototypes.load())
+    rows = collect(unset, args.lines, args.images)
     path = args.adapter / "adapter.json"
     settings = json.loads(path.read_text())
     settings["fusion"] = {key: fitted(key, found) for key, found in rows.items()}

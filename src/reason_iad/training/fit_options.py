@@ -16,7 +16,7 @@ import random
 import re
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -24,8 +24,17 @@ import torch
 
 from reason_iad.evidence.claims import LookReliability
 from reason_iad.evidence.looks import Look
-from reason_iad.inspection.option_fusion import ANY_KIND, OptionFusion, OptionWeights, fit_weights, fuse, measured
+from reason_iad.inspection.option_fusion import (
+    ANY_KIND,
+    OptionFusion,
+    OptionWeights,
+    Spoken,
+    fit_weights,
+    measured,
+    strongest,
+)
 from reason_iad.inspection.session import DETECTION
+from reason_iad.knowledge.recognize import CategoryPrototypes
 from reason_iad.knowledge.retrieve import KnowledgeBase
 from reason_iad.metrics.classification import expected_calibration_error
 from reason_iad.models.nano import TOKENS
@@ -46,14 +55,8 @@ class Asked:
 
     line: int
     kind: str
-    model: tuple[float, ...]
-    evidence: tuple[float, ...]
-    knowledge: tuple[float, ...]
+    spoken: Spoken
     target: int
-
-    def joined(self, weights: OptionWeights) -> tuple[float, ...]:
-        """Probabilities of its options."""
-        return fuse(self.model, self.evidence, self.knowledge, weights)
 
 
 def read_look(text: str) -> Look | None:
@@ -94,15 +97,21 @@ def category_of(line: dict[str, Any], base: KnowledgeBase) -> str | None:
 def collect(
     trainer: NanoTrainer, lines: Sequence[dict[str, Any]], looks: LookReliability, base: KnowledgeBase
 ) -> list[Asked]:
-    """Every image of the lines twice, with evidence and knowledge as they fall."""
+    """Every image of the lines twice, with evidence and knowledge as they fall.
+
+    Half of the images without knowledge play one of an unknown category: those that can be recognized are excluded.
+    """
+    learned = [c for c in CategoryPrototypes.load().categories if base.find_category(c)]
     found: list[Asked] = []
     for number, line in enumerate(lines):
         rng = random.Random(line["name"])  # noqa: S311
         category = category_of(line, base)
         for index in [*range(len(line["records"]))] * 2:
             shots = rng.choice([None, *sorted(line["records"][index]["evidence"])])
-            informed = category is not None and rng.random() < 0.5
-            found += ask(trainer, line, index, shots, looks, (base, category) if informed else None, rng, number)
+            draw = rng.random()
+            informed = category if draw < 0.5 else None
+            excluded = [c for c in learned if c != category] if informed is None and draw < 0.75 else []
+            found += ask(trainer, line, index, shots, looks, base, informed, excluded, rng, number)
         print(f"line {number + 1} of {len(lines)}", flush=True)
     return found
 
@@ -113,46 +122,50 @@ def ask(
     index: int,
     shots: str | None,
     looks: LookReliability,
-    knowledge: tuple[KnowledgeBase, Any] | None,
+    base: KnowledgeBase,
+    category: str | None,
+    excluded: Sequence[str],
     rng: random.Random,
     number: int,
 ) -> Iterator[Asked]:
-    """One image's questions, with the evidence of `shots` references and the knowledge of its category, or without."""
+    """One image's questions, with the evidence of `shots` references and the knowledge of its category, or without.
+
+    Without a category the notes are those on any product, as in use.
+    """
     record, tensors = line["records"][index], line["tensors"]
     items = []
     for q in take_turns([TrainingQuestion(**q) for q in record["questions"] if not q["free_form"]], rng)[:7]:
         choices = [q.answer, *rng.sample(wrong := [o for o in q.options if o != q.answer], min(3, len(wrong)))]
         rng.shuffle(choices)
         items.append(QuestionItem(q.kind, q.question, tuple(choices), choices.index(q.answer), 0, (), learn_text=False))
-    notes: tuple[str, ...] = ()
-    if knowledge is not None:
-        notes = tuple(c.text for c in knowledge[0].retrieve("defects", knowledge[1]))
+    told = category is not None or excluded
+    notes = tuple(c.text for c in base.retrieve("defects", category)) if told else ()
     text = record["evidence"][shots] if shots else None
     cells = tensors[f"{index}.evidence{shots}"][None] if shots else None
     row = pack(trainer.info, trainer.tokenizer, items, notes, text, TOKENS * TOKENS)
     features = {name: tensors[f"{index}.{name}"][None] for name in ("vit", "fine", "coarse")}
     scored = trainer(row, trainer.projector(features, cells)[0], 0.0)
     look = read_look(text) if text else None
-    closest = None if knowledge is None else knowledge[0].closest
+    about = None if category is None else base.knowledge_of(category)
     for item, (scores, _) in zip(items, scored, strict=True):
         silent = (0.0,) * len(item.options)
         evidence = silent
         if look is not None:
-            known = None if knowledge is None else knowledge[0].knowledge_of(knowledge[1])
-            evidence = measured(item.options, look, record["scores"][shots], looks, known, closest)
-        support = silent if knowledge is None else knowledge[0].support(item.question, item.options, knowledge[1])
+            evidence = measured(item.options, look, record["scores"][shots], looks, about, base.closest)
+        support = silent if category is None else base.support(item.question, item.options, category)
+        unlike = strongest(base, item.question, item.options, excluded) if excluded else silent
         model = tuple(scores.softmax(-1).tolist())
-        yield Asked(number, item.kind, model, evidence, support, item.answer)
+        yield Asked(number, item.kind, Spoken(model, evidence, support, unlike), item.answer)
 
 
 def fit(asked: Sequence[Asked], prior: OptionWeights | None = None) -> OptionWeights:
     """Weights for these questions."""
-    return fit_weights([(a.model, a.evidence, a.knowledge, a.target) for a in asked], prior)
+    return fit_weights([(a.spoken, a.target) for a in asked], prior)
 
 
 def measure(asked: Sequence[Asked], weights: Sequence[OptionWeights]) -> tuple[float, float]:
     """Accuracy and calibration error; lines of even and odd number each have their weights."""
-    joined = [a.joined(weights[a.line % 2]) for a in asked]
+    joined = [a.spoken.joined(weights[a.line % 2]) for a in asked]
     right = [max(range(len(p)), key=p.__getitem__) == a.target for a, p in zip(asked, joined, strict=True)]
     return sum(right) / len(right), expected_calibration_error(right, [max(p) for p in joined])
 
@@ -179,7 +192,7 @@ def main() -> None:
     for kind, found in sorted(by_kind.items()):
         weights[kind] = fit(found, common)
         if kind == DETECTION:
-            weights[kind] = replace(weights[kind], evidence=0.0, knowledge=0.0)  # fused with the anomaly score instead
+            weights[kind] = OptionWeights(weights[kind].model)  # fused with the anomaly score instead
         crossed = [fit([a for a in found if a.line % 2 != part], common) for part in (0, 1)]
         plain, joined = measure(found, [OptionWeights()] * 2), measure(found, crossed)
         told = "accuracy {:.3f}, calibration error {:.3f}"
