@@ -24,6 +24,7 @@ from evidence_peers import greedy_coreset
 
 from reason_iad.benchmark.features import StoredVision
 from reason_iad.evidence.calibrate import image_statistic
+from reason_iad.evidence.patch_index import PatchIndex
 from reason_iad.evidence.search import search
 from reason_iad.metrics.classification import auroc
 from reason_iad.models.vision import BundledVision
@@ -36,24 +37,25 @@ def exact(memory: torch.Tensor) -> Search:
     return lambda query: search(query, memory[None, None], ("euclidean",))["euclidean"]
 
 
-def indexed(memory: torch.Tensor, inverted: bool) -> Search:
-    """FAISS over the same patches."""
+def flat(memory: torch.Tensor) -> Search:
+    """FAISS's exact index over the same patches."""
     import faiss
 
     faiss.omp_set_num_threads(torch.get_num_threads())
-    values, width = memory.numpy(), memory.shape[1]
-    index = faiss.IndexFlatL2(width)
-    if inverted:
-        index = faiss.IndexIVFFlat(index, width, max(1, round(len(values) ** 0.5)))
-        index.train(values)
-        index.nprobe = 8
-    index.add(values)
+    index = faiss.IndexFlatL2(memory.shape[1])
+    index.add(memory.numpy())
 
     def find(query: torch.Tensor) -> np.ndarray:
-        squared, _ = index.search(query.reshape(-1, width).numpy(), 1)
+        squared, _ = index.search(query.reshape(-1, memory.shape[1]).numpy(), 1)
         return np.sqrt(np.maximum(squared, 0)).reshape(query.shape[:2])
 
     return find
+
+
+def inverted(memory: torch.Tensor) -> Search:
+    """The inverted file that large banks are searched by."""
+    index = PatchIndex(memory[None, None], ("euclidean",))
+    return lambda query: index.search(query)["euclidean"]
 
 
 def ways(patches: torch.Tensor) -> dict[str, Callable[[], Search]]:
@@ -64,7 +66,7 @@ def ways(patches: torch.Tensor) -> dict[str, Callable[[], Search]]:
 
     found = {"all patches": lambda: exact(patches)} | {f"coreset {s:.0%}": core(s) for s in (0.25, 0.1, 0.01)}
     if importlib.util.find_spec("faiss"):
-        found |= {"FAISS flat": lambda: indexed(patches, False), "FAISS inverted file": lambda: indexed(patches, True)}
+        found |= {"FAISS flat": lambda: flat(patches), "FAISS inverted file": lambda: inverted(patches)}
     return found
 
 

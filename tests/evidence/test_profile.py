@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import shutil
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -171,6 +172,13 @@ def test_more_normals_than_references_still_judge_the_false_alarm_rate():
     assert said.threshold is not None
     alarms = [profile.compare(good_part(seed), TOWER).anomaly_score > said.threshold for seed in range(600, 680)]
     assert np.mean(alarms) <= 0.08  # 2 % promised; 80 draws
+
+
+def test_as_many_references_as_asked_for_are_compared_with():
+    options = replace(OPTIONS, max_references=5)
+    profile = CategoryProfile.learn("plate", [good_part(seed) for seed in range(12)], TOWER, options)
+    assert profile.bank.num_references == len(profile.references) == 5
+    assert len(profile.bank.normal_scores) == 12
 
 
 def test_references_are_chosen_without_looking_at_them(learned):

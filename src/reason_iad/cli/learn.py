@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from reason_iad.evidence.profile import CategoryProfile
     from reason_iad.images import LoadedImage
 
+MOST_REFERENCES = 1000
 MAX_TILES = 16  # 7,168 pixels a side: larger images hold more than one picture of a part
 
 _EPILOG = """\
@@ -67,6 +68,14 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
         action="store_true",
         help="let only the place of the part count, not what lies on the background; parts must lie alike",
     )
+    parser.add_argument(
+        "--references",
+        type=_references,
+        default=32,
+        metavar="N",
+        help="compare with at most N of the images; the others tell how odd good parts are. From 64 on install "
+        f"reason-iad[faiss], which searches them faster (default: 32, at most {MOST_REFERENCES})",
+    )
     parser.add_argument("--json", action="store_true", help="print the summary as JSON")
     parser.set_defaults(run=run)
 
@@ -115,7 +124,7 @@ def _learn(args: argparse.Namespace, images: Sequence[LoadedImage], vision: Any,
     from reason_iad.evidence.profile import CategoryProfile
 
     streams = tiled_streams(args.tiles) if args.tiles > 1 else FAST_STREAMS if args.fast else DEFAULT_STREAMS
-    options = EvidenceOptions(streams=streams, foreground=args.foreground)
+    options = EvidenceOptions(streams=streams, foreground=args.foreground, max_references=args.references)
 
     def tell(done: int, total: int, name: str) -> None:
         progress.say(f"learning {done + 1} of {total}: {name}")
@@ -179,8 +188,16 @@ def _embed(vision: Any) -> Any:
 
 
 def _tiles(text: str) -> int:
-    if not text.isdecimal() or not 1 <= int(text) <= MAX_TILES:
-        raise argparse.ArgumentTypeError(f"found {text!r}; expected a whole number from 1 to {MAX_TILES}")
+    return _whole(text, MAX_TILES)
+
+
+def _references(text: str) -> int:
+    return _whole(text, MOST_REFERENCES)
+
+
+def _whole(text: str, most: int) -> int:
+    if not text.isdecimal() or not 1 <= int(text) <= most:
+        raise argparse.ArgumentTypeError(f"found {text!r}; expected a whole number from 1 to {most}")
     return int(text)
 
 

@@ -91,6 +91,8 @@ class EvidenceOptions:
             are then closer to each other.
         foreground: let only patches count where some reference shows the part (see `foreground_mask`), so that dirt on
             the background does not; parts must lie alike.
+        max_references: of the images that a profile learns from, at most this many are compared with; the others
+            only tell how odd normals are. Bounds the time of a comparison.
     """
 
     streams: tuple[Stream, ...] = DEFAULT_STREAMS
@@ -98,6 +100,7 @@ class EvidenceOptions:
     batch_size: int = 8
     turns: Turns = "auto"
     foreground: bool = False
+    max_references: int = 32
 
     def __post_init__(self) -> None:
         if not self.streams:
@@ -112,6 +115,8 @@ class EvidenceOptions:
             raise EvidenceError(
                 f"num_neighbors is {self.num_neighbors} and batch_size {self.batch_size}; expected 1 or more of each"
             )
+        if self.max_references < 1:
+            raise EvidenceError(f"max_references is {self.max_references}; expected 1 or more")
         if self.turns not in ("auto", "off", "on"):
             raise EvidenceError(f"turns is {self.turns!r}; expected auto, off or on")
         if not any(self.weights.values()) or not any(self.map_weights.values()):

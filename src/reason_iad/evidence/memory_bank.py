@@ -8,8 +8,9 @@ from __future__ import annotations
 import dataclasses
 import json
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -27,6 +28,7 @@ from reason_iad.evidence.features import (
     extract_turned,
 )
 from reason_iad.evidence.foreground import FOREGROUND
+from reason_iad.evidence.patch_index import PatchIndex, worth_indexing
 from reason_iad.evidence.search import enlarge, fuse, search
 from reason_iad.images import Pixels
 from reason_iad.models.base import VisionTowers
@@ -206,7 +208,17 @@ class ReferenceBank:
 
     def measure(self, features: dict[str, torch.Tensor]) -> Measured:
         """Measure one image, features (H, W, C) by source, beside the references; known defects count more."""
-        return self._judge(features, _distances(features, self.features, self.options))
+        return self._judge(features, _distances(features, self.features, self.options, self._indexes))
+
+    @cached_property
+    def _indexes(self) -> dict[str, PatchIndex]:
+        """Indexes of the sources whose patches are too many to be compared one by one."""
+        found = {}
+        for source in self.options.sources:
+            metrics = [s.metric for s in self.options.streams if s.source == source and s.window is None]
+            if metrics and worth_indexing(self.features[source]):
+                found[source] = PatchIndex(self.features[source], metrics)
+        return found
 
     def leave_one_out_scores(self) -> tuple[float, ...]:
         """Anomaly score of each reference against all the others, with what is known of defects: (R,)."""
@@ -382,7 +394,10 @@ def _read(path: Path) -> tuple[dict[str, Any], dict[str, torch.Tensor]]:
 
 
 def _distances(
-    features: dict[str, torch.Tensor], references: dict[str, torch.Tensor], options: EvidenceOptions
+    features: dict[str, torch.Tensor],
+    references: dict[str, torch.Tensor],
+    options: EvidenceOptions,
+    indexes: Mapping[str, PatchIndex] | None = None,
 ) -> dict[str, Array]:
     """Distance map of one image, features (H, W, C) by source, to references (N, H, W, C): (H, W) by stream."""
     together: dict[tuple[str, int | None], list[Stream]] = {}
@@ -391,7 +406,10 @@ def _distances(
     found: dict[str, Array] = {}
     for (source, window), streams in together.items():
         metrics = [stream.metric for stream in streams]
-        maps = search(features[source], references[source], metrics, options.num_neighbors, window)
+        if window is None and indexes and source in indexes:
+            maps = indexes[source].search(features[source], options.num_neighbors)
+        else:
+            maps = search(features[source], references[source], metrics, options.num_neighbors, window)
         found.update({stream.name: maps[stream.metric] for stream in streams})
     if options.foreground:
         part = references[FOREGROUND].amax(dim=0)[..., 0].numpy()  # where some reference shows the part

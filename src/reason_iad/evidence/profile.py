@@ -38,7 +38,6 @@ Label = Literal["normal", "defective"]
 Embed = Callable[[Pixels], npt.NDArray[np.float32]]  # the vector of an image that categories are recognized by, (D,)
 Said = Callable[[int, int, str], None]  # images done, images in all, name of the next one
 
-MAX_REFERENCES = 32  # more are compared against only to learn how odd normals are: the time of a comparison is bounded
 SURE = 0.75  # anomaly score from which an image is called defective where too few normals promise a false-alarm rate
 
 
@@ -160,7 +159,7 @@ class CategoryProfile:
     @property
     def references(self) -> tuple[Member, ...]:
         """The normals that images are compared with."""
-        return choose_references(self.normals)
+        return choose_references(self.normals, self.bank.options.max_references)
 
     @property
     def prototype(self) -> npt.NDArray[np.float32] | None:
@@ -280,7 +279,7 @@ def load_profile(category: str) -> CategoryProfile:
     return load_stored(category)
 
 
-def choose_references(normals: Sequence[Member], limit: int = MAX_REFERENCES) -> tuple[Member, ...]:
+def choose_references(normals: Sequence[Member], limit: int) -> tuple[Member, ...]:
     """At most `limit` of the normals, spread evenly: chosen without looking, so that the others stay fair judges."""
     if len(normals) <= limit:
         return tuple(normals)
@@ -319,7 +318,7 @@ def build_bank(
     import torch
 
     normals = [member for member in members if member.label == "normal"]
-    references = choose_references(normals)
+    references = choose_references(normals, options.max_references)
     raw = {source: torch.stack([m.features[source][0].float() for m in references]) for source in options.sources}
     vouched = [index for index, member in enumerate(references) if member.from_feedback]
     bank = ReferenceBank.from_features(raw, options, copies, _turned(references, options), vouched)
@@ -346,7 +345,7 @@ def _with_feedback(bank: ReferenceBank, members: Sequence[Member]) -> ReferenceB
     if defects:
         bank = bank.with_defects(defects)
     normals = [member for member in members if member.label == "normal"]
-    references = {member.sha256 for member in choose_references(normals)}
+    references = {member.sha256 for member in choose_references(normals, bank.options.max_references)}
     others = [_as_float(member) for member in normals if member.sha256 not in references]
     plain = dataclasses.replace(bank, normal_scores=())
     scores = [compare_features(one, plain).anomaly_score for one in others]
