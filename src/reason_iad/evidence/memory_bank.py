@@ -325,7 +325,11 @@ def turned_views(
         each = [extract_turned(pixels, vision, options) for pixels in some]
         return {source: torch.stack([one[source] for one in each]) for source in options.sources}
 
-    first = turn(references[:TURN_PROBE])
+    one = turn(references[:1])
+    if options.turns == "auto" and all_upright_beside_first(raw, one, options):
+        return None
+    more = turn(references[1:TURN_PROBE])
+    first = {source: torch.cat([views, more[source]]) for source, views in one.items()}
     if not lie_turned(raw, first, options):
         return None
     if len(references) <= TURN_PROBE:
@@ -337,6 +341,29 @@ def turned_views(
 def may_turn(num_references: int, options: EvidenceOptions) -> bool:
     """Whether turned views come into question: a single reference has no other to show that it lies turned."""
     return options.turns == "on" or (options.turns == "auto" and 2 <= num_references <= MAX_TURNED)
+
+
+def all_upright_beside_first(
+    raw: dict[str, torch.Tensor], turned: dict[str, torch.Tensor], options: EvidenceOptions
+) -> bool:
+    """Whether the next few references are nearest to the first one as it is, by every stream: a cheap first look.
+
+    Args:
+        raw: features of the references, (R, H, W, C) by source.
+        turned: of the first one alone, (1, 3, H, W, C).
+        options: how they are compared.
+    """
+    return all(
+        _upright_is_nearest(other, [raw[stream.source][0], *turned[stream.source][0]], stream.metric)
+        for stream in options.streams
+        for other in raw[stream.source][1:TURN_PROBE]
+    )
+
+
+def _upright_is_nearest(query: torch.Tensor, views: Sequence[torch.Tensor], metric: str) -> bool:
+    """Whether an image (H, W, C) is nearest to the first of the views (H, W, C) of another."""
+    distances = [float(search(query, view[None], (metric,))[metric].mean()) for view in views]
+    return distances[0] <= min(distances)
 
 
 def lie_turned(raw: dict[str, torch.Tensor], turned: dict[str, torch.Tensor], options: EvidenceOptions) -> bool:
@@ -356,13 +383,11 @@ def lie_turned(raw: dict[str, torch.Tensor], turned: dict[str, torch.Tensor], op
         source = stream.source
         views = torch.cat([raw[source][: len(turned[source]), None], turned[source]], dim=1)[:TURN_PROBE]
         for mine in range(len(views)):
-            for other in range(len(views)):
-                if mine != other:
-                    distances = [
-                        float(search(views[mine, 0], view[None], (stream.metric,))[stream.metric].mean())
-                        for view in views[other]
-                    ]
-                    upright.append(distances[0] <= min(distances))
+            upright += [
+                _upright_is_nearest(views[mine, 0], list(views[other]), stream.metric)
+                for other in range(len(views))
+                if mine != other
+            ]
     return float(np.mean(upright)) < UPRIGHT
 
 
