@@ -150,6 +150,12 @@ def test_the_knowledge_of_how_a_kind_looks_is_held_against_what_was_measured():
     assert found[0] > found[1] == pytest.approx(found[2])
 
 
+def test_yes_and_no_are_not_held_against_the_knowledge():
+    asked = reply("Does it taste of cookie?", Yes_cookie=0.3, No=0.7)
+    told = session(category="cookie").calibrate(asked, "Object Classification")
+    assert (told.answer.text, told.answer.grounds) == ("No", ())
+
+
 def test_whether_there_is_a_defect_is_answered_by_the_probability_of_the_verdict():
     looked = session(LOOK)
     told = looked.calibrate(reply("Would you reject this object?", Yes=0.2, No=0.8))

@@ -96,15 +96,18 @@ class Session:
         texts = [option.text for option in answer.options]
         model = [option.probability for option in answer.options]
         yes = [i for i, text in enumerate(texts) if text.strip().lower().startswith("yes")]
-        if kind == DETECTION and len(texts) == 2 and len(yes) == 1:
+        closed = len(texts) == 2 and len(yes) == 1
+        grounds: list[str] = []
+        if closed and kind == DETECTION:
             defect = self.probability(model[yes[0]])
             found = tuple(defect if i == yes[0] else 1 - defect for i in range(2))
-            grounds = ["the anomaly score"] if self.context.evidence is not None else []
+            grounds += ["the anomaly score"] if self.context.evidence is not None else []
         else:
-            weights, grounds = self.options.of(kind), []
-            spoken = Spoken(
-                model, self.measured(texts), self.known(answer.question, texts), self.unlike(answer.question, texts)
-            )
+            weights, silent = self.options.of(kind), (0.0,) * len(texts)
+            spoken = Spoken(model, silent, silent, silent)  # what is known has no say on the words "yes" and "no"
+            if not closed:
+                known, unlike = self.known(answer.question, texts), self.unlike(answer.question, texts)
+                spoken = Spoken(model, self.measured(texts), known, unlike)
             if weights.evidence and len(set(spoken.evidence)) > 1:
                 grounds.append("the measured place and look")
             if weights.knowledge and len(set(spoken.knowledge)) > 1:
