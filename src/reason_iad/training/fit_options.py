@@ -16,7 +16,7 @@ import random
 import re
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -45,6 +45,7 @@ from reason_iad.training.shards import Shards
 from reason_iad.training.train_nano import NanoTrainer, TrainOptions, start_from, take_turns
 
 PLACED, LOOKED = KINDS[4], KINDS[5]
+OF_THE_IMAGE = (PLACED, LOOKED)  # product knowledge has nothing to say on these
 SAME_NAME = 0.85  # cosine from which two names stand for the same product
 _LOOK = re.compile(r"The oddest area: ([a-z ]+); (\w+) and (\w+), ([a-z ]+) its surroundings\.")
 
@@ -154,6 +155,8 @@ def ask(
             evidence = measured(item.options, look, record["scores"][shots], looks, about, base.closest)
         support = silent if category is None else base.support(item.question, item.options, category)
         unlike = strongest(base, item.question, item.options, excluded) if excluded else silent
+        if item.kind in OF_THE_IMAGE:
+            support = unlike = silent
         model = tuple(scores.softmax(-1).tolist())
         yield Asked(number, item.kind, Spoken(model, evidence, support, unlike), item.answer)
 
@@ -190,10 +193,11 @@ def main() -> None:
     weights = {ANY_KIND: common}
     print(f"{ANY_KIND}: {common}, n={len(pooled)}")
     for kind, found in sorted(by_kind.items()):
-        weights[kind] = fit(found, common)
+        prior = replace(common, knowledge=0.0, excluded=0.0) if kind in OF_THE_IMAGE else common
+        weights[kind] = fit(found, prior)
         if kind == DETECTION:
             weights[kind] = OptionWeights(weights[kind].model)  # fused with the anomaly score instead
-        crossed = [fit([a for a in found if a.line % 2 != part], common) for part in (0, 1)]
+        crossed = [fit([a for a in found if a.line % 2 != part], prior) for part in (0, 1)]
         plain, joined = measure(found, [OptionWeights()] * 2), measure(found, crossed)
         told = "accuracy {:.3f}, calibration error {:.3f}"
         print(f"{kind}: {told.format(*plain)} alone; {told.format(*joined)} joined; n={len(found)}; {weights[kind]}")
