@@ -158,3 +158,15 @@ def test_what_cannot_be_done_is_explained_before_anything_heavy(good, arguments,
 def test_a_name_that_is_no_folder_is_refused(good):
     with pytest.raises(EvidenceError, match="expected letters"):
         run("../plate", good)
+
+
+def test_a_large_bank_says_what_it_costs_where_faiss_is_absent(good, capsys, monkeypatch):
+    monkeypatch.setattr("reason_iad.evidence.patch_index.LARGE", 1000)
+    monkeypatch.setattr("reason_iad.evidence.patch_index.importlib.util.find_spec", lambda name: None)
+    assert run("Plate", good, "--fast") == 0
+    assert "note: 10 references are searched exactly" in capsys.readouterr().err
+
+
+def test_a_small_bank_says_nothing_of_faiss(good, capsys):
+    assert run("Plate", good, "--fast") == 0
+    assert "faiss" not in capsys.readouterr().err

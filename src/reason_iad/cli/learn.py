@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import math
 import sys
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
@@ -111,6 +112,8 @@ def run(args: argparse.Namespace, load_vision: Callable[[], Any] | None = None) 
             profile = profile.without(args.remove)
             profile.save()
     progress.clear()
+    if note := _slow_search(profile):
+        sys.stderr.write(f"reason-iad: note: {note}\n")
     summary = summarize(profile, args.max_overkill)
     if args.json:
         print(json.dumps(summary.as_dict(), indent=2, ensure_ascii=False, allow_nan=False))
@@ -132,6 +135,19 @@ def _learn(args: argparse.Namespace, images: Sequence[LoadedImage], vision: Any,
     profile = CategoryProfile.learn(args.category, images, vision, options, _embed(vision), tell)
     profile.save()
     return profile
+
+
+def _slow_search(profile: CategoryProfile) -> str | None:
+    """What a large bank costs where it cannot be indexed on this machine; None where nothing is to be said."""
+    from reason_iad.evidence.patch_index import LARGE, worth_indexing
+
+    large = [one for one in profile.bank.features.values() if math.prod(one.shape[:3]) >= LARGE]
+    if not large or any(worth_indexing(one) for one in large):
+        return None
+    return (
+        f"{profile.bank.num_references} references are searched exactly, which takes longer with each of them; "
+        "pip install 'reason-iad[faiss]' searches them about nine times as fast"
+    )
 
 
 def _correct(args: argparse.Namespace, images: Sequence[LoadedImage], vision: Any, progress: Any) -> CategoryProfile:
