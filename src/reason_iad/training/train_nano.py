@@ -224,25 +224,37 @@ def loss_of(trainer: NanoTrainer, results: list[tuple[Tensor, Tensor]], row: Pac
 
 
 @torch.no_grad()
-def validate(trainer: NanoTrainer, shards: Shards, options: TrainOptions, limit: int) -> dict[str, Any]:
-    """Accuracy per question type on held-out lines, with and without evidence."""
+def answer_held_out(trainer: NanoTrainer, shards: Shards, options: TrainOptions, images: int) -> list[dict[str, Any]]:
+    """Answer the questions about the first images of each held-out line, with evidence and without.
+
+    Returns:
+        kind, evidence, line and whether the answer was right, of every question.
+    """
     trainer.eval()
     others = products()
-    found: dict[str, list[float]] = defaultdict(list)
+    found = []
     for evidence in (True, False):
-        for line in shards.held_out[:limit]:
+        for line in shards.held_out:
             rng = random.Random(line["name"])  # noqa: S311
-            for number in range(min(4, len(line["records"]))):
+            for number in range(min(images, len(line["records"]))):
                 if evidence and not line["records"][number]["evidence"]:
                     continue
                 row, features, cells = draw_row(trainer, line, number, options, rng, evidence, others)
-                with torch.no_grad(), mixed(options):
+                with mixed(options):
                     scored = trainer(row, trainer.projector(features, cells)[0], 0.0)
                 for (scores, _), q in zip(scored, row.questions, strict=True):
                     if q.has_choice:
-                        key = f"{q.kind}{' +evidence' if evidence else ''}"
-                        found[key].append(float(scores.argmax() == q.answer))
+                        right = int(scores.argmax()) == q.answer
+                        found.append({"kind": q.kind, "evidence": evidence, "line": line["name"], "right": right})
     trainer.train()
+    return found
+
+
+def validate(trainer: NanoTrainer, shards: Shards, options: TrainOptions) -> dict[str, str]:
+    """Accuracy per question type on held-out lines, with and without evidence."""
+    found: dict[str, list[bool]] = defaultdict(list)
+    for answer in answer_held_out(trainer, shards, options, 4):
+        found[f"{answer['kind']}{' +evidence' if answer['evidence'] else ''}"].append(answer["right"])
     return {k: f"{sum(v) / len(v):.2f} (n={len(v)})" for k, v in sorted(found.items())}
 
 
@@ -302,7 +314,7 @@ def train_worker(rank: int, args: argparse.Namespace) -> None:
         if step % 20 == 0:
             say(rank, f"step {step} {elapsed / 60:.1f} min loss {sum(losses[-50:]) / len(losses[-50:]):.3f}")
         if step % 500 == 0 and rank == 0:
-            say(rank, json.dumps(validate(trainer, shards, options, 12), indent=1))
+            say(rank, json.dumps(validate(trainer, shards, options), indent=1))
         if time.monotonic() - saved > 240 and rank == 0:
             save(args.out, adapter, average, optimizer, step, elapsed, options)
             saved = time.monotonic()
@@ -311,7 +323,7 @@ def train_worker(rank: int, args: argparse.Namespace) -> None:
         with torch.no_grad():
             for n, p in adapter.items():
                 p.copy_(average[n])
-        result = validate(trainer, shards, options, 200)
+        result = validate(trainer, shards, options)
         (args.out / "validation.json").write_text(json.dumps(result, indent=1))
         say(rank, json.dumps(result, indent=1))
 
