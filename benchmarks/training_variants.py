@@ -262,7 +262,7 @@ def sizes(args: argparse.Namespace) -> None:
     from safetensors.torch import save_file
 
     torch.set_num_threads(args.threads)
-    vision = BundledVision.load()
+    vision = BundledVision.load(exact=True)
     shards = Shards(args.shards, train_nano.TrainOptions().held_out)
     held_out = [line["name"] for line in shards.held_out]
     step = max(1, len(shards.train) // args.lines)

@@ -186,7 +186,7 @@ class DetectRespondent:
         if model:
             respondent = InspectorRespondent.load(model, cache, threads)
             return cls(respondent.inspector.vision, respondent=respondent)
-        towers = BundledVision.load()
+        towers = BundledVision.load(exact=True)  # the same records on every machine
         if cache is None:
             return cls(CachedVision(towers))
         folder = cache / vision_namespace()

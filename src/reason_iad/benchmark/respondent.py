@@ -78,7 +78,7 @@ class InspectorRespondent:
         from reason_iad.models.vision_cache import CachedVision
 
         torch.set_num_threads(threads)
-        towers = BundledVision.load()
+        towers = BundledVision.load(exact=True)  # the same records on every machine
         folder = None if cache is None else cache / vision_namespace()
         stored = towers if folder is None else StoredVision(towers, folder)
         vision = CachedVision(stored)

@@ -143,7 +143,7 @@ class Inspector:
         options = options or InspectorOptions()
         say = progress or (lambda _: None)
         say("loading vision towers")
-        vision = CachedVision(BundledVision.load())
+        vision = CachedVision(BundledVision.load(exact=options.loading.dtype == "float32"))
         say(f"loading model {options.model}")
         model, settings = load_model(options.model, vision, options.loading, say)
         if isinstance(model, OpenAICompatible) and options.latents == "paper":

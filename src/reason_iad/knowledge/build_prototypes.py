@@ -29,7 +29,7 @@ def main(arguments: list[str] | None = None) -> int:
     options = parser.parse_args(arguments)
     try:
         images = select_images(options.manifest)
-        vision = BundledVision.load()
+        vision = BundledVision.load(exact=True)
         prototypes = CategoryPrototypes.build({name: _embed(name, images[name], vision) for name in images})
         prototypes.save(options.output)
     except ReasonIADError as error:

@@ -103,19 +103,29 @@ class BundledVision(nn.Module):
     """Both towers behind two calls that take images as they come.
 
     Results are ordinary float32 tensors on the towers' device, without a gradient history.
+
+    Args:
+        transformer: a transformers.Dinov2Model.
+        convolutional: the other tower.
+        halved: whether matrix products and convolutions run in bfloat16.
     """
 
-    def __init__(self, transformer: nn.Module, convolutional: EfficientNetLite0) -> None:
+    def __init__(self, transformer: nn.Module, convolutional: EfficientNetLite0, halved: bool = False) -> None:
         super().__init__()
-        self.transformer = transformer  # transformers.Dinov2Model
+        self.halved = halved
+        self.transformer = transformer
         self.convolutional = convolutional
         self.eval().requires_grad_(False)
         # measured on a CPU at 448 px: 93 ms, against 121 ms in the default layout
         self.convolutional.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
 
     @classmethod
-    def load(cls, device: str | torch.device = "cpu") -> BundledVision:
+    def load(cls, device: str | torch.device = "cpu", exact: bool = False) -> BundledVision:
         """Load the towers from the weights cache, fetching them on first use.
+
+        Args:
+            device: where they run.
+            exact: in float32 even where the processor multiplies bfloat16 faster.
 
         Raises:
             WeightsError: they could not be fetched.
@@ -129,7 +139,7 @@ class BundledVision(nn.Module):
             transformer = Dinov2Model.from_pretrained(
                 weights.resolve("vit-s14"), dtype=torch.float32, attn_implementation="sdpa", local_files_only=True
             )
-        return cls(transformer, convolutional).to(device)
+        return cls(transformer, convolutional, not exact and multiplies_bfloat16()).to(device)
 
     @classmethod
     def random(cls, seed: int = 0) -> BundledVision:
@@ -181,7 +191,7 @@ class BundledVision(nn.Module):
             return {}
         mean = torch.tensor(_IMAGENET_MEAN, device=self.device) * 255
         std = torch.tensor(_IMAGENET_STD, device=self.device) * 255
-        with torch.inference_mode():
+        with torch.inference_mode(), self._precision():
             for pixels in self._batches(images, size):
                 hidden = self.transformer.embeddings(((pixels - mean) / std).permute(0, 3, 1, 2))  # type: ignore[operator]
                 for layer in range(max(parts) + 1):
@@ -206,12 +216,15 @@ class BundledVision(nn.Module):
         """
         _check(images, size, max(STRIDES))
         parts: dict[int, list[Tensor]] = {stride: [] for stride in STRIDES}
-        with torch.inference_mode():
+        with torch.inference_mode(), self._precision():
             for pixels in self._batches(images, size):
                 # the permuted view is already "channels last" in memory
                 for stride, features in self.convolutional(((pixels - 127) / 128).permute(0, 3, 1, 2)).items():
                     parts[stride].append(features.permute(0, 2, 3, 1))
         return {stride: _ordinary(tensors) for stride, tensors in parts.items()}
+
+    def _precision(self) -> torch.autocast:
+        return torch.autocast(self.device.type, torch.bfloat16, enabled=self.halved)
 
     def _batches(self, images: Sequence[Pixels], size: int) -> Iterator[Tensor]:
         """Yield float32 pixels (b, size, size, 3) in [0, 255], a few images at a time."""
@@ -233,7 +246,17 @@ def _check(images: Sequence[Pixels], size: int, multiple: int) -> None:
 
 def _ordinary(tensors: list[Tensor]) -> Tensor:
     """Join batches outside inference mode, so that a trained layer may take the result as its input."""
-    return torch.cat(tensors).contiguous()
+    return torch.cat(tensors).float().contiguous()
+
+
+def multiplies_bfloat16() -> bool:
+    """Whether this processor has instructions for bfloat16 products.
+
+    With them the towers take half the time at equal accuracy, without them five times as long
+    (benchmarks/evidence_precision.py), so the processor's list decides and not a timing, which may differ by the day.
+    """
+    listed: dict[str, object] = getattr(torch.cpu, "get_capabilities", dict)()  # older torch has no list
+    return any(listed.get(name) for name in ("avx512_bf16", "amx_bf16"))
 
 
 @contextlib.contextmanager

@@ -488,7 +488,7 @@ def prepare(args: argparse.Namespace) -> None:
 
     torch.set_num_threads(args.threads)
     args.out.mkdir(parents=True, exist_ok=True)
-    vision = BundledVision.load()
+    vision = BundledVision.load(exact=True)
     started = time.monotonic()
     mine = [i for i in range(args.lines) if i % args.workers == args.worker]
     synthesizer = Synthesizer(args.seed)
