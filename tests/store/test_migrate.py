@@ -44,14 +44,16 @@ def test_every_migration_can_be_taken_back_and_applied_again(database_url):
     engine.dispose()
 
 
-def test_a_database_of_a_newer_version_is_refused(database_url, tmp_path):
+def test_a_database_of_a_newer_version_is_refused_and_no_connection_to_it_kept(database_url, tmp_path, monkeypatch):
     engine = create(database_url)
     migrate.upgrade(engine)
     with engine.begin() as connection:
         connection.execute(text("UPDATE alembic_version SET version_num = '9999'"))
     engine.dispose()
+    monkeypatch.setattr("reason_iad.store.engine.create", lambda url: engine)
     with pytest.raises(InputError, match="9999"):
         Store.open(database_url, tmp_path)
+    assert engine.pool.checkedin() == 0
 
 
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")  # psycopg forgets a failed connection

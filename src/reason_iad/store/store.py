@@ -75,8 +75,10 @@ class Store:
         engine = create(url)
         try:
             upgrade(engine)
-        except (SQLAlchemyError, OSError) as error:
-            engine.dispose()
+        except BaseException as error:
+            engine.dispose()  # a database that is refused keeps no connection either
+            if not isinstance(error, SQLAlchemyError | OSError):
+                raise
             raise InputError(
                 f"the database {engine.url.render_as_string()} cannot be used ({_first_line(error)}); expected "
                 "sqlite:///file.db or postgresql+psycopg://user@host/name: check that it runs and may be written"
