@@ -9,11 +9,13 @@ import numpy as np
 import pytest
 
 from reason_iad.errors import ImageError, InputError
+from reason_iad.evidence.looks import Look
 from reason_iad.inspection.details import LOOK_QUESTION, describe_defect
+from reason_iad.inspection.dialog import Reply
 from reason_iad.inspection.inspector import Inspector, InspectorOptions
 from reason_iad.knowledge.retrieve import KnowledgeBase
 from reason_iad.models.vision_cache import CachedVision
-from reason_iad.types import PLACES, InspectionReport
+from reason_iad.types import PLACES, Answer, InspectionReport, LatentTrace, OptionProbability
 
 OPTIONS = InspectorOptions(num_steps=2)
 
@@ -128,6 +130,30 @@ def test_the_only_known_defect_type_needs_no_question(inspector, odd):
     assert details.defect_type == lone.defects[0].name
     assert "center" in details.description
     assert [a.question for a in details.answers] == [LOOK_QUESTION]
+
+
+@pytest.mark.parametrize(
+    ("shares", "said"),
+    [
+        ((0.6, 0.3, 0.1), "cracked shell, center"),
+        ((0.3, 0.3, 0.4), "type not certain, perhaps mold or cracked shell, center"),
+        ((0.2, 0.2, 0.2, 0.2, 0.2), "type not certain, center"),
+    ],
+)
+def test_types_are_named_only_where_two_at_most_are_likelier_than_all_others(inspector, shares, said):
+    known = inspector.knowledge.knowledge_of("hazelnut")
+    names = ("cracked shell", "hole", "mold", "cut", "stain")[: len(shares)]
+    kinds = tuple(dataclasses.replace(known.defects[0], name=name) for name in names)
+
+    def answered(question, options, *_):
+        pairs = tuple(OptionProbability(o, p) for o, p in zip(options, shares, strict=True))
+        best = max(pairs, key=lambda pair: pair.probability)
+        trace = LatentTrace("off", (), None, None, (), (), "off", False)
+        return Reply(Answer(question, best.text, pairs), trace)
+
+    look = Look("center", "tiny", "compact", "darker than")
+    details = describe_defect(answered, dataclasses.replace(known, defects=kinds), "center", look, "defective")
+    assert f": {said}; tiny" in details.description
 
 
 def test_the_false_alarm_rate_is_promised_only_with_enough_references(inspector, goods, odd):

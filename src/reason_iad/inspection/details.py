@@ -6,7 +6,7 @@ freely, because a small model that writes freely will sooner or later contradict
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from reason_iad.evidence.looks import Look
@@ -62,12 +62,13 @@ def describe_defect(
     if len(defects) == 1:
         chosen, kind = defects[0], defects[0].name
     elif defects:
-        reply = choose(TYPE_QUESTION, [_option(d.name) for d in defects], "Defect Classification", False)
+        offered = {_option(defect.name): defect for defect in defects}
+        reply = choose(TYPE_QUESTION, list(offered), "Defect Classification", False)
         answers.append(reply.answer)
-        chosen = next(d for d in defects if _option(d.name) == reply.answer.text)
+        chosen = offered[reply.answer.text]
         kind = chosen.name
         if reply.probability_of(reply.answer.text) < SURE:
-            chosen, kind = None, f"type not certain, perhaps {kind}"
+            chosen, kind = None, _hedge(reply.answer, {text: defect.name for text, defect in offered.items()})
     known_place = place is not None
     if place is None:
         reply = choose(PLACE_QUESTION, [_option(p) for p in PLACES], "Defect Localization", False)
@@ -87,6 +88,14 @@ def describe_defect(
     consequence = chosen.consequence if chosen is not None else None
     check = chosen.check if chosen is not None else None
     return DefectDetails(chosen.name if chosen else None, description, consequence, tuple(answers), check)
+
+
+def _hedge(answer: Answer, names: Mapping[str, str]) -> str:
+    """The two likeliest types where one of them is likelier than all others; else naming any would be a guess."""
+    first, second = sorted(answer.options, key=lambda option: -option.probability)[:2]
+    if first.probability + second.probability < SURE:
+        return "type not certain"
+    return f"type not certain, perhaps {names[first.text]} or {names[second.text]}"
 
 
 def _option(name: str) -> str:
