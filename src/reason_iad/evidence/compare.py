@@ -36,7 +36,7 @@ class EvidenceMap:
         streams: names of the streams fused.
         warnings: why the comparison itself may be meaningless.
         max_regions: how many odd areas are named at most.
-        region_share: odd areas weaker than this share of the strongest are not named.
+        region_share: odd areas weaker than this share of the first are not named.
     """
 
     raw: Array
@@ -51,7 +51,7 @@ class EvidenceMap:
     region_share: float = 0.5
 
     def regions(self, image_hw: tuple[int, int]) -> tuple[Region, ...]:
-        """The odd areas, strongest first, boxes in pixels of an image of `image_hw`; none while the gate is closed."""
+        """The odd areas, most evidence first, boxes in pixels of an `image_hw` image; none while the gate is closed."""
         if not self.gate_open:
             return ()
         return regions.find_regions(

@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from reason_iad.evidence.calibrate import Array
-from reason_iad.evidence.regions import label_components
+from reason_iad.evidence.regions import CORE, label_components
 from reason_iad.images import Pixels
 from reason_iad.types import place_of
 
@@ -23,9 +23,6 @@ Mask = npt.NDArray[np.bool_]
 TINY, SMALL = 0.004, 0.03  # shares of the image
 ELONGATED = 6.0  # ratio of the variances along and across
 TONE_STEP = 8.0  # gray levels
-# Measured on masked training images (78 images, 4 references): of limits 0.35, 0.5 and 0.7 the lowest names size,
-# shape and tone right most often (0.63, 0.67, 0.77), and place (0.79).
-CORE = 0.35  # share of the map's peak that still belongs to the area
 
 
 @dataclass(frozen=True)

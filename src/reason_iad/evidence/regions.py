@@ -12,6 +12,10 @@ from reason_iad.types import Region, place_of
 
 Array = npt.NDArray[np.float32]
 
+# Measured on masked training images (78 images, 4 references): of limits 0.35, 0.5 and 0.7 the lowest names size,
+# shape and tone right most often (0.63, 0.67, 0.77), and place (0.79).
+CORE = 0.35  # share of the map's peak that still belongs to an area
+
 
 def label_components(mask: npt.NDArray[np.bool_]) -> tuple[npt.NDArray[np.int32], int]:
     """Number the 8-connected components of `mask` (h, w): labels (h, w) with 0 outside, and their count."""
@@ -36,18 +40,21 @@ def find_regions(
     max_regions: int = 5,
     region_share: float = 0.5,
 ) -> tuple[Region, ...]:
-    """Connected areas of a calibrated map (h, w) above `threshold`, strongest first, boxes in pixels of the image.
+    """Connected areas of a calibrated map (h, w), the one that holds most of it first, boxes in pixels of the image.
 
-    An area that never reaches `region_share` of the strongest one is left out: it would distract from it.
+    An area reaches as far as `CORE` of the peak, so that the first is the one whose look is measured. Nothing is an
+    area where the peak lies under `threshold`; one that never reaches `region_share` of the first's strength
+    is left out: it would distract from it.
     """
-    labels, count = label_components(anomaly_map > threshold)
-    if count == 0:
+    peak = float(anomaly_map.max())
+    if peak <= threshold:
         return ()
+    labels, _ = label_components(anomaly_map > CORE * peak)
     from scipy import ndimage
 
     rows, columns = anomaly_map.shape
     height, width = image_hw
-    found: list[Region] = []
+    found: list[tuple[float, Region]] = []
     for index, (row, column) in enumerate(ndimage.find_objects(labels), start=1):
         inside = labels[row, column] == index
         values = anomaly_map[row, column][inside]
@@ -60,10 +67,8 @@ def find_regions(
         y, x = np.nonzero(inside)
         center_x = (float((x * values).sum() / values.sum()) + column.start + 0.5) * width / columns
         center_y = (float((y * values).sum() / values.sum()) + row.start + 0.5) * height / rows
-        found.append(
-            Region(
-                box, place_of(center_x, center_y, image_hw), float(np.quantile(values, 0.99)), values.size / labels.size
-            )
-        )
-    found.sort(key=lambda region: (-region.strength, -region.area, region.box_xyxy))
-    return tuple(region for region in found if region.strength >= region_share * found[0].strength)[:max_regions]
+        place, strength = place_of(center_x, center_y, image_hw), float(np.quantile(values, 0.99))
+        found.append((float(values.sum()), Region(box, place, strength, values.size / labels.size)))
+    found.sort(key=lambda pair: (-pair[0], pair[1].box_xyxy))
+    least = region_share * found[0][1].strength
+    return tuple(region for _, region in found if region.strength >= least)[:max_regions]
