@@ -1,6 +1,6 @@
 """What each setting of the latent loop brings on real questions: the measurement behind its defaults.
 
-    python benchmarks/latent_defaults.py ROOT QUESTIONS --out RUN [--images 60] [--worker i/n] [--minutes 30]
+    python benchmarks/latent_defaults.py ROOT QUESTIONS --out RUN [--images 60] [--only NAME ...] [--worker i/n]
     python benchmarks/latent_defaults.py --report RUN [--json]
 
 Every question about an image is answered from the same stored prompt (knowledge and evidence from 4 references) by
@@ -53,6 +53,9 @@ VARIANTS: dict[str, tuple[LatentOptions, str]] = {
     "exact gradient": (replace(OURS, mode="gradient"), "attention"),
     "published": (replace(LatentOptions.paper(), sure_entropy=0.0), "attention"),
     "w 0": (replace(OURS, weights=RewardWeights(answer=0.0)), "attention"),
+    "w 0.1": (replace(OURS, weights=RewardWeights(answer=0.1)), "attention"),
+    "w 0, no injection": (replace(OURS, weights=RewardWeights(answer=0.0)), "none"),
+    "w 0, sigma 0.3": (replace(OURS, weights=RewardWeights(answer=0.0), sigma=0.3), "attention"),
     "w 1": (replace(OURS, weights=RewardWeights(answer=1.0)), "attention"),
     "lambda 0": (replace(OURS, weights=RewardWeights(stability=0.0)), "attention"),
     "L 2": (replace(OURS, num_latents=2), "attention"),
@@ -143,7 +146,7 @@ def run(args: argparse.Namespace) -> None:
         dialog = inspector.open(sample.image, references=sample.templates("random", 4)).dialog
         lines = []
         for q in sample.questions:
-            found = {name: think(dialog, name, q.question, q.options) for name in VARIANTS}
+            found = {name: think(dialog, name, q.question, q.options) for name in args.only}
             lines.append({"image": str(sample.image), "type": q.kind, "target": q.target, "variants": found})
         with path.open("a", encoding="utf-8") as file:  # an image at once: a stopped run repeats none
             file.write("".join(json.dumps(line) + "\n" for line in lines))
@@ -166,7 +169,7 @@ def report(folder: Path, as_json: bool) -> None:
     print("| variant | log-probability of the right option | accuracy, points | changed | reward | ms |")
     print("|---|---|---|---|---|---|")
     summary: dict[str, Any] = {"n": len(records)}
-    for name in VARIANTS:
+    for name in records[0]["variants"]:
         columns: dict[str, list[float]] = defaultdict(list)
         for r in records:
             v, right = r["variants"][name], r["target"]
@@ -203,6 +206,7 @@ def main() -> None:
     parser.add_argument("--images", type=int, default=60)
     parser.add_argument("--worker", default="0/1")
     parser.add_argument("--minutes", type=float)
+    parser.add_argument("--only", nargs="+", choices=list(VARIANTS), default=list(VARIANTS))
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--report", type=Path)
     parser.add_argument("--json", action="store_true")

@@ -30,7 +30,7 @@ def table_text(rows: Iterable[tuple[str, InspectionReport | None, str | None]]) 
 
 
 def report_row(report: InspectionReport) -> list[str]:
-    """The cells of one report, in the order of `COLUMNS`; the place is that of the strongest region."""
+    """The cells of one report, in the order of `COLUMNS`; the place is that of the first region."""
     first = report.regions[0] if report.regions else None
     values = (
         report.image, report.verdict, round(report.probability, 6), round(report.anomaly_score, 6), report.category,
