@@ -98,8 +98,8 @@ def load(name: str) -> Any:
     # The bundled words: over bytes a question would be four times as long as it is for the real models. Width and depth
     # leave the vocabulary a fifth of the weights: it is a tenth in a real model of 3B, three quarters in a tiny one.
     words = AutoTokenizer.from_pretrained(resolve("smollm2-135m"))
-    specials = 64
-    size = Size(hidden_size=1024, num_layers=24, num_heads=16, num_kv_heads=2, vocab_size=len(words) + specials)
+    room = len(words) + 64  # for the family's special tokens
+    size = Size(hidden_size=1024, num_layers=24, num_heads=16, num_kv_heads=2, vocab_size=room)
     model = build_miniature(name, size)
     words.add_tokens(list(model.tokenizer.added_tokens_encoder), special_tokens=True)
     model.tokenizer = words
@@ -257,7 +257,7 @@ def growth(args: argparse.Namespace) -> dict[str, Any]:
         scene = Scene(args.model, tokens)
         rows, spent = time_step(scene, args.repeat)
         maps = {n: t for n, t in scene.model.text_model.state_dict().items() if t.dim() == 2 and "embed" not in n}
-        speed = product_speed(next(iter(maps.values())).dtype)
+        speed = speed or product_speed(next(iter(maps.values())).dtype)
         limit = 2 * sum(t.numel() for t in maps.values()) * rows / speed
         length = scene.context().length
         found[str(tokens)] = {"ms": round(spent * 1e3, 1), "limit_ms": round(limit * 1e3, 1), "prefix": length}

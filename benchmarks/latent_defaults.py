@@ -1,13 +1,14 @@
 """What each setting of the latent loop brings on real questions: the measurement behind its defaults.
 
-    python benchmarks/latent_defaults.py ROOT QUESTIONS --out RUN [--images 60] [--only NAME ...] [--worker i/n]
+    python benchmarks/latent_defaults.py ROOT QUESTIONS --out RUN [--images 60] [--minutes 30]
+        [--only NAME ...] [--worker i/n] [--seed 0]
     python benchmarks/latent_defaults.py --report RUN [--json]
 
 Every question about an image is answered from the same stored prompt (knowledge and evidence from 4 references) by
-every variant; a variant differs from `ours` in one thing. Reported beside the plain answer, paired: the change of the
-right option's log-probability and of accuracy with bootstrap intervals, how many answers changed, the gain of reward
-and milliseconds. Early stopping is off, so that a variant's work is what its name says. One JSON line a question, so a
-stopped run goes on. Choose settings on a training split only.
+every variant; a variant differs from `ours`, the defaults, in one thing. Reported beside the plain answer, paired: the
+change of the right option's log-probability and of accuracy with bootstrap intervals, how many answers changed, the
+gain of reward and milliseconds. Early stopping is off, so that a variant's work is what its name says. One JSON line a
+question, so a stopped run goes on; a folder holds one choice of variants. Choose settings on a training split only.
 """
 
 from __future__ import annotations
@@ -53,7 +54,7 @@ VARIANTS: dict[str, tuple[LatentOptions, str]] = {
     "exact gradient": (replace(OURS, mode="gradient"), "attention"),
     "published": (replace(LatentOptions.paper(), sure_entropy=0.0), "attention"),
     "w 0": (replace(OURS, weights=RewardWeights(answer=0.0)), "attention"),
-    "w 0.1": (replace(OURS, weights=RewardWeights(answer=0.1)), "attention"),
+    "w 0.5": (replace(OURS, weights=RewardWeights(answer=0.5)), "attention"),
     "w 0, no injection": (replace(OURS, weights=RewardWeights(answer=0.0)), "none"),
     "w 0, sigma 0.3": (replace(OURS, weights=RewardWeights(answer=0.0), sigma=0.3), "attention"),
     "w 1": (replace(OURS, weights=RewardWeights(answer=1.0)), "attention"),

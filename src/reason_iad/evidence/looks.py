@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from reason_iad.evidence.calibrate import Array
-from reason_iad.evidence.regions import CORE, label_components
+from reason_iad.evidence.regions import label_components, odd_areas
 from reason_iad.images import Pixels
 from reason_iad.types import place_of
 
@@ -71,9 +71,8 @@ def measure_look(pixels: Pixels, anomaly_map: Array, raw: Array) -> Look | None:
 
 def _core(heat: Array) -> Mask:
     """The connected area (h, w) that holds most of the heat."""
-    labels, count = label_components(heat > CORE * heat.max())
-    sums = np.bincount(labels.ravel(), weights=heat.ravel(), minlength=count + 1)[1:]
-    core: Mask = labels == 1 + int(sums.argmax())
+    labels, held = odd_areas(heat)
+    core: Mask = labels == 1 + int(held.argmax())
     return core
 
 

@@ -33,6 +33,13 @@ def largest_area(mask: npt.NDArray[np.bool_]) -> float:
     return float(np.bincount(labels.ravel())[1:].max() / mask.size)
 
 
+def odd_areas(heat: Array) -> tuple[npt.NDArray[np.int32], npt.NDArray[np.float64]]:
+    """Connected areas of a map (h, w) above `CORE` of its peak: labels from 1 (h, w), and how much of it each holds."""
+    labels, count = label_components(heat > CORE * heat.max())
+    held = np.bincount(labels.ravel(), weights=heat.ravel(), minlength=count + 1)[1:]
+    return labels, cast(npt.NDArray[np.float64], held)
+
+
 def find_regions(
     anomaly_map: Array,
     image_hw: tuple[int, int],
@@ -42,14 +49,12 @@ def find_regions(
 ) -> tuple[Region, ...]:
     """Connected areas of a calibrated map (h, w), the one that holds most of it first, boxes in pixels of the image.
 
-    An area reaches as far as `CORE` of the peak, so that the first is the one whose look is measured. Nothing is an
-    area where the peak lies under `threshold`; one that never reaches `region_share` of the first's strength
-    is left out: it would distract from it.
+    The areas are `odd_areas`, so the first is the one whose look is measured. There are none where the peak lies under
+    `threshold`; one that never reaches `region_share` of the first's strength is left out: it would distract from it.
     """
-    peak = float(anomaly_map.max())
-    if peak <= threshold:
+    if anomaly_map.max() <= threshold:
         return ()
-    labels, _ = label_components(anomaly_map > CORE * peak)
+    labels, held = odd_areas(anomaly_map)
     from scipy import ndimage
 
     rows, columns = anomaly_map.shape
@@ -68,7 +73,7 @@ def find_regions(
         center_x = (float((x * values).sum() / values.sum()) + column.start + 0.5) * width / columns
         center_y = (float((y * values).sum() / values.sum()) + row.start + 0.5) * height / rows
         place, strength = place_of(center_x, center_y, image_hw), float(np.quantile(values, 0.99))
-        found.append((float(values.sum()), Region(box, place, strength, values.size / labels.size)))
+        found.append((float(held[index - 1]), Region(box, place, strength, values.size / labels.size)))
     found.sort(key=lambda pair: (-pair[0], pair[1].box_xyxy))
     least = region_share * found[0][1].strength
     return tuple(region for _, region in found if region.strength >= least)[:max_regions]

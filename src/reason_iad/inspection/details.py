@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 from reason_iad.evidence.looks import Look
 from reason_iad.inspection.dialog import Reply
-from reason_iad.knowledge.entries import CategoryKnowledge
+from reason_iad.knowledge.entries import CategoryKnowledge, DefectKnowledge
 from reason_iad.types import PLACES, Answer, Verdict
 
 Choose = Callable[[str, Sequence[str], str | None, bool], Reply]  # question, options, type, whether to think
@@ -68,7 +68,7 @@ def describe_defect(
         chosen = offered[reply.answer.text]
         kind = chosen.name
         if reply.probability_of(reply.answer.text) < SURE:
-            chosen, kind = None, _hedge(reply.answer, {text: defect.name for text, defect in offered.items()})
+            chosen, kind = None, _hedge(reply.answer, offered)
     known_place = place is not None
     if place is None:
         reply = choose(PLACE_QUESTION, [_option(p) for p in PLACES], "Defect Localization", False)
@@ -90,12 +90,12 @@ def describe_defect(
     return DefectDetails(chosen.name if chosen else None, description, consequence, tuple(answers), check)
 
 
-def _hedge(answer: Answer, names: Mapping[str, str]) -> str:
+def _hedge(answer: Answer, offered: Mapping[str, DefectKnowledge]) -> str:
     """The two likeliest types where one of them is likelier than all others; else naming any would be a guess."""
     first, second = sorted(answer.options, key=lambda option: -option.probability)[:2]
     if first.probability + second.probability < SURE:
         return "type not certain"
-    return f"type not certain, perhaps {names[first.text]} or {names[second.text]}"
+    return f"type not certain, perhaps {offered[first.text].name} or {offered[second.text].name}"
 
 
 def _option(name: str) -> str:
