@@ -8,7 +8,7 @@ from PIL import Image
 from reason_iad import weights
 from reason_iad.errors import ModelError
 from reason_iad.images import Pixels
-from reason_iad.models.vision import BundledVision, multiplies_bfloat16
+from reason_iad.models.vision import BundledVision
 
 MEAN, STD = np.array([0.485, 0.456, 0.406]), np.array([0.229, 0.224, 0.225])
 
@@ -108,14 +108,6 @@ def test_bfloat16_products_give_nearly_the_same_features_in_float32(vision: Bund
     ):
         assert found.dtype == torch.float32
         assert 0 < (found - exact).norm() / exact.norm() < 0.05  # 0.4 % a number, and 12 random layers
-
-
-@pytest.mark.parametrize(("listed", "halved"), [({"avx512_bf16": True}, True), ({"avx512_bf16": False}, False)])
-def test_only_a_processor_with_bfloat16_products_is_given_them(
-    listed: dict[str, bool], halved: bool, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: listed, raising=False)
-    assert multiplies_bfloat16() is halved
 
 
 def test_seed_decides_the_random_towers_and_nothing_else(vision: BundledVision) -> None:

@@ -28,6 +28,7 @@ from reason_iad.images import Pixels
 from reason_iad.models.base import ChatTemplate, ImageTokens, ModelInfo, VisionTowers
 from reason_iad.models.decoder import CachedDecoder, Tokenizer
 from reason_iad.models.int8 import quantize_linears
+from reason_iad.processor import multiplies_bfloat16, multiplies_int8
 
 Precision = Literal["int8", "float32"]
 
@@ -136,15 +137,15 @@ class NanoModel(CachedDecoder):
 
     @classmethod
     def load(
-        cls, adapter: Path | None = None, vision: VisionTowers | None = None, precision: Precision = "int8"
+        cls, adapter: Path | None = None, vision: VisionTowers | None = None, precision: Precision | None = None
     ) -> NanoModel:
         """Assemble the model from the cached weights and the adapter that ships with the package.
 
         Args:
             adapter: folder of another adapter.
             vision: towers that are loaded already.
-            precision: of the language model's products; int8 is what measured faster at equal accuracy
-                (docs/results.md), float32 what the adapter was trained in.
+            precision: of the language model's products: float32, what the adapter was trained in, or int8, faster at
+                equal accuracy (docs/results.md) where the processor multiplies it; None takes the faster.
 
         Raises:
             WeightsError: a part cannot be fetched.
@@ -162,6 +163,7 @@ class NanoModel(CachedDecoder):
         tokenizer = AutoTokenizer.from_pretrained(folder)
         language_model = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32)
         merge_low_rank(language_model, tensors, float(settings["lora_scale"]))
+        precision = precision or ("int8" if multiplies_int8() else "float32")
         if precision == "int8":
             quantize_linears(language_model)
         projector = Projector(StreamWidths(), language_model.config.hidden_size)
@@ -174,7 +176,7 @@ class NanoModel(CachedDecoder):
                 f"the adapter does not fit this version of nano: {error}; reinstall the package"
             ) from error
         latents = tensors["latents"].float()
-        kept = torch.bfloat16 if precision == "int8" else None
+        kept = torch.bfloat16 if precision == "int8" and multiplies_bfloat16() else None
         return cls(language_model, tokenizer, vision or BundledVision.load(), projector, latents, settings, kept)
 
     def initial_latents(self, num_latents: int) -> Tensor:

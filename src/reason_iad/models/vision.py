@@ -17,6 +17,7 @@ from torch.nn import functional as F
 from reason_iad import weights
 from reason_iad.errors import ModelError
 from reason_iad.images import Pixels, resize
+from reason_iad.processor import multiplies_bfloat16
 
 PATCH = 14  # pixels a side of a ViT patch
 STRIDES = (8, 16)  # pixels between neighboring EfficientNet features
@@ -247,16 +248,6 @@ def _check(images: Sequence[Pixels], size: int, multiple: int) -> None:
 def _ordinary(tensors: list[Tensor]) -> Tensor:
     """Join batches outside inference mode, so that a trained layer may take the result as its input."""
     return torch.cat(tensors).float().contiguous()
-
-
-def multiplies_bfloat16() -> bool:
-    """Whether this processor has instructions for bfloat16 products.
-
-    With them the towers take half the time at equal accuracy, without them five times as long
-    (benchmarks/evidence_precision.py), so the processor's list decides and not a timing, which may differ by the day.
-    """
-    listed: dict[str, object] = getattr(torch.cpu, "get_capabilities", dict)()  # older torch has no list
-    return any(listed.get(name) for name in ("avx512_bf16", "amx_bf16"))
 
 
 @contextlib.contextmanager
