@@ -6,18 +6,15 @@ key-value heads, d head width, D width. The past is read in place, for all rows 
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
-from reason_iad.models.onnx_writer import FUSED, GraphWriter
+from reason_iad.models.onnx_writer import FUSED, GraphWriter, Weights
 
 VERSION = 1  # raise it when the graph computes something else
-Weights = Callable[[str], npt.NDArray[np.float32]]  # by the name that transformers gives them
 
 
 @dataclass(frozen=True)

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+
+Weights = Callable[[str], npt.NDArray[np.float32]]  # by the name that transformers gives them
 
 OPSET = 17
 FUSED = "com.microsoft"  # onnxruntime's own operators
