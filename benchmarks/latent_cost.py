@@ -86,12 +86,30 @@ class Scene:
         return Dialog(self.model, self.context(), FULL if think else None)
 
 
+def plain_nano() -> Any:
+    """The bundled model with its decoder in transformers' own class, in float32: what the published loop needs."""
+    from transformers import AutoModelForCausalLM
+
+    from reason_iad import weights
+    from reason_iad.models.nano import NanoModel, default_adapter, read_adapter
+    from reason_iad.models.smollm import SmolLM
+    from reason_iad.models.torch_layers import TorchLayers
+
+    model = NanoModel.load(exact=True)
+    tensors, settings = read_adapter(default_adapter())
+    merged = SmolLM(default_adapter(), tensors, float(settings["lora_scale"]))
+    decoder = AutoModelForCausalLM.from_pretrained(weights.resolve("smollm2-135m"), dtype=torch.float32)
+    with torch.no_grad():
+        for key, parameter in decoder.named_parameters():
+            parameter.copy_(torch.from_numpy(merged.matrix(key)))
+    model.layers = TorchLayers.from_transformers(decoder.model, decoder.lm_head)
+    return model
+
+
 def load(name: str) -> Any:
     """The bundled model, or a miniature of a family with random weights and about 1,000 image tokens."""
     if name == "nano":
-        from reason_iad.models.nano import NanoModel
-
-        return NanoModel.load()
+        return plain_nano()
     from miniatures import Size, build_miniature
     from transformers import AutoTokenizer
 

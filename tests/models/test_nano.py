@@ -37,7 +37,7 @@ def test_merging_the_low_rank_update_equals_running_it_beside():
 def test_an_update_for_another_model_is_refused():
     shape = LlamaShape(8, 16, 1, 2, 1, 10, 1e-5, 1e4, 64)
     check_updates({"model.layers.0.mlp.up_proj.lora_a": torch.zeros(1, 8)}, shape)
-    with pytest.raises(ModelError, match="model.layers.1.mlp.up_proj"):
+    with pytest.raises(ModelError, match=r"model\.layers\.1\.mlp\.up_proj"):
         check_updates({"model.layers.1.mlp.up_proj.lora_a": torch.zeros(1, 8)}, shape)
 
 

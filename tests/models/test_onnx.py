@@ -252,7 +252,7 @@ def test_a_full_disk_is_said_and_leaves_nothing(home):
         (folder / "sum.bin").write_bytes(b"part")
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
-    with pytest.raises(NoRoomError, match="No space left on device.*set REASON_IAD_HOME"):
+    with pytest.raises(NoRoomError, match=r"No space left on device.*set REASON_IAD_HOME"):
         run_sum(write=fail)
     assert [p.name for p in (home / "graphs").iterdir() if not p.name.endswith(".lock")] == []
 
@@ -260,5 +260,5 @@ def test_a_full_disk_is_said_and_leaves_nothing(home):
 def test_a_graph_that_onnxruntime_cannot_run_is_explained(tmp_path):
     path = tmp_path / "broken.onnx"
     path.write_bytes(b"no graph")
-    with pytest.raises(ModelError, match="onnxruntime .* cannot run"):
+    with pytest.raises(ModelError, match=r"onnxruntime .* cannot run"):
         new_session(path, 1)

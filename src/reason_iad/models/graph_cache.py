@@ -6,7 +6,6 @@ is cut short or of another version is written again, and that is said.
 
 from __future__ import annotations
 
-import hashlib
 import json
 import shutil
 import sys
@@ -14,13 +13,14 @@ import tempfile
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import filelock
 import numpy as np
 
 from reason_iad import weights
 from reason_iad.errors import ModelError
+from reason_iad.files import home, sha256, sha256_of_file, sync
 from reason_iad.models.onnx_writer import Weights
 
 if TYPE_CHECKING:
@@ -47,8 +47,8 @@ class GraphSource:
     @property
     def folder(self) -> Path:
         """Where it lies in the cache."""
-        key = hashlib.sha256("\n".join(self.digests).encode()).hexdigest()[:12]
-        return weights.home() / "graphs" / f"{self.name}-{key}-v{self.version}"
+        key = sha256("\n".join(self.digests))[:12]
+        return home() / "graphs" / f"{self.name}-{key}-v{self.version}"
 
 
 class NoRoomError(ModelError):
@@ -65,7 +65,7 @@ def stored(path: Path) -> Weights:
     """Weights of a file by name, in float32, each read when it is asked for."""
     from safetensors import safe_open
 
-    opened = safe_open(path, framework="np")
+    opened: Any = safe_open(path, framework="np")
     return lambda name: opened.get_tensor(name).astype(np.float32, copy=False)
 
 
@@ -131,7 +131,7 @@ def _fault(source: GraphSource, full: bool = False) -> str | None:
             found = (folder / name).stat().st_size
             if found != size:
                 return f"{name} has {found:,} bytes; expected {size:,}"
-            if (full or name.endswith(".onnx")) and _sha256(folder / name) != digest:
+            if (full or name.endswith(".onnx")) and sha256_of_file(folder / name) != digest:
                 return f"{name} has another SHA-256 than when it was written"
     except (OSError, ValueError, KeyError, TypeError) as error:
         return f"{type(error).__name__}: {error}"
@@ -152,8 +152,10 @@ def _install(source: GraphSource, write: Callable[[Path], None], fault: str) -> 
         work = Path(tempfile.mkdtemp(prefix=f"{_LEFT}{source.name}-", dir=root))
         try:
             write(work)
-            files = {path.name: (path.stat().st_size, _sha256(path)) for path in sorted(work.iterdir())}
+            files = {path.name: (path.stat().st_size, sha256_of_file(path)) for path in sorted(work.iterdir())}
             (work / _MANIFEST).write_text(json.dumps({"files": files}, indent=2) + "\n", encoding="utf-8")
+            for path in work.iterdir():
+                sync(path)
             shutil.rmtree(target, ignore_errors=True)
             work.chmod(0o755)  # a cache may be shared
             work.rename(target)
@@ -168,11 +170,6 @@ def _stale(source: GraphSource, root: Path) -> Iterator[Path]:
         if not path.name.endswith(f"-v{source.version}"):
             tell(f"Removing {path}, which another version wrote")
             yield path
-
-
-def _sha256(path: Path) -> str:
-    with path.open("rb") as stream:
-        return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
 def tell(line: str) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -29,7 +28,6 @@ class GraphWriter:
         self._outputs: list[Any] = []
         self._constants: dict[tuple[str, tuple[int, ...], bytes], str] = {}
         self._data = (folder / f"{name}.bin").open("wb")
-        self._digest = hashlib.sha256()
 
     def input(self, name: str, shape: Sequence[str | int], kind: str = "FLOAT") -> str:
         """Declare an input; a word in `shape` is a length that varies."""
@@ -64,7 +62,7 @@ class GraphWriter:
             return name
         start = -(-self._data.tell() // _ALIGN) * _ALIGN
         self._data.write(b"\0" * (start - self._data.tell()))
-        self._data.write(values)
+        self._data.write(values.data)
         tensor = TensorProto(name=name, dims=values.shape, data_location=TensorProto.EXTERNAL)
         tensor.data_type = numpy_helper.from_array(values[:0], name).data_type
         for key, value in (("location", f"{self._name}.bin"), ("offset", start), ("length", values.nbytes)):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -14,6 +13,7 @@ from torch import Tensor, nn
 
 from reason_iad import weights
 from reason_iad.errors import ModelError
+from reason_iad.files import sha256_of_file
 from reason_iad.models import llama_graph
 from reason_iad.models.decoder import DecoderLayers, Tokenizer
 from reason_iad.models.graph_cache import GraphSource, NoRoomError, open_graph, stored, tell, weights_digest
@@ -65,7 +65,7 @@ class SmolLM:
 
     def source(self) -> GraphSource:
         """What the graph is made from."""
-        adapter = hashlib.sha256((self._adapter / "adapter.safetensors").read_bytes()).hexdigest()
+        adapter = sha256_of_file(self._adapter / "adapter.safetensors")
         return GraphSource(
             GRAPH, llama_graph.VERSION, (weights_digest(self._folder), adapter, f"{self._scale}", f"{self.shape}")
         )

@@ -134,7 +134,8 @@ class Towers(ABC):
             return {}
         found = [self._run_vit(pixels, wanted) for pixels in _batches(images, size)]
         side = size // PATCH
-        return {layer: _ordinary([part[layer] for part in found]).unflatten(1, (side, side)) for layer in wanted}
+        joined = {layer: _ordinary([part[layer] for part in found]) for layer in wanted}
+        return {layer: hidden.view(len(images), side, side, -1) for layer, hidden in joined.items()}
 
     def efficientnet(self, images: Sequence[Pixels], size: int) -> dict[int, Tensor]:
         """Convolutional features at strides 8 and 16.

@@ -33,7 +33,9 @@ def write_vit(
     width, _, patch, _ = weights("embeddings.patch_embeddings.projection.weight").shape
     pixels = w.node("Cast", w.input("pixels", ("B", "H", "H", 3), "UINT8"), to=1)
     w.input("positions", (1, "all", width))
-    center, scale = (w.weight(n, np.float32(v) * np.float32(255)) for n, v in (("mean", mean), ("std", std)))
+    center, scale = (
+        w.weight(n, np.asarray(v, dtype=np.float32) * np.float32(255)) for n, v in (("mean", mean), ("std", std))
+    )
     image = w.node("Transpose", w.node("Div", w.node("Sub", pixels, center), scale), perm=[0, 3, 1, 2])
     front = "embeddings.patch_embeddings.projection"
     kernel, bias = (w.weight(n, weights(n)) for n in (f"{front}.weight", f"{front}.bias"))
