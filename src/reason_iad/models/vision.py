@@ -223,15 +223,16 @@ class BundledVision(Towers, nn.Module):
         """Make towers of the same structure and output widths with random weights, for tests: no file is read."""
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
-            transformer, convolutional = VisionTransformer(mlp_ratio=1, image_size=56), EfficientNetLite0()
+            convolutional = EfficientNetLite0()
+            for module in convolutional.modules():
+                if isinstance(module, nn.Conv2d):  # keeps activations at one scale through the depth
+                    nn.init.kaiming_normal_(module.weight, nonlinearity="relu")
+            transformer = VisionTransformer(mlp_ratio=1, image_size=56)
             for name, parameter in transformer.named_parameters():
                 if parameter.dim() > 1:
                     nn.init.trunc_normal_(parameter, std=0.02)
                 elif name.endswith("bias"):
                     nn.init.zeros_(parameter)
-            for module in convolutional.modules():
-                if isinstance(module, nn.Conv2d):  # keeps activations at one scale through the depth
-                    nn.init.kaiming_normal_(module.weight, nonlinearity="relu")
         return cls(transformer, convolutional)
 
     @property
