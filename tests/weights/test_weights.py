@@ -18,16 +18,18 @@ import pytest
 from made_weights import EXTRA, PAYLOAD, Tiny, build_wheel
 
 import reason_iad
-from reason_iad import weights, weights_source
+from reason_iad import files, weights
 from reason_iad.errors import WeightsError
+from reason_iad.weights import source as weights_source
 
 # A program of its own, as a user's second process would be. Arguments: source folder, log, seconds a conversion takes.
 PROGRAM = """
 import hashlib, sys, time
 from pathlib import Path
-from reason_iad import weights, weights_source
-from reason_iad.weights_parts import Part
-from reason_iad.weights_source import PinnedFile, Wheel
+from reason_iad import weights
+from reason_iad.weights import source as weights_source
+from reason_iad.weights.table import Part
+from reason_iad.weights.source import PinnedFile, Wheel
 
 source, log, seconds = Path(sys.argv[1]), Path(sys.argv[2]), float(sys.argv[3])
 contents = {"tiny_weights/data/payload.bin": bytes(range(256)) * 40, "tiny_weights/data/config.json": b'{"width": 3}'}
@@ -53,7 +55,7 @@ def start(source: Path, log: Path, seconds: float) -> subprocess.Popen[str]:
 
 
 def leftovers() -> list[str]:
-    return sorted(path.name for path in (weights.home() / "weights").glob(".tmp-*"))
+    return sorted(path.name for path in (files.home() / "weights").glob(".tmp-*"))
 
 
 def fetch(tiny: Tiny, source: Path | None = None) -> Path:
@@ -76,14 +78,6 @@ def test_fetched_part_is_whole_and_described(tiny: Tiny) -> None:
     assert leftovers() == []
     assert "tiny-weights==1.0" in tiny.lines[0]
     assert str(folder) in tiny.lines[0]
-
-
-def test_home_follows_the_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setenv("REASON_IAD_HOME", str(tmp_path / "elsewhere"))
-    assert weights.home() == tmp_path / "elsewhere"
-    monkeypatch.delenv("REASON_IAD_HOME")
-    monkeypatch.setenv("HOME", str(tmp_path))
-    assert weights.home() == tmp_path / ".cache" / "reason-iad"
 
 
 def test_resolve_fetches_once_from_the_source_in_the_environment(
@@ -178,7 +172,7 @@ def test_two_processes_at_once_convert_once(tiny: Tiny, tmp_path: Path) -> None:
     processes = [start(tiny.folder, log, 0.5) for _ in range(2)]
     results = [process.communicate(timeout=60) for process in processes]
     assert [process.returncode for process in processes] == [0, 0], results
-    assert {output.strip() for output, _ in results} == {str(weights.home() / "weights" / tiny.part.folder_name)}
+    assert {output.strip() for output, _ in results} == {str(files.home() / "weights" / tiny.part.folder_name)}
     assert log.read_text() == "converting\n"
     assert state(tiny) == "cached"
 
@@ -286,7 +280,7 @@ def test_full_disk_is_recognized_through_safetensors(
 ) -> None:
     import torch
 
-    from reason_iad.weights_convert import _save_tensors
+    from reason_iad.weights.convert import _save_tensors
 
     def convert(source: Path, target: Path) -> None:
         _save_tensors({"a": torch.zeros(1 << 20)}, target / "model.safetensors")

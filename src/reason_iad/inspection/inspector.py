@@ -24,14 +24,13 @@ from reason_iad.errors import InputError
 from reason_iad.evidence.compare import compare
 from reason_iad.evidence.conformal import describe_promise, normals_needed, smallest_rate
 from reason_iad.evidence.looks import measure_look
-from reason_iad.evidence.memory_bank import ReferenceBank
+from reason_iad.evidence.memory_bank import MemoryBank
 from reason_iad.evidence.paired import compare_paired, is_template
 from reason_iad.evidence.profile import CategoryProfile
 from reason_iad.evidence.profile_store import find_profile
 from reason_iad.images import LoadedImage, Pixels, from_pixels, read_image
 from reason_iad.inspection.details import DefectDetails, describe_defect, describe_normal
 from reason_iad.inspection.dialog import Dialog
-from reason_iad.inspection.learned import LearnedPrototypes
 from reason_iad.inspection.nearest import Compared, show_nearest
 from reason_iad.inspection.option_fusion import OptionFusion
 from reason_iad.inspection.prompts import citation_notes, context_parts
@@ -39,13 +38,14 @@ from reason_iad.inspection.remote import CLOSED, RemoteDialog
 from reason_iad.inspection.session import DETECTION_QUESTION, NO, YES, Context, Session
 from reason_iad.inspection.verdict import UNCALIBRATED, Fusion, VerdictOptions, decide, fusion_key
 from reason_iad.knowledge.entries import ANY_PRODUCT
-from reason_iad.knowledge.recognize import CategoryPrototypes, image_embedding
 from reason_iad.knowledge.retrieve import KnowledgeBase, RetrievalOptions, tell_encoding
 from reason_iad.models.base import MultimodalModel, Prefix
 from reason_iad.models.loading import LoadOptions
 from reason_iad.models.openai_compatible import OpenAICompatible
 from reason_iad.models.vision_cache import CachedVision
 from reason_iad.reasoning.latents import LatentOptions
+from reason_iad.recognition.learned import LearnedPrototypes
+from reason_iad.recognition.prototypes import CategoryPrototypes, image_embedding
 from reason_iad.types import (
     Answer,
     CategorySource,
@@ -125,7 +125,7 @@ class Inspector:
         self.options, self.model, self.vision, self.knowledge = options, model, vision, knowledge
         self._prototypes = prototypes
         self._settings = settings or {}
-        self._banks: OrderedDict[tuple[str, ...], ReferenceBank] = OrderedDict()
+        self._banks: OrderedDict[tuple[str, ...], MemoryBank] = OrderedDict()
         self._profiles: dict[Path, tuple[int, CategoryProfile]] = {}
         self._learned = LearnedPrototypes()
 
@@ -348,13 +348,13 @@ class Inspector:
             kept = self._profiles[folder] = (changed, CategoryProfile.load(folder))
         return kept[1]
 
-    def _bank_for(self, references: Sequence[LoadedImage]) -> ReferenceBank:
+    def _bank_for(self, references: Sequence[LoadedImage]) -> MemoryBank:
         """The references' memory bank; recent ones are kept, since the images of a batch share their references."""
         key = tuple(reference.sha256 for reference in references)
         if key not in self._banks:
             pixels = [reference.pixels for reference in references]
             held_out = pixels[1::2] if len(pixels) >= HOLD_OUT_FROM else []
-            bank = ReferenceBank.build(pixels[::2] if held_out else pixels, self.vision)
+            bank = MemoryBank.build(pixels[::2] if held_out else pixels, self.vision)
             self._banks[key] = bank.with_held_out(held_out, self.vision) if held_out else bank
             if len(self._banks) > MAX_BANKS:
                 self._banks.popitem(last=False)

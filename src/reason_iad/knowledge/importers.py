@@ -8,7 +8,6 @@ base knows from elsewhere is reported and left out.
 from __future__ import annotations
 
 import dataclasses
-import hashlib
 import re
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
@@ -16,6 +15,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from reason_iad.errors import InputError, KnowledgeError
+from reason_iad.files import sha256
 from reason_iad.knowledge.base import IMPORTS
 from reason_iad.knowledge.bulk import MAX_ENTRY_TEXT, clean_text, dump_lines, load_lines, parse_lines
 from reason_iad.knowledge.changes import apply_changes, writing
@@ -226,7 +226,7 @@ def _entries(path: Path, rows: Iterable[Row], options: ImportOptions, naming: _N
         source = f"{source}, {row.where}" if row.where else source
         for piece in split_passages(row.text) if len(row.text) > MAX_ROW_TEXT else (row.text,):
             text = clean_text(naming.titled(row, piece, category), MAX_ENTRY_TEXT)
-            digest = hashlib.sha256(f"{category}\n{row.kind}\n{defect}\n{text}".encode()).hexdigest()[:10]
+            digest = sha256(f"{category}\n{row.kind}\n{defect}\n{text}")[:10]
             name = f"{category}/{row.kind}/{defect or identifier(path.stem)}-{digest}"
             found.setdefault(name, Entry(name, category, row.kind, text, source, defect, language))
     return list(found.values())
@@ -267,7 +267,7 @@ def _imported(path: Path) -> tuple[Entry, ...]:
 
 
 def _target(path: Path) -> str:
-    mark = hashlib.sha256(str(path.resolve()).encode()).hexdigest()[:8]
+    mark = sha256(str(path.resolve()))[:8]
     return f"{identifier(path.stem)[:40]}-{mark}.jsonl"
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import re
 import unicodedata
 
@@ -40,7 +39,7 @@ def identifier(name: str) -> str:
     plain = re.sub(r"_+", "_", unicodedata.normalize("NFC", "".join(kept)).lower()).strip("_")
     plain = plain.lstrip("".join(c for c in plain if unicodedata.category(c).startswith("M")))
     if not plain:
-        return f"x_{hashlib.sha256(normalize_name(name).encode('utf-8', 'replace')).hexdigest()[:6]}"
+        return f"x_{sha256(normalize_name(name).encode('utf-8', 'replace'))[:6]}"
     plain = plain if plain[:1].isalpha() else f"x_{plain}"
     return plain[:LONGEST].strip("_")
 
