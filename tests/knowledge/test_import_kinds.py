@@ -259,6 +259,17 @@ def test_names_of_any_script_are_kept_and_found(tmp_path: Path, encoder: Any) ->
     assert next(e for e in base.entries if e.category == "gehause").text.startswith("Gehäuse, ")
 
 
+def test_what_a_folder_holds_besides_is_counted_and_a_sheets_unicode_text_is_read(tmp_path: Path, capsys: Any) -> None:
+    folder = tmp_path / "docs"
+    folder.mkdir()
+    (folder / "a.tsv").write_text("product\tdefect\tdescription\nlid\tburr\tBright.\n", "utf-16")
+    for name in ("a.docx", "b.DOCX", "notes"):
+        (folder / name).write_bytes(b"x")
+    assert run(tmp_path / "base", "import", str(folder)) == 0
+    assert "left out: 2 .docx, 1 without suffix" in capsys.readouterr().out
+    assert [e.defect_type for e in read_base(tmp_path / "base", None).entries] == ["burr"]
+
+
 def test_mmads_none_is_no_type_of_defect(tmp_path: Path) -> None:
     (tmp_path / "k.json").write_text(json.dumps({"Own": {"lid": {"none": "Flat.", "n/a": "Bare.", "dent": "Hollow."}}}))
     import_sources(tmp_path / "base", [tmp_path / "k.json"])

@@ -159,6 +159,8 @@ def _import(args: argparse.Namespace) -> int:
         print(*(f"{title}: {line}" for line in lines[:10]), sep="\n", end="\n" if lines else "")
         if len(lines) > 10:
             print(f"... and {len(lines) - 10} more")
+    if result.left_out:
+        print("left out:", ", ".join(f"{count} {suffix}" for suffix, count in result.left_out.items()))
     for message in result.refused:
         print(f"reason-iad: error: {message}", file=sys.stderr)
     total = sum(result.taken.values())

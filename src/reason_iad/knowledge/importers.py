@@ -7,6 +7,7 @@ base knows from elsewhere is reported and left out.
 
 from __future__ import annotations
 
+import codecs
 import dataclasses
 import re
 from collections import Counter
@@ -47,6 +48,7 @@ class ImportResult:
     kinds: dict[str, dict[str, int]] = field(default_factory=dict)  # by source file: entries by kind
     entries: tuple[Entry, ...] = ()  # what was taken
     stored: bool = True  # False where the import was only tried
+    left_out: dict[str, int] = field(default_factory=dict)  # files of folders by suffix that no import reads
 
 
 @dataclass(frozen=True)
@@ -104,6 +106,7 @@ def import_sources(base: Path, sources: Sequence[Path], options: ImportOptions |
         {str(path): dict(Counter(entry.kind for entry in found)) for path, found in plan.taken.items()},
         tuple(entries),
         not options.dry_run,
+        dict(sorted(Counter(suffix for source in sources for suffix in _left_out(source)).items())),
     )
 
 
@@ -167,6 +170,14 @@ def _expand(source: Path) -> list[Path]:
     return [source]
 
 
+def _left_out(source: Path) -> list[str]:
+    """Suffixes of a folder's files that no import reads."""
+    if not source.is_dir():
+        return []
+    files = (path for path in source.rglob("*") if path.is_file() and not path.name.startswith("."))
+    return [path.suffix.lower() or "without suffix" for path in files if path.suffix.lower() not in SUFFIXES]
+
+
 def _read(path: Path, options: ImportOptions, understanding: Understanding) -> list[Row]:
     suffix = path.suffix.lower()
     if suffix == ".pdf":
@@ -199,6 +210,9 @@ def _read(path: Path, options: ImportOptions, understanding: Understanding) -> l
 
 def _text(path: Path, encoding: str) -> str:
     if encoding in ("utf-8", "utf-8-sig"):
+        with path.open("rb") as file:
+            if file.read(2) in (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE):  # a sheet's "Unicode text"
+                return _text(path, "utf-16")
         try:
             return read_text(path, MAX_TEXT_BYTES)
         except KnowledgeError as error:
@@ -208,7 +222,7 @@ def _text(path: Path, encoding: str) -> str:
         if path.stat().st_size > MAX_TEXT_BYTES:
             raise KnowledgeError(f"{path} has {path.stat().st_size:,} bytes; at most {MAX_TEXT_BYTES:,}: split it")
         return path.read_text(encoding)
-    except (UnicodeDecodeError, LookupError) as error:
+    except (UnicodeError, LookupError) as error:
         raise KnowledgeError(f"{path} cannot be read as {encoding} ({error}); name its encoding") from error
 
 

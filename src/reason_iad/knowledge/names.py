@@ -5,6 +5,8 @@ from __future__ import annotations
 import re
 import unicodedata
 
+from reason_iad.files import sha256
+
 LONGEST = 64  # characters of an identifier
 # Latin letters that no accent makes: they are spelled, as a German or Dane without the key would.
 _SPELLED = str.maketrans({"ø": "o", "æ": "ae", "œ": "oe", "ł": "l", "đ": "d", "ð": "d", "þ": "th", "ı": "i"})
