@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import importlib.util
 import os
 from dataclasses import dataclass, field
@@ -11,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from reason_iad.errors import ImageError
+from reason_iad.files import sha256
 from reason_iad.images.scale import Scale
 
 Pixels = npt.NDArray[np.uint8]
@@ -106,4 +106,4 @@ def from_pixels(pixels: Pixels, name: str = "image") -> LoadedImage:
         raise ImageError(f"{name} is {pixels.dtype} {pixels.shape}; expected uint8 RGB of shape (H, W, 3)")
     ImageLimits.from_environment().check_size(pixels.shape[1], pixels.shape[0], name)
     pixels = np.ascontiguousarray(pixels)
-    return LoadedImage(pixels, name, hashlib.sha256(pixels.tobytes()).hexdigest())
+    return LoadedImage(pixels, name, sha256(pixels.tobytes()))

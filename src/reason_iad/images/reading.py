@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import io
 import stat
 import struct
@@ -15,6 +14,7 @@ import numpy as np
 from PIL import Image, ImageFile, UnidentifiedImageError
 
 from reason_iad.errors import ImageError
+from reason_iad.files import sha256
 from reason_iad.images.color import lay_on_white, to_rgb
 from reason_iad.images.deep import DeepImage, deep_pillow, deep_png, deep_pnm, pnm_size
 from reason_iad.images.doubts import MOST_SCANS, SMALL, black_rows, frame_note, name_kind, zero_tail
@@ -74,7 +74,7 @@ def read_image(
         height, width = pixels.shape[:2]
         job.notes.append(f"{label} is only {width} x {height} pixels; it shows no detail smaller than one of them")
     kept = None if used is None else data
-    return LoadedImage(pixels, label, hashlib.sha256(data).hexdigest(), tuple(job.notes), used, kept)
+    return LoadedImage(pixels, label, sha256(data), tuple(job.notes), used, kept)
 
 
 def at_scale(image: LoadedImage, scale: Scale | None) -> LoadedImage:
