@@ -5,16 +5,16 @@ from __future__ import annotations
 import json
 
 import pytest
-from made_respondent import MadeRespondent, write_questions
+from made_solver import MadeSolver, write_questions
 
-from reason_iad.benchmark.respondent import InspectorRespondent
+from reason_iad.benchmark.solver import InspectorSolver
 from reason_iad.cli.app import main
 
 
 @pytest.fixture
 def data(tmp_path, monkeypatch):
     monkeypatch.setenv("REASON_IAD_HOME", str(tmp_path / "home"))
-    monkeypatch.setattr(InspectorRespondent, "load", classmethod(lambda cls, *_: MadeRespondent()))
+    monkeypatch.setattr(InspectorSolver, "load", classmethod(lambda cls, *_: MadeSolver()))
     write_questions(tmp_path / "data")
     return tmp_path / "data"
 

@@ -10,12 +10,13 @@ from pathlib import Path
 from typing import Any
 
 from reason_iad.benchmark.ablation import name_of
-from reason_iad.benchmark.journal import Record, Records, read_run_file
 from reason_iad.benchmark.plan_file import Joined, Plan, read_joined, read_plan
+from reason_iad.benchmark.record_log import Record, Records, read_run_file
 from reason_iad.benchmark.setting import Setting
 from reason_iad.benchmark.summary import Summary, cluster_of, is_right, split_by_category, summarize
-from reason_iad.datasets.mmad import file_sha256, read_mmad
+from reason_iad.datasets.mmad import read_mmad
 from reason_iad.errors import InputError
+from reason_iad.files import sha256_of_file
 from reason_iad.metrics.intervals import Estimate
 from reason_iad.metrics.paired import McNemar, mcnemar, paired_difference
 
@@ -104,7 +105,7 @@ def refreshed(plan: Plan | None) -> tuple[Plan | None, list[str]]:
         return plan, []
     file, root = Path(plan.source["questions"]), Path(plan.source["root"])
     try:
-        if file_sha256(file) == plan.source["sha256"]:
+        if sha256_of_file(file) == plan.source["sha256"]:
             return plan, []
         found = read_mmad(root, file, known_faults=bool(plan.source.get("known_faults")))
     except (InputError, OSError):

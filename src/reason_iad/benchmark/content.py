@@ -15,6 +15,7 @@ from pathlib import Path
 
 from reason_iad import __version__
 from reason_iad.benchmark.setting import Setting
+from reason_iad.files import sha256
 
 WHOLE = 64 * 1024 * 1024  # bytes up to which a file is hashed whole; of larger ones evenly spread blocks
 _BLOCKS, _BLOCK = 256, 64 * 1024
@@ -143,4 +144,4 @@ def profiles_fingerprint() -> str:
 
 
 def _digest(text: str) -> str:
-    return hashlib.sha256(text.encode()).hexdigest()[:16]
+    return sha256(text)[:16]

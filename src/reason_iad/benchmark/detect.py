@@ -10,7 +10,6 @@ from __future__ import annotations
 import base64
 import dataclasses
 import hashlib
-import json
 import zlib
 from collections import OrderedDict
 from collections.abc import Iterator, Mapping, Sequence
@@ -23,17 +22,18 @@ import numpy as np
 import numpy.typing as npt
 
 from reason_iad.benchmark.features import StoredBanks, StoredVision, vision_namespace
-from reason_iad.benchmark.journal import Record
 from reason_iad.benchmark.plan import MISSING, ContentHashes, Job, Unit
-from reason_iad.benchmark.respondent import InspectorRespondent, error_record, is_readable
+from reason_iad.benchmark.record_log import Record
+from reason_iad.benchmark.solver import InspectorSolver, error_record, is_readable
 from reason_iad.datasets.base import Fault, ImageDataset, ImageSample
 from reason_iad.datasets.masks import join_masks, read_mask, resample
 from reason_iad.errors import InputError
+from reason_iad.files import sha256_of_json
 from reason_iad.images import read_image
 
 if TYPE_CHECKING:
     from reason_iad.evidence.compare import EvidenceMap
-    from reason_iad.evidence.memory_bank import ReferenceBank
+    from reason_iad.evidence.memory_bank import MemoryBank
     from reason_iad.models.base import VisionTowers
 
 CHUNK = 8  # test images a unit: small enough for several workers, large enough to share a bank
@@ -73,7 +73,7 @@ class DetectSetting:
     @property
     def fingerprint(self) -> str:
         """Hash over all fields: 16 hexadecimal digits."""
-        return hashlib.sha256(json.dumps(self.to_mapping(), sort_keys=True).encode()).hexdigest()[:16]
+        return sha256_of_json(self.to_mapping(), sort_keys=True)[:16]
 
     def __str__(self) -> str:
         return f"{self.shots}-shot, {'evidence and ' + self.model if self.model else 'evidence alone'}"
@@ -150,7 +150,7 @@ def plan_detection(
         for sample in _stratified(queries, limit):
             image = hashes.of(sample.image)
             parts = [image, *shown, setting.fingerprint, content, *([sample.name] if image == MISSING else [])]
-            key = hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:24]
+            key = sha256_of_json(parts)[:24]
             jobs.append(DetectJob(key, sample.name, setting, sample, image))
         units += [
             DetectUnit(tuple(jobs[start : start + CHUNK]), category, references, setting)
@@ -189,18 +189,18 @@ def _stratified(queries: Sequence[ImageSample], limit: int | None) -> list[Image
     return [*defective[:count], *normal[: limit - count]]
 
 
-class DetectRespondent:
+class DetectSolver:
     """Compares images with references; with an inspector it also asks for the tool's probability of a defect."""
 
     def __init__(
-        self, vision: VisionTowers, banks: StoredBanks | None = None, respondent: InspectorRespondent | None = None
+        self, vision: VisionTowers, banks: StoredBanks | None = None, solver: InspectorSolver | None = None
     ) -> None:
-        self._vision, self._store, self._respondent = vision, banks, respondent
-        self._banks: OrderedDict[tuple[Path, ...], ReferenceBank] = OrderedDict()
+        self._vision, self._store, self._solver = vision, banks, solver
+        self._banks: OrderedDict[tuple[Path, ...], MemoryBank] = OrderedDict()
         self._usable: dict[tuple[Path, ...], tuple[Path, ...]] = {}
 
     @classmethod
-    def load(cls, model: str = "", cache: Path | None = None, threads: int = 1) -> DetectRespondent:
+    def load(cls, model: str = "", cache: Path | None = None, threads: int = 1) -> DetectSolver:
         """Load the towers, and the model where one is named.
 
         Raises:
@@ -213,8 +213,8 @@ class DetectRespondent:
 
         torch.set_num_threads(threads)
         if model:
-            respondent = InspectorRespondent.load(model, cache, threads)
-            return cls(respondent.inspector.vision, respondent=respondent)
+            solver = InspectorSolver.load(model, cache, threads)
+            return cls(solver.inspector.vision, solver=solver)
         towers = BundledVision.load(exact=True)  # the same records on every machine
         if cache is None:
             return cls(CachedVision(towers))
@@ -233,14 +233,14 @@ class DetectRespondent:
     def _judge(self, unit: DetectUnit, job: DetectJob) -> Record:
         began = perf_counter()
         references = self._readable(unit.references)
-        if self._respondent is None:
+        if self._solver is None:
             from reason_iad.evidence.compare import compare
 
             image = read_image(job.sample.image)
             evidence = compare(image.pixels, self._bank(references), self._vision)
             probability = evidence.anomaly_score
         else:
-            found, probability = self._respondent.judge(job.sample.image, references, unit.setting.seed)
+            found, probability = self._solver.judge(job.sample.image, references, unit.setting.seed)
             evidence, image = found
         spent = (perf_counter() - began) * 1000
         return {
@@ -253,16 +253,16 @@ class DetectRespondent:
             "milliseconds": {"judge": round(spent, 1)},
         }
 
-    def _bank(self, references: tuple[Path, ...]) -> ReferenceBank:
+    def _bank(self, references: tuple[Path, ...]) -> MemoryBank:
         """The bank of a category, from those of its references that can be read; the record counts them."""
-        from reason_iad.evidence.memory_bank import ReferenceBank
+        from reason_iad.evidence.memory_bank import MemoryBank
 
         if references not in self._banks:
             pixels = [read_image(path).pixels for path in references]
             if len(pixels) == 1 and self._store is not None:
                 self._banks[references] = self._store.single(pixels[0])
             else:
-                self._banks[references] = ReferenceBank.build(pixels, self._vision)
+                self._banks[references] = MemoryBank.build(pixels, self._vision)
             if len(self._banks) > MAX_BANKS:
                 self._banks.popitem(last=False)
         return self._banks[references]

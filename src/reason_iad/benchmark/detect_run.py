@@ -7,9 +7,9 @@ from pathlib import Path
 
 from reason_iad.benchmark.content import Content
 from reason_iad.benchmark.detect import DetectSetting, plan_detection, shortages
-from reason_iad.benchmark.journal import write_run_file
 from reason_iad.benchmark.plan import Shard
 from reason_iad.benchmark.plan_file import write_plan
+from reason_iad.benchmark.record_log import write_run_file
 from reason_iad.benchmark.runner import Pool, Progress, RunOutcome, describe, run_units
 from reason_iad.benchmark.setting import Setting
 from reason_iad.datasets.base import Fault, ImageDataset

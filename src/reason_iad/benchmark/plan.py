@@ -7,18 +7,17 @@ stand in the plan (`plan_file`), apart from the records. A moved image and a cor
 
 from __future__ import annotations
 
-import hashlib
-import json
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Protocol, Self, TypeVar
 
-from reason_iad.benchmark.journal import Record
+from reason_iad.benchmark.record_log import Record
 from reason_iad.benchmark.setting import Setting
 from reason_iad.datasets.mmad import MmadQuestion, MmadSample
 from reason_iad.errors import InputError
+from reason_iad.files import sha256_of_file, sha256_of_json
 
 MISSING = "missing"
 
@@ -144,7 +143,7 @@ class ContentHashes:
         """Hash of a file's bytes; `MISSING` where it cannot be read."""
         if path not in self._known:
             try:
-                self._known[path] = hashlib.sha256(path.read_bytes()).hexdigest()
+                self._known[path] = sha256_of_file(path)
             except OSError:
                 self._known[path] = MISSING
         return self._known[path]
@@ -174,7 +173,7 @@ def plan(
                 content = [*asked, image, *shown, told, setting.fingerprint, contents[setting]]
                 if image == MISSING:
                     content.append(sample.name)  # nothing else tells it from others that are gone
-                key = hashlib.sha256(json.dumps(content).encode()).hexdigest()[:24]
+                key = sha256_of_json(content)[:24]
                 jobs.append(QuestionJob(key, f"{sample.id}#{question.number}", setting, question))
         yield QuestionUnit(tuple(jobs), sample, image)
 

@@ -8,14 +8,14 @@ what left the plan is reported and not counted.
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from reason_iad.benchmark.journal import Record, Records, read_records
+from reason_iad.benchmark.record_log import Record, Records, read_records
 from reason_iad.errors import InputError
+from reason_iad.files import write_whole
 
 
 @dataclass(frozen=True)
@@ -72,13 +72,8 @@ def write_plan(folder: Path, shard: str, source: Mapping[str, Any], rows: Iterab
         rows: in the order of the data, each with its place there as "order".
     """
     path = folder / f"plan-{shard}.jsonl"
-    draft = folder / f".{path.name}.{os.getpid()}"
-    with draft.open("w", encoding="utf-8") as file:
-        for line in ({"source": dict(source)}, *rows):
-            file.write(json.dumps(line, ensure_ascii=False) + "\n")
-        file.flush()
-        os.fsync(file.fileno())
-    draft.replace(path)
+    lines = (json.dumps(line, ensure_ascii=False) + "\n" for line in ({"source": dict(source)}, *rows))
+    write_whole(path, "".join(lines))
     count = shard.rpartition("-")[2]
     for other in folder.glob("plan-*.jsonl"):
         if other.stem.rpartition("-")[2] != count:

@@ -14,9 +14,9 @@ from reason_iad.errors import InputError
 from reason_iad.types import KnowledgeMode, LatentMode
 
 if TYPE_CHECKING:
-    from reason_iad.benchmark.respondent import RespondentFactory
     from reason_iad.benchmark.runner import Pool, Progress, RunOutcome
     from reason_iad.benchmark.setting import Setting
+    from reason_iad.benchmark.solver import SolverFactory
 
 SETTING_OPTIONS = (
     "model", "shots", "templates", "knowledge", "latents", "injection", "evidence", "category", "num_steps", "seed",
@@ -163,7 +163,7 @@ def run_ablate(args: argparse.Namespace) -> int:
 
 def run_detect(args: argparse.Namespace) -> int:
     """Run, or go on with, detection on a data set; 0 when all was judged, 2 when some images could not be."""
-    from reason_iad.benchmark.detect import DetectRespondent, DetectSetting
+    from reason_iad.benchmark.detect import DetectSetting, DetectSolver
     from reason_iad.benchmark.detect_run import run_detection
     from reason_iad.benchmark.detect_summary import summarize_detection
     from reason_iad.benchmark.plan import Shard
@@ -173,7 +173,7 @@ def run_detect(args: argparse.Namespace) -> int:
     setting = DetectSetting.from_mapping({name: given[name] for name in ("shots", "model", "seed") if name in given})
     root, out = _needed(given, "root", Path), _needed(given, "out", Path)
     dataset = read_dataset(root, given.get("layout", "auto"))
-    make = functools.partial(DetectRespondent.load, setting.model, given.get("cache"), given.get("threads", 1))
+    make = functools.partial(DetectSolver.load, setting.model, given.get("cache"), given.get("threads", 1))
     progress = ProgressLine("images")
     outcome, faults = run_detection(
         dataset,
@@ -198,7 +198,7 @@ def run_report(args: argparse.Namespace) -> int:
     """Compare runs and print the report, or write it."""
     from reason_iad.benchmark.compare import find_folders, load_run
     from reason_iad.benchmark.detect_summary import report_detection
-    from reason_iad.benchmark.journal import read_run_file
+    from reason_iad.benchmark.record_log import read_run_file
     from reason_iad.benchmark.report import BenchmarkReport
 
     folders = find_folders(args.runs)
@@ -286,13 +286,13 @@ def show_summaries(folders: dict[Setting, Path], as_json: bool) -> None:
         print(json.dumps(run.to_json(), ensure_ascii=False) if as_json else render_run(run))
 
 
-def choose_pool(given: dict[str, Any], model: str, factory: RespondentFactory | None = None) -> Pool:
+def choose_pool(given: dict[str, Any], model: str, factory: SolverFactory | None = None) -> Pool:
     """Where the work is done: here, in local processes, or on Ray."""
     from reason_iad.benchmark import pool
-    from reason_iad.benchmark.respondent import InspectorRespondent
+    from reason_iad.benchmark.solver import InspectorSolver
 
     cache, threads = given.get("cache"), given.get("threads", 1)
-    make: RespondentFactory = factory or functools.partial(InspectorRespondent.load, model, cache, threads)
+    make: SolverFactory = factory or functools.partial(InspectorSolver.load, model, cache, threads)
     workers = given.get("workers", 1)
     if "ray" in given:
         from reason_iad.benchmark.ray_pool import answer_on_ray

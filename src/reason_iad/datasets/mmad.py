@@ -7,7 +7,6 @@ is left out and listed, the rest is asked. What stands twice is asked about twic
 
 from __future__ import annotations
 
-import hashlib
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -20,8 +19,9 @@ from reason_iad.datasets.located import LocatedJson
 from reason_iad.datasets.mmad_entry import EntryReader
 from reason_iad.datasets.mmad_types import DETECTION, TYPES, MmadQuestion, MmadSample
 from reason_iad.errors import InputError
+from reason_iad.files import sha256
 
-__all__ = ["DETECTION", "TYPES", "MmadQuestion", "MmadQuestions", "MmadSample", "Templates", "file_sha256", "read_mmad"]
+__all__ = ["DETECTION", "TYPES", "MmadQuestion", "MmadQuestions", "MmadSample", "Templates", "read_mmad"]
 
 Templates = Literal["random", "similar"]
 
@@ -38,15 +38,6 @@ class MmadQuestions:
     def num_questions(self) -> int:
         """Number of questions over all images."""
         return sum(len(sample.questions) for sample in self.samples)
-
-
-def file_sha256(path: Path) -> str:
-    """Hash of a file's bytes.
-
-    Raises:
-        OSError: it cannot be read.
-    """
-    return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
 def read_mmad(root: Path, questions: Path, known_faults: bool = False) -> MmadQuestions:
@@ -86,7 +77,7 @@ def read_mmad(root: Path, questions: Path, known_faults: bool = False) -> MmadQu
         )
     source = {
         "questions": str(questions.resolve()), "root": str(root.resolve()), "known_faults": known_faults,
-        "sha256": hashlib.sha256(data).hexdigest(),
+        "sha256": sha256(data),
     }  # fmt: skip
     return MmadQuestions(tuple(samples), tuple(faults), source)
 

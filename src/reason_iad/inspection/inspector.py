@@ -24,7 +24,7 @@ from reason_iad.errors import InputError
 from reason_iad.evidence.compare import compare
 from reason_iad.evidence.conformal import describe_promise, normals_needed, smallest_rate
 from reason_iad.evidence.looks import measure_look
-from reason_iad.evidence.memory_bank import ReferenceBank
+from reason_iad.evidence.memory_bank import MemoryBank
 from reason_iad.evidence.paired import compare_paired, is_template
 from reason_iad.evidence.profile import CategoryProfile
 from reason_iad.evidence.profile_store import find_profile
@@ -125,7 +125,7 @@ class Inspector:
         self.options, self.model, self.vision, self.knowledge = options, model, vision, knowledge
         self._prototypes = prototypes
         self._settings = settings or {}
-        self._banks: OrderedDict[tuple[str, ...], ReferenceBank] = OrderedDict()
+        self._banks: OrderedDict[tuple[str, ...], MemoryBank] = OrderedDict()
         self._profiles: dict[Path, tuple[int, CategoryProfile]] = {}
         self._learned = LearnedPrototypes()
 
@@ -350,13 +350,13 @@ class Inspector:
             kept = self._profiles[folder] = (changed, CategoryProfile.load(folder))
         return kept[1]
 
-    def _bank_for(self, references: Sequence[LoadedImage]) -> ReferenceBank:
+    def _bank_for(self, references: Sequence[LoadedImage]) -> MemoryBank:
         """The references' memory bank; recent ones are kept, since the images of a batch share their references."""
         key = tuple(reference.sha256 for reference in references)
         if key not in self._banks:
             pixels = [reference.pixels for reference in references]
             held_out = pixels[1::2] if len(pixels) >= HOLD_OUT_FROM else []
-            bank = ReferenceBank.build(pixels[::2] if held_out else pixels, self.vision)
+            bank = MemoryBank.build(pixels[::2] if held_out else pixels, self.vision)
             self._banks[key] = bank.with_held_out(held_out, self.vision) if held_out else bank
             if len(self._banks) > MAX_BANKS:
                 self._banks.popitem(last=False)

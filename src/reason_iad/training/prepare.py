@@ -21,6 +21,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from reason_iad.files import write_whole
 from reason_iad.images import Pixels, read_image
 from reason_iad.models.nano import evidence_cells, vision_features
 from reason_iad.models.vision_cache import CachedVision
@@ -122,11 +123,11 @@ def prepare_shard(
 
     from reason_iad.evidence.compare import compare
     from reason_iad.evidence.looks import measure_look
-    from reason_iad.evidence.memory_bank import ReferenceBank
+    from reason_iad.evidence.memory_bank import MemoryBank
     from reason_iad.inspection.prompts import evidence_line
 
     shared: Any = CachedVision(vision, 4 * len(images) + 16)
-    banks = {k: ReferenceBank.build(references[:k], shared) for k in SHOTS if k <= len(references)}
+    banks = {k: MemoryBank.build(references[:k], shared) for k in SHOTS if k <= len(references)}
     tensors: dict[str, Tensor] = {}
     records = []
     for start in range(0, len(images), 8):
@@ -147,9 +148,7 @@ def prepare_shard(
         questions = [asdict(q) for q in image.questions]
         records.append({"defective": image.defective, "questions": questions, "evidence": texts, "scores": scores})
     metadata = {"records": json.dumps(records), "knowledge": json.dumps(list(knowledge))}
-    temporary = path.with_suffix(".part")
-    temporary.write_bytes(save(tensors, metadata))
-    temporary.replace(path)
+    write_whole(path, save(tensors, metadata))
 
 
 def report_progress(done: int, total: int, started: float) -> None:

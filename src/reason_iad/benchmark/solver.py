@@ -13,8 +13,8 @@ from time import perf_counter
 from typing import TYPE_CHECKING, Any, Protocol
 
 from reason_iad.benchmark.features import StoredBanks, StoredVision, vision_namespace
-from reason_iad.benchmark.journal import Record
 from reason_iad.benchmark.plan import Job, QuestionJob, QuestionUnit, Unit
+from reason_iad.benchmark.record_log import Record
 from reason_iad.benchmark.setting import Setting
 from reason_iad.errors import ImageError, ReasonIADError
 from reason_iad.images import read_image
@@ -23,11 +23,11 @@ from reason_iad.inspection.session import DETECTION, DETECTION_QUESTION, NO, YES
 
 if TYPE_CHECKING:
     from reason_iad.evidence.compare import EvidenceMap
-    from reason_iad.evidence.memory_bank import ReferenceBank
+    from reason_iad.evidence.memory_bank import MemoryBank
     from reason_iad.images import LoadedImage
 
 
-class Respondent(Protocol):
+class Solver(Protocol):
     """Whatever answers units of work: the inspector, or a stand-in in tests."""
 
     def answer(self, unit: Any) -> Iterator[Record]:
@@ -35,7 +35,7 @@ class Respondent(Protocol):
         ...
 
 
-RespondentFactory = Callable[[], Respondent]
+SolverFactory = Callable[[], Solver]
 
 
 class BenchmarkInspector(Inspector):
@@ -49,21 +49,21 @@ class BenchmarkInspector(Inspector):
         view._banks, view._profiles, view._learned, view.banks = self._banks, self._profiles, self._learned, self.banks
         return view
 
-    def _bank_for(self, references: Sequence[LoadedImage]) -> ReferenceBank:
+    def _bank_for(self, references: Sequence[LoadedImage]) -> MemoryBank:
         key = tuple(reference.sha256 for reference in references)
         if len(references) == 1 and self.banks is not None and key not in self._banks:
             self._banks[key] = self.banks.single(references[0].pixels)
         return super()._bank_for(references)
 
 
-class InspectorRespondent:
+class InspectorSolver:
     """The tool itself as it answers questions: the inspector's own session and dialog."""
 
     def __init__(self, inspector: Inspector) -> None:
         self.inspector = inspector
 
     @classmethod
-    def load(cls, model: str = "nano", cache: Path | None = None, threads: int = 1) -> InspectorRespondent:
+    def load(cls, model: str = "nano", cache: Path | None = None, threads: int = 1) -> InspectorSolver:
         """Load the model and, where a cache is given, keep what the towers say there.
 
         Raises:

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from reason_iad.errors import InputError
+from reason_iad.files import write_whole
 
 Record = dict[str, Any]
 RUN_FILE = "run.json"
@@ -21,7 +22,7 @@ FORMAT = 2  # of runs; 1, of reason-iad 0.1.0, had the right answers in its reco
 VOLATILE = ("milliseconds", "image_milliseconds", "worker")  # what differs between runs that say the same
 
 
-class Journal:
+class RecordLog:
     """The file that one process appends its records to; no second process may have it open."""
 
     def __init__(self, folder: Path, name: str) -> None:
@@ -169,10 +170,7 @@ def write_run_file(folder: Path, facts: Mapping[str, Any]) -> None:
                 "mixed with new ones: choose another --out"
             )
         return
-    folder.mkdir(parents=True, exist_ok=True)
-    draft = folder / f".{RUN_FILE}.{os.getpid()}"
-    draft.write_text(json.dumps(facts, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
-    draft.replace(path)
+    write_whole(path, json.dumps(facts, indent=2, ensure_ascii=False) + "\n")
 
 
 def read_run_file(folder: Path) -> dict[str, Any]:
