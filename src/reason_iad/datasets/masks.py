@@ -14,13 +14,13 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from reason_iad.datasets.raw_image import RawImage, read_raw
+from reason_iad.images.raw import RawImage, read_raw
 from reason_iad.errors import ImageError
 
 Marked = npt.NDArray[np.bool_]  # (H, W), True where something is wrong
 _SAME_SHAPE = 0.02  # by which the ratio of the sides may differ
 _MOST = 0.9  # share of marked pixels above which a mask may well be inverted
-LOSSY = ("JPEG", "WEBP", "MPO")
+LOSSY = ("JPEG", "WEBP", "MPO", "JPEG2000", "AVIF")
 
 
 @dataclass(frozen=True, eq=False)

@@ -1,6 +1,6 @@
 """What a file says pixel by pixel, before it is made an RGB picture: numbers, palette, alpha, orientation.
 
-Pictures of parts are read by `reason_iad.images`; masks need what that rightly flattens.
+Pictures of parts are read by `reading`; masks need what that rightly flattens.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ import numpy.typing as npt
 from PIL import Image
 
 from reason_iad.errors import ImageError
-from reason_iad.images import FORMATS, ImageLimits
+from reason_iad.images.limits import FORMATS, ImageLimits
 
 _ORIENTATION = 0x0112
 
