@@ -14,8 +14,8 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from reason_iad.images.raw import RawImage, read_raw
 from reason_iad.errors import ImageError
+from reason_iad.images.raw import RawImage, read_raw
 
 Marked = npt.NDArray[np.bool_]  # (H, W), True where something is wrong
 _SAME_SHAPE = 0.02  # by which the ratio of the sides may differ
