@@ -62,7 +62,7 @@ def load_model(
 
         _, settings = read_adapter(default_adapter())
         exact = options is not None and options.dtype == "float32"
-        return NanoModel.load(vision=vision, precision="float32" if exact else None), settings
+        return NanoModel.load(vision=vision, exact=exact), settings
     if name.startswith(SERVED):
         from reason_iad.models.openai_compatible import OpenAICompatible
 
