@@ -186,7 +186,7 @@ def pending(units: Sequence[AnyUnit], done: Set[str]) -> list[AnyUnit]:
 def model_fingerprint(name: str) -> str:
     """Hash that changes with the weights of a model: 16 hexadecimal digits."""
     if name == "nano":
-        from reason_iad.models.nano import default_adapter
+        from reason_iad.models.sources import default_adapter
 
         folder = default_adapter()
         return sha256(*((folder / file).read_bytes() for file in ("adapter.safetensors", "adapter.json")))[:16]
