@@ -106,7 +106,7 @@ def threads() -> int:
     if torch is not None and hasattr(torch, "get_num_threads"):
         return int(torch.get_num_threads())
     given = os.environ.get("OMP_NUM_THREADS", "")
-    return int(given) if given.isdigit() and int(given) else cores()
+    return min(int(given), cores()) if given.isdigit() and int(given) else cores()
 
 
 def cores() -> int:
