@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
 
 from reason_iad import weights
@@ -41,6 +42,12 @@ def tower_source(name: str, folder: Path) -> GraphSource:
     return GraphSource(name, vision_graph.VERSION, (graph_cache.weights_digest(folder),))
 
 
+def all_sources(folders: Mapping[str, Path]) -> list[GraphSource]:
+    """Every graph of the bundled model whose weights lie in `folders`, by its name."""
+    found = [tower_source(name, folders[name]) for name in (VIT, EFFICIENTNET) if name in folders]
+    return found if DECODER not in folders else [decoder_source(folders[DECODER], default_adapter()), *found]
+
+
 def begin(model: str) -> None:
     """Begin to open the graphs of the bundled model, where `model` is it and the cache holds them.
 
@@ -50,11 +57,9 @@ def begin(model: str) -> None:
         arithmetic = choose()
         states = {status.part.name: status for status in weights.verify(tuple(PARTS.values()), full=False)}
         folders = {name: states[part].path for name, part in PARTS.items() if states[part].state == "cached"}
-        sources = []
-        if model == "nano" and arithmetic.weights == "onnxruntime" and DECODER in folders:
-            sources.append(decoder_source(folders[DECODER], default_adapter()))
-        if arithmetic.towers == "onnxruntime":
-            sources += [tower_source(name, folders[name]) for name in (VIT, EFFICIENTNET) if name in folders]
-        graph_cache.begin(sources)
+        if model != "nano" or arithmetic.weights != "onnxruntime":
+            folders.pop(DECODER, None)
+        if arithmetic.towers == "onnxruntime" or DECODER in folders:
+            graph_cache.begin(all_sources(folders))
     except (ReasonIADError, OSError, ValueError, KeyError):
         return
