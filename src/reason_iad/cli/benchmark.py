@@ -186,8 +186,10 @@ def run_detect(args: argparse.Namespace) -> int:
         60 * given["minutes"] if "minutes" in given else None,
         progress.show,
     )
-    _say_faults([str(fault) for fault in faults])
     progress.clear()
+    for line in dataset.taken:
+        _say(f"taken: {line}")
+    _say_faults([str(fault) for fault in faults])
     _say_outcome(outcome, "images judged")
     summary = summarize_detection(out)
     print(json.dumps({"dataset": dataset.name, **summary.to_json()}) if args.json else summary.render())
@@ -235,10 +237,10 @@ def ask_all(given: dict[str, Any], folders: dict[Setting, Path], args: argparse.
     from reason_iad.benchmark.plan import Shard
     from reason_iad.benchmark.runner import run_questions
     from reason_iad.datasets.manifest import seen_categories
-    from reason_iad.datasets.mmad import read_mmad
+    from reason_iad.datasets.questions import read_questions
 
     root, file = _needed(given, "root", Path), _needed(given, "questions", Path)
-    questions = read_mmad(root, file, bool(given.get("known_faults")))
+    questions = read_questions(root, file, bool(given.get("known_faults")))
     _say_faults([str(fault) for fault in questions.faults])
     facts = {"images": len(questions.samples), "seen_categories": seen_categories(root)}
     progress = ProgressLine()

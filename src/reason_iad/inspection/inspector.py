@@ -327,7 +327,7 @@ class Inspector:
             return "unknown", "unknown", None
         with clock.stage("recognize"):
             prototypes = self._learned.extend(self._prototypes)
-            name, certainty = prototypes.recognize(image_embedding(image.pixels, self.vision))  # type: ignore[arg-type]
+            name, certainty = prototypes.recognize(image_embedding(image.pixels, self.vision))
         return name, "unknown" if name == "unknown" else "recognized", certainty
 
     def _learned_categories(self) -> tuple[str, ...]:

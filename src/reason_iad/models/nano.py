@@ -12,7 +12,6 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
-from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +27,7 @@ from reason_iad.models.base import ChatTemplate, ImageTokens, ModelInfo, VisionT
 from reason_iad.models.decoder import CachedDecoder, DecoderLayers, Tokenizer
 from reason_iad.models.llama_graph import LlamaShape
 from reason_iad.models.smollm import SmolLM
+from reason_iad.models.sources import default_adapter
 from reason_iad.processor import Arithmetic, choose
 
 VIT_LAYERS = (7, 9, 11)
@@ -187,11 +187,6 @@ class NanoModel(CachedDecoder):
         cells = None if evidence is None else evidence_cells(evidence)[None].to(self.device)
         tokens = self.projector(vision_features([pixels], self.vision), cells)[0]
         return ImageTokens(tokens, (TOKENS, TOKENS), (pixels.shape[0], pixels.shape[1]))
-
-
-def default_adapter() -> Path:
-    """Folder of the adapter that ships with the package."""
-    return Path(str(files("reason_iad"))) / "data" / "nano"
 
 
 def read_adapter(folder: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
