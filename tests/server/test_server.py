@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import hashlib
 import json
 import os
 import signal
@@ -290,11 +291,28 @@ def test_the_page_and_the_description_are_served_with_safe_headers(serve, path):
 
 
 def test_every_route_of_the_description_has_an_error_shape(serve):
-    paths = serve("small_inspectors:load_never", stop_seconds=0.2).get("/openapi.json").json()["paths"]
-    for path, methods in paths.items():
-        for operation in methods.values():
-            bad = [s for s in operation["responses"] if s.startswith(("4", "5"))]
-            assert bad or path in ("/healthz",), path
+    from reason_iad.server.settings import Token
+
+    tokens = (Token("someone", "viewer", hashlib.sha256(b"secret").hexdigest()),)
+    client = serve("small_inspectors:load_never", stop_seconds=0.2, tokens=tokens)
+    open_to_all = {"/", "/assets/{name}", "/v1/status", "/healthz", "/readyz"}
+    refused = 0
+    for path, methods in client.get("/openapi.json").json()["paths"].items():
+        for method, operation in methods.items():
+            declared = {code: found for code, found in operation["responses"].items() if code[0] in "45"}
+            for code, found in declared.items():
+                schema = found["content"]["application/json"]["schema"]
+                expected = "HealthBody" if path == "/readyz" and code == "503" else "ErrorBody"
+                assert schema == {"$ref": f"#/components/schemas/{expected}"}, (method, path, code)
+            answer = client.request(method, path.replace("{id}", "0" * 32).replace("{name}", "nothing"))
+            if path in open_to_all and answer.status_code != 404:
+                continue
+            assert answer.status_code == (404 if path in open_to_all else 401), (method, path)
+            assert str(answer.status_code) in declared, (method, path)
+            assert set(answer.json()) == {"error"}, (method, path)
+            assert set(answer.json()["error"]) == {"code", "message", "request_id"}, (method, path)
+            refused += 1
+    assert refused >= 15
 
 
 def test_an_uncertain_verdict_tells_a_client_why_and_what_to_check(serve, picture):

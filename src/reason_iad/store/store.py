@@ -86,11 +86,11 @@ class Store:
         return cls(engine, EvidenceFiles(Path(folder)))
 
     def close(self) -> None:
-        """Let go of all connections."""
+        """Close all connections."""
         self._engine.dispose()
 
     def ping(self) -> None:
-        """Ask the database for a sign of life; raises what the driver raises."""
+        """Check that the database answers; raises what the driver raises."""
         from sqlalchemy import text
 
         with self._reads() as session:
