@@ -26,7 +26,7 @@ def wait_for(client, identifier: str, state: str, seconds: float = 10.0) -> dict
         body = client.get(f"/v1/inspections/{identifier}").json()
         if body["state"] == state:
             return body
-        time.sleep(0.05)
+        time.sleep(0.15)  # slower than the limit of requests
     raise AssertionError(f"still {body['state']}, not {state}: {body['error']}")
 
 
