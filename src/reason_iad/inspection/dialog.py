@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from reason_iad.inspection.prompts import NEUTRAL_QUESTION, clean, question_text
-from reason_iad.models.base import MultimodalModel, Prefix
+from reason_iad.models.base import OpenModel, Prefix
 from reason_iad.reasoning.answers import cue_ending, reader_for
 from reason_iad.reasoning.injection import AttentionInjector, Injector, NoInjection
 from reason_iad.reasoning.latents import LatentOptions, LatentReasoner
@@ -35,7 +35,7 @@ class Dialog:
 
     def __init__(
         self,
-        model: MultimodalModel,
+        model: OpenModel,
         prefix: Prefix,
         latents: LatentOptions | None,
         injection: bool = True,
@@ -99,7 +99,7 @@ class Dialog:
 class _CueReader:
     """Reads nothing: the neutral question is asked for its attention alone."""
 
-    def __init__(self, model: MultimodalModel) -> None:
+    def __init__(self, model: OpenModel) -> None:
         self.ending = cue_ending(model.tokenize(model.info.template.cue))
 
     def read(self, logits: Tensor) -> Tensor:

@@ -41,7 +41,7 @@ from reason_iad.inspection.verdict import UNCALIBRATED, Fusion, VerdictOptions, 
 from reason_iad.knowledge.entries import ANY_PRODUCT
 from reason_iad.knowledge.recognize import CategoryPrototypes, image_embedding
 from reason_iad.knowledge.retrieve import KnowledgeBase, RetrievalOptions, tell_encoding
-from reason_iad.models.base import MultimodalModel, Prefix
+from reason_iad.models.base import OpenModel, Prefix
 from reason_iad.models.loading import LoadOptions
 from reason_iad.models.openai_compatible import OpenAICompatible
 from reason_iad.models.vision_cache import CachedVision
@@ -115,7 +115,7 @@ class Inspector:
     def __init__(
         self,
         options: InspectorOptions,
-        model: MultimodalModel,
+        model: OpenModel,
         vision: CachedVision,
         knowledge: KnowledgeBase,
         prototypes: CategoryPrototypes | None = None,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import replace
@@ -12,7 +13,16 @@ from torch import Tensor, nn
 
 from reason_iad.errors import ModelError
 from reason_iad.models.attention import AttentionCapture, Recorder, Segment, register_attention
-from reason_iad.models.base import ImageLayout, ImageSpan, ImageTokens, ModelInfo, Prefix, SuffixOutput
+from reason_iad.models.base import (
+    WHITE_BOX,
+    Capabilities,
+    ImageLayout,
+    ImageSpan,
+    ImageTokens,
+    ModelInfo,
+    Prefix,
+    SuffixOutput,
+)
 
 PREFILL_BLOCK = 192  # prompt tokens a pass: what the layers hold in between stays in the processor's cache
 
@@ -32,7 +42,7 @@ class Tokenizer(Protocol):
 class CachedDecoder:
     """Embeds prompts, keeps their keys and values, and runs suffixes after them.
 
-    Implements the language half of `MultimodalModel` for any transformers decoder that dispatches its attention
+    Implements the language half of `OpenModel` for any transformers decoder that dispatches its attention
     through transformers' interface. Text counts on in one dimension; images bring positions of their own where a
     family has them (M-RoPE), and text counts on behind them. The weights are frozen.
     """
@@ -44,8 +54,18 @@ class CachedDecoder:
         tokenizer: Tokenizer,
         info: ModelInfo,
         kept_dtype: torch.dtype | None = None,
+        fingerprint: str | None = None,
     ) -> None:
-        """Freeze the weights; keys and values are kept in `kept_dtype`, that of the pass where None."""
+        """Freeze the weights.
+
+        Args:
+            text_model: the decoder without its language head.
+            lm_head: the language head.
+            tokenizer: of the model.
+            info: facts of the model.
+            kept_dtype: type that keys and values are kept in; that of the pass where None.
+            fingerprint: hash of the content of the files that the model was loaded from; of its weights where None.
+        """
         text_model.config._attn_implementation = register_attention()  # type: ignore[union-attr]
         self.text_model = text_model.eval().requires_grad_(False)
         self.lm_head = lm_head.eval().requires_grad_(False)
@@ -54,6 +74,23 @@ class CachedDecoder:
         self._kept_dtype = kept_dtype
         self._table: nn.Embedding = text_model.get_input_embeddings()  # type: ignore[operator]
         self._rms: float | None = None
+        self._fingerprint = fingerprint
+
+    @property
+    def capabilities(self) -> Capabilities:
+        """All that the method can use."""
+        return WHITE_BOX
+
+    @property
+    def fingerprint(self) -> str:
+        """Hash of the files that the model was loaded from, or of its weights: 16 hexadecimal digits."""
+        if self._fingerprint is None:
+            digest = hashlib.sha256()
+            for name, weight in sorted(self.text_model.state_dict().items()):
+                digest.update(name.encode())
+                digest.update(weight.detach().cpu().contiguous().view(-1).view(torch.uint8).numpy().tobytes())
+            self._fingerprint = digest.hexdigest()[:16]
+        return self._fingerprint
 
     @property
     def info(self) -> ModelInfo:
@@ -132,7 +169,7 @@ class CachedDecoder:
         capture: AttentionCapture | None = None,
         record: bool = False,
     ) -> SuffixOutput:
-        """Run M suffixes (M, S, D) after a shared prefix; see `MultimodalModel.run_suffix`."""
+        """Run M suffixes (M, S, D) after a shared prefix; see `OpenModel.run_suffix`."""
         if offsets is None:
             offsets = torch.arange(embeds.shape[1], device=embeds.device)
         positions = (offsets + prefix.next_position)[None].expand(embeds.shape[0], -1)

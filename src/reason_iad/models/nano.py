@@ -9,6 +9,7 @@ they ship with the package (`data/nano`), the frozen rest comes from `weights`.
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -105,7 +106,7 @@ def _merge(cells: Tensor) -> Tensor:
 
 
 class NanoModel(CachedDecoder):
-    """The bundled multimodal language model; implements `MultimodalModel`."""
+    """The bundled multimodal language model; implements `OpenModel`."""
 
     def __init__(
         self,
@@ -116,6 +117,7 @@ class NanoModel(CachedDecoder):
         latents: Tensor,
         settings: dict[str, Any],
         kept_dtype: torch.dtype | None = None,
+        fingerprint: str | None = None,
     ) -> None:
         config: Any = language_model.config
         info = ModelInfo(
@@ -130,7 +132,7 @@ class NanoModel(CachedDecoder):
             sees_references=False,
             template=TEMPLATE,
         )
-        super().__init__(language_model.model, language_model.lm_head, tokenizer, info, kept_dtype)  # type: ignore[arg-type]
+        super().__init__(language_model.model, language_model.lm_head, tokenizer, info, kept_dtype, fingerprint)  # type: ignore[arg-type]
         self.vision = vision
         self.projector = projector.eval().requires_grad_(False)
         self.latents = latents  # (NUM_LATENTS, D)
@@ -177,7 +179,9 @@ class NanoModel(CachedDecoder):
             ) from error
         latents = tensors["latents"].float()
         kept = torch.bfloat16 if precision == "int8" and multiplies_bfloat16() else None
-        return cls(language_model, tokenizer, vision or BundledVision.load(), projector, latents, settings, kept)
+        towers = vision or BundledVision.load()
+        content = content_fingerprint(adapter or default_adapter())
+        return cls(language_model, tokenizer, towers, projector, latents, settings, kept, content)
 
     def initial_latents(self, num_latents: int) -> Tensor:
         """The trained starting point, repeated or cut to L: (L, D)."""
@@ -190,6 +194,16 @@ class NanoModel(CachedDecoder):
         cells = None if evidence is None else evidence_cells(evidence)[None].to(self.device)
         tokens = self.projector(vision_features([pixels], self.vision), cells)[0]
         return ImageTokens(tokens, (TOKENS, TOKENS), (pixels.shape[0], pixels.shape[1]))
+
+
+def content_fingerprint(adapter: Path) -> str:
+    """Hash of the adapter and of the pinned weights below it: 16 hexadecimal digits."""
+    digest = hashlib.sha256()
+    for file in ("adapter.safetensors", "adapter.json"):
+        digest.update((adapter / file).read_bytes())
+    for part in weights.parts():
+        digest.update(part.folder_name.encode())  # its name holds the hash of the source and the form of conversion
+    return digest.hexdigest()[:16]
 
 
 def default_adapter() -> Path:

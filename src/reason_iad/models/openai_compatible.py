@@ -1,13 +1,14 @@
 """Models behind an OpenAI-compatible server: vLLM, SGLang, Ollama, llama.cpp, or a cloud.
 
 A server takes text and pictures and gives text back, with log-probabilities of the answer's first token where it
-offers them. Knowledge, evidence and report work with that. Latents and injection run inside a model, so they cannot:
-every method that would need the inside says so. The address and the key come from the environment alone.
+offers them. Knowledge, evidence and report work with that; latents and injection run inside a model, so they cannot
+(`capabilities`). The address and the key come from the environment alone.
 """
 
 from __future__ import annotations
 
 import base64
+import hashlib
 import math
 import os
 import random
@@ -20,7 +21,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 from reason_iad.errors import ModelError
 from reason_iad.images import Pixels, encode_jpeg, resize
-from reason_iad.models.base import ChatTemplate, ModelInfo
+from reason_iad.models.base import Capabilities, ChatTemplate, Choice, ModelInfo
 
 if TYPE_CHECKING:
     import httpx
@@ -46,16 +47,8 @@ class Connection:
     longest_wait: float = 30.0
 
 
-@dataclass(frozen=True)
-class Choice:
-    """Probabilities of options, and what they rest on."""
-
-    probabilities: tuple[float, ...]
-    source: str  # logprobs, or samples
-
-
 class OpenAICompatible:
-    """A model on a server; has the face of a `MultimodalModel`, and refuses what only an open model can do."""
+    """A model on a server; implements `ServedModel`."""
 
     def __init__(self, model: str, connection: Connection, sleep: Callable[[float], None] = time.sleep) -> None:
         self._model, self._connection, self._sleep = model, connection, sleep
@@ -73,6 +66,16 @@ class OpenAICompatible:
             sees_references=True,
             template=ChatTemplate("", "\n", "", "", ""),
         )
+
+    @property
+    def capabilities(self) -> Capabilities:
+        """Answers alone; their probabilities are exact where the server gives log-probabilities."""
+        return Capabilities(latents=False, attention=False, option_probabilities=self._gives_logprobs is not False)
+
+    @property
+    def fingerprint(self) -> str:
+        """Hash of address and name: what lies behind them, a server does not tell."""
+        return hashlib.sha256(f"{self._connection.url} {self._model}".encode()).hexdigest()[:16]
 
     @classmethod
     def from_environment(cls, model: str) -> OpenAICompatible:
@@ -193,23 +196,6 @@ class OpenAICompatible:
     @property
     def _where(self) -> str:
         return f"the server {_host(self._connection.url)}"
-
-    def _closed(self, *args: Any, **kwargs: Any) -> NoReturn:
-        raise ModelError(
-            f"{self.info.name} runs on a server, which gives no access to the inside of the model: latents and "
-            "injection need it. Use --latents off --injection off, or load an open model with --model HUB_ID"
-        )
-
-    encode_image = tokenize = embed = initial_latents = extend = run_suffix = logits = generate = _closed
-
-    @property
-    def embedding_rms(self) -> float:
-        """The inside is closed.
-
-        Raises:
-            ModelError: always.
-        """
-        self._closed()
 
 
 def read_letter(text: str, letters: str) -> str | None:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from reason_iad.errors import ModelError
 
 if TYPE_CHECKING:
-    from reason_iad.models.base import MultimodalModel
+    from reason_iad.models.base import OpenModel
     from reason_iad.models.loading import LoadOptions
     from reason_iad.models.vision_cache import CachedVision
 
@@ -43,7 +43,7 @@ def load_model(
     vision: CachedVision,
     options: LoadOptions | None = None,
     say: Callable[[str], None] | None = None,
-) -> tuple[MultimodalModel, Mapping[str, Any]]:
+) -> tuple[OpenModel, Mapping[str, Any]]:
     """Load a model and its settings (fusion, calibration), of which only the bundled one has any.
 
     Args:

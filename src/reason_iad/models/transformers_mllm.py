@@ -27,7 +27,7 @@ _RECENT_IMAGES = 8  # four references and a few inspected ones
 
 
 class TransformersMLLM(CachedDecoder):
-    """A model of any family in the table; implements `MultimodalModel`."""
+    """A model of any family in the table; implements `OpenModel`."""
 
     def __init__(
         self,
@@ -39,6 +39,7 @@ class TransformersMLLM(CachedDecoder):
         name: str | None = None,
         version: str = "unknown",
         max_image_tokens: int | None = None,
+        fingerprint: str | None = None,
     ) -> None:
         """Wrap a loaded model.
 
@@ -51,6 +52,7 @@ class TransformersMLLM(CachedDecoder):
             name: shown in reports; the family's title where None.
             version: shown in reports.
             max_image_tokens: most visual tokens an image; the row's default where None.
+            fingerprint: hash of the files that it was loaded from; of its weights where None.
 
         Raises:
             ModelError: the family cannot read an image in so few tokens.
@@ -70,7 +72,8 @@ class TransformersMLLM(CachedDecoder):
             template=template or family.template,
         )
         base: Any = model.base_model
-        super().__init__(getattr(base, family.text_model), model.lm_head, tokenizer, info)  # type: ignore[arg-type]
+        text_model = getattr(base, family.text_model)
+        super().__init__(text_model, model.lm_head, tokenizer, info, fingerprint=fingerprint)  # type: ignore[arg-type]
         self.model: Any = model.eval().requires_grad_(False)
         self.config, self.family, self.image_processor = config, family, image_processor
         limit = max_image_tokens or family.default_tokens

@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 
 from reason_iad.errors import InputError
-from reason_iad.models.base import MultimodalModel, Prefix
+from reason_iad.models.base import OpenModel, Prefix
 from reason_iad.reasoning.answers import AnswerReader
 from reason_iad.reasoning.injection import Injector, NoInjection, relative_saliency
 from reason_iad.reasoning.optimizers import ExactGradient, Optimizer, Policy, Reinforce, SingleSample
@@ -95,7 +95,7 @@ class LatentResult:
 class LatentReasoner:
     """Optimizes latents for one prefix and reader: options in, result and trace out."""
 
-    def __init__(self, model: MultimodalModel, options: LatentOptions, injector: Injector | None = None) -> None:
+    def __init__(self, model: OpenModel, options: LatentOptions, injector: Injector | None = None) -> None:
         self._model, self._options = model, options
         self._injector = injector or NoInjection()
 

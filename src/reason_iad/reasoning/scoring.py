@@ -13,7 +13,7 @@ from torch import Tensor
 
 from reason_iad.errors import ModelError
 from reason_iad.models.attention import AttentionCapture
-from reason_iad.models.base import MultimodalModel, Prefix
+from reason_iad.models.base import OpenModel, Prefix
 from reason_iad.reasoning.answers import AnswerReader
 from reason_iad.reasoning.rewards import RewardWeights, answer_entropy, reward, truncated_entropy
 
@@ -29,7 +29,7 @@ class Scored:
     attention: Tensor | None = None  # (M, L, P) of the latent rows to the inspected image
 
 
-def ask(model: MultimodalModel, context: Prefix, question: str, reader: AnswerReader) -> tuple[Prefix, Tensor]:
+def ask(model: OpenModel, context: Prefix, question: str, reader: AnswerReader) -> tuple[Prefix, Tensor]:
     """Process a question and read the plain answer in the same pass over the weights.
 
     A short pass costs what it costs to read the weights once, so the two in one take half the time of one after the
@@ -61,7 +61,7 @@ def ask(model: MultimodalModel, context: Prefix, question: str, reader: AnswerRe
     return replace(context, segments=segments, next_position=context.next_position + count), log_probs[0]
 
 
-def _check_finite(model: MultimodalModel, *read: Tensor) -> None:
+def _check_finite(model: OpenModel, *read: Tensor) -> None:
     """Look at what was read, not at all logits: a number that is not finite makes all that is read from it NaN."""
     if any(bool(values.isnan().any()) for values in read):
         raise ModelError(
@@ -73,7 +73,7 @@ def _check_finite(model: MultimodalModel, *read: Tensor) -> None:
 class SuffixScorer:
     """Runs candidates after one prefix and reads their answers."""
 
-    def __init__(self, model: MultimodalModel, prefix: Prefix, reader: AnswerReader, weights: RewardWeights) -> None:
+    def __init__(self, model: OpenModel, prefix: Prefix, reader: AnswerReader, weights: RewardWeights) -> None:
         self._model, self._prefix, self._reader, self._weights = model, prefix, reader, weights
         self._ending = model.embed(reader.ending.token_ids)  # (T, D)
 
