@@ -16,10 +16,10 @@ import numpy as np
 
 from reason_iad.errors import InputError
 from reason_iad.images import read_image
-from reason_iad.knowledge.recognize import UNKNOWN, CategoryPrototypes, Floats, image_embedding
 from reason_iad.metrics.classification import auroc
 from reason_iad.metrics.intervals import Estimate, bootstrap, share
 from reason_iad.models.vision import BundledVision
+from reason_iad.recognition.prototypes import UNKNOWN, CategoryPrototypes, Floats, image_embedding
 
 LEARNED_FROM = 10  # images of good parts
 

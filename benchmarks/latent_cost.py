@@ -26,6 +26,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -57,6 +58,7 @@ KEYS = {
     "published": "published_phase_ms", "own 1": "own_phase_1_ms", "own 4": "own_phase_4_ms",
     "five plain": "five_questions_ms", "five latent": "five_questions_latent_ms",
 }  # fmt: skip
+sys.path.insert(0, str(Path(__file__).parent.parent / "tests" / "models"))  # the miniatures live with the tests
 
 
 class Scene:
@@ -90,9 +92,9 @@ def load(name: str) -> Any:
         from reason_iad.models.nano import NanoModel
 
         return NanoModel.load()
+    from miniatures import Size, build_miniature
     from transformers import AutoTokenizer
 
-    from reason_iad.models.miniatures import Size, build_miniature
     from reason_iad.weights import resolve
 
     # The bundled words: over bytes a question would be four times as long as it is for the real models. Width and depth

@@ -13,6 +13,7 @@ import resource
 import statistics
 import sys
 import time
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -24,7 +25,6 @@ from reason_iad.inspection.prompts import context_parts, question_text
 from reason_iad.models.base import Prefix
 from reason_iad.models.families import FAMILIES
 from reason_iad.models.memory import gigabytes, need_of
-from reason_iad.models.miniatures import build_miniature
 from reason_iad.models.published import PUBLISHED, PublishedModel
 from reason_iad.models.transformers_mllm import TransformersMLLM
 from reason_iad.reasoning.answers import reader_for
@@ -33,10 +33,13 @@ from reason_iad.reasoning.latents import LatentOptions, LatentReasoner
 
 RELEASES = [one.hub_id for one in PUBLISHED if one.family.startswith("qwen")]
 OPTIONS = ("Yes.", "No.")
+sys.path.insert(0, str(Path(__file__).parent.parent / "tests" / "models"))  # the miniatures live with the tests
 
 
 def build(published: PublishedModel, device: str, dtype: torch.dtype, max_image_tokens: int) -> TransformersMLLM:
     """The published dimensions with random weights; words are bytes, so the prompt's text is longer than in use."""
+    from miniatures import build_miniature
+
     family = FAMILIES[published.family]
     small = build_miniature(published.family)
     config = published.config()

@@ -13,8 +13,8 @@ LEVELS = {
     "errors": 0, "types": 0, "images": 0, "processor": 0, "weights": 0,
     "models": 1,
     "knowledge": 2, "evidence": 2, "datasets": 2, "metrics": 2,
-    "reasoning": 3, "inspection": 4, "benchmark": 5, "store": 5, "reporting": 6, "server": 7, "cli": 8,
-    "training": 6,
+    "reasoning": 3, "recognition": 3, "inspection": 4, "benchmark": 5, "store": 5, "reporting": 6, "training": 6,
+    "server": 7, "cli": 8,
 }  # fmt: skip
 HEAVY = {
     "torch",
@@ -52,7 +52,6 @@ def modules() -> list[tuple[str, str, ast.Module]]:
     for path in sorted(PACKAGE.rglob("*.py")):
         parts = path.relative_to(PACKAGE.parent).with_suffix("").parts
         group = parts[1] if len(parts) > 1 else ""
-        group = "weights" if group.startswith("weights_") else group
         found.append((group, ".".join(parts[:-1]), ast.parse(path.read_text("utf-8"), str(path))))
     return found
 
@@ -63,7 +62,6 @@ def breaches(group: str, names: list[str]) -> list[str]:
     for name in names:
         parts = name.split(".")
         target = parts[1] if parts[0] == "reason_iad" and len(parts) > 1 else ""
-        target = "weights" if target.startswith("weights_") else target
         if not target or target not in LEVELS or target == group:
             continue
         if target == "training" or LEVELS[target] > LEVELS[group] or (

@@ -6,11 +6,11 @@ The templates are those of published releases, cut to their text branches.
 from __future__ import annotations
 
 import pytest
+from miniatures import build_miniature
 
 from reason_iad.inspection.prompts import clean
 from reason_iad.models.chat import chat_template
 from reason_iad.models.families import CUE, FAMILIES
-from reason_iad.models.miniatures import build_miniature
 
 QWEN = (
     "{% for message in messages %}{% if loop.first and message['role'] != 'system' %}<|im_start|>system\n"

@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from miniatures import build_miniature
 
 from reason_iad.errors import ModelError
 from reason_iad.inspection.prompts import context_parts, question_text
@@ -24,7 +25,6 @@ from reason_iad.models.attention import AttentionCapture
 from reason_iad.models.base import ImageTokens, Prefix
 from reason_iad.models.families import FAMILIES
 from reason_iad.models.loading import LoadOptions, open_model
-from reason_iad.models.miniatures import build_miniature
 from reason_iad.reasoning.answers import reader_for
 from reason_iad.reasoning.injection import AttentionInjector
 from reason_iad.reasoning.latents import LatentOptions, LatentReasoner

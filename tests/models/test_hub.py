@@ -8,11 +8,11 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
+from miniatures import build_miniature
 
 from reason_iad.errors import ModelError
 from reason_iad.models.hub import cached_models
 from reason_iad.models.loading import open_model
-from reason_iad.models.miniatures import build_miniature
 
 SERVER = Path(__file__).with_name("hub_server.py")
 

@@ -8,12 +8,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from miniatures import build_miniature
 
 from reason_iad.errors import ModelError
 from reason_iad.inspection.inspector import Inspector, InspectorOptions
 from reason_iad.knowledge.entries import load_categories
 from reason_iad.knowledge.retrieve import KnowledgeBase
-from reason_iad.models.miniatures import build_miniature
 from reason_iad.models.openai_compatible import Connection, OpenAICompatible
 from reason_iad.models.vision import BundledVision
 from reason_iad.models.vision_cache import CachedVision

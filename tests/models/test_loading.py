@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from miniatures import build_miniature
 
 from reason_iad.errors import InputError, ModelError
 from reason_iad.inspection.prompts import context_parts
@@ -17,7 +18,6 @@ from reason_iad.models.base import Prefix
 from reason_iad.models.checkpoint import read_checkpoint
 from reason_iad.models.families import FAMILIES
 from reason_iad.models.loading import LoadOptions, open_model
-from reason_iad.models.miniatures import build_miniature
 from reason_iad.models.registry import check_model
 
 PICTURE = np.random.default_rng(3).integers(0, 255, (45, 70, 3), dtype=np.uint8)

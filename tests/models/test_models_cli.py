@@ -8,13 +8,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from miniatures import build_miniature
 from PIL import Image
 
 from reason_iad.cli import app, inspect
 from reason_iad.cli.progress import Progress
 from reason_iad.models import hub, memory
 from reason_iad.models.loading import LoadOptions, open_model
-from reason_iad.models.miniatures import build_miniature
 
 
 @pytest.fixture(scope="module")

@@ -12,10 +12,10 @@ from typing import Any
 import numpy as np
 import pytest
 import transformers
+from miniatures import build_miniature
 from test_families import CASES, processor_of
 
 from reason_iad.models.families import FAMILIES
-from reason_iad.models.miniatures import build_miniature
 from reason_iad.models.published import PUBLISHED
 from reason_iad.models.transformers_mllm import TransformersMLLM
 

@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 from made_weights import EXTRA, PAYLOAD, Tiny, build_wheel, double
 
-from reason_iad.weights_parts import Part
-from reason_iad.weights_source import PinnedFile, Wheel
+from reason_iad.weights.source import PinnedFile, Wheel
+from reason_iad.weights.table import Part
 
 
 @pytest.fixture

@@ -6,7 +6,7 @@ import zipfile
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from reason_iad.weights_parts import Part
+from reason_iad.weights.table import Part
 
 PAYLOAD = bytes(range(256)) * 40
 EXTRA = b'{"width": 3}'

@@ -18,16 +18,18 @@ import pytest
 from made_weights import EXTRA, PAYLOAD, Tiny, build_wheel
 
 import reason_iad
-from reason_iad import weights, weights_source
+from reason_iad import weights
 from reason_iad.errors import WeightsError
+from reason_iad.weights import source as weights_source
 
 # A program of its own, as a user's second process would be. Arguments: source folder, log, seconds a conversion takes.
 PROGRAM = """
 import hashlib, sys, time
 from pathlib import Path
-from reason_iad import weights, weights_source
-from reason_iad.weights_parts import Part
-from reason_iad.weights_source import PinnedFile, Wheel
+from reason_iad import weights
+from reason_iad.weights import source as weights_source
+from reason_iad.weights.table import Part
+from reason_iad.weights.source import PinnedFile, Wheel
 
 source, log, seconds = Path(sys.argv[1]), Path(sys.argv[2]), float(sys.argv[3])
 contents = {"tiny_weights/data/payload.bin": bytes(range(256)) * 40, "tiny_weights/data/config.json": b'{"width": 3}'}
@@ -285,7 +287,6 @@ def test_full_disk_is_recognized_through_safetensors(
     tiny: Tiny, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     import torch
-
     from reason_iad.weights_convert import _save_tensors
 
     def convert(source: Path, target: Path) -> None:

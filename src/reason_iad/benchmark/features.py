@@ -29,7 +29,7 @@ NAMESPACE_PARTS = ("vit-s14", "efficientnet-lite0")
 
 def vision_namespace() -> str:
     """Name that changes with the towers' weights: features of others are never mixed in."""
-    from reason_iad.weights_parts import PARTS
+    from reason_iad.weights.table import PARTS
 
     return hashlib.sha256("/".join(PARTS[name].folder_name for name in NAMESPACE_PARTS).encode()).hexdigest()[:12]
 

@@ -71,11 +71,11 @@ class InspectorRespondent:
         """
         import torch
 
-        from reason_iad.knowledge.recognize import CategoryPrototypes
         from reason_iad.knowledge.retrieve import KnowledgeBase
         from reason_iad.models.registry import load_model
         from reason_iad.models.vision import BundledVision
         from reason_iad.models.vision_cache import CachedVision
+        from reason_iad.recognition.prototypes import CategoryPrototypes
 
         torch.set_num_threads(threads)
         towers = BundledVision.load(exact=True)  # the same records on every machine

@@ -198,7 +198,7 @@ def _load_vision() -> Any:
 
 
 def _embed(vision: Any) -> Any:
-    from reason_iad.knowledge.recognize import image_embedding
+    from reason_iad.recognition.prototypes import image_embedding
 
     return lambda pixels: image_embedding(pixels, vision)
 

@@ -31,7 +31,6 @@ from reason_iad.evidence.profile_store import find_profile
 from reason_iad.images import LoadedImage, Pixels, from_pixels, read_image
 from reason_iad.inspection.details import DefectDetails, describe_defect, describe_normal
 from reason_iad.inspection.dialog import Dialog
-from reason_iad.inspection.learned import LearnedPrototypes
 from reason_iad.inspection.nearest import Compared, show_nearest
 from reason_iad.inspection.option_fusion import OptionFusion
 from reason_iad.inspection.prompts import citation_notes, context_parts
@@ -39,13 +38,14 @@ from reason_iad.inspection.remote import CLOSED, RemoteDialog
 from reason_iad.inspection.session import DETECTION_QUESTION, NO, YES, Context, Session
 from reason_iad.inspection.verdict import UNCALIBRATED, Fusion, VerdictOptions, decide, fusion_key
 from reason_iad.knowledge.entries import ANY_PRODUCT
-from reason_iad.knowledge.recognize import CategoryPrototypes, image_embedding
 from reason_iad.knowledge.retrieve import KnowledgeBase, RetrievalOptions, tell_encoding
 from reason_iad.models.base import OpenModel, Prefix
 from reason_iad.models.loading import LoadOptions
 from reason_iad.models.openai_compatible import OpenAICompatible
 from reason_iad.models.vision_cache import CachedVision
 from reason_iad.reasoning.latents import LatentOptions
+from reason_iad.recognition.learned import LearnedPrototypes
+from reason_iad.recognition.prototypes import CategoryPrototypes, image_embedding
 from reason_iad.types import (
     Answer,
     CategorySource,

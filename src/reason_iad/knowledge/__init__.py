@@ -1,4 +1,4 @@
-"""Knowledge about products and their defects: files people can edit, hybrid retrieval, category recognition.
+"""Knowledge about products and their defects: files people can edit, hybrid retrieval.
 
 entries, schema        a category's YAML file and its checks; bulk: entries as JSON Lines
 base                   the user's files laid over the starter knowledge
@@ -8,6 +8,5 @@ encoders               sentences to vectors
 store                  BM25 and dense ranking over entries, fused by reciprocal rank
 database               the embedded store in step with the files, with versions
 retrieve               what goes into the prompt: modes, budget, diversity, citations
-recognize              the category of an image, or "unknown"
 commands               phrases that try to command the model
 """

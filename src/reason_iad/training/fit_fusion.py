@@ -20,8 +20,8 @@ import numpy as np
 from reason_iad.inspection.inspector import Inspector
 from reason_iad.inspection.session import DETECTION_QUESTION, NO, YES
 from reason_iad.inspection.verdict import FUSIONS, fusion_key, logit
-from reason_iad.knowledge.recognize import CategoryPrototypes
 from reason_iad.metrics.classification import auroc, expected_calibration_error
+from reason_iad.recognition.prototypes import CategoryPrototypes
 from reason_iad.training.synth import Synthesizer
 
 SEED = 7  # not the seed that made the training's lines

@@ -34,10 +34,10 @@ from reason_iad.inspection.option_fusion import (
     strongest,
 )
 from reason_iad.inspection.session import DETECTION
-from reason_iad.knowledge.recognize import CategoryPrototypes
 from reason_iad.knowledge.retrieve import KnowledgeBase
 from reason_iad.metrics.classification import expected_calibration_error
 from reason_iad.models.nano import TOKENS
+from reason_iad.recognition.prototypes import CategoryPrototypes
 from reason_iad.training.notes import REPORTED
 from reason_iad.training.packing import QuestionItem, pack
 from reason_iad.training.questions import KINDS, TrainingQuestion

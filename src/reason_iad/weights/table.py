@@ -7,8 +7,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from reason_iad import weights_convert
-from reason_iad.weights_source import PinnedFile, Wheel
+from reason_iad.weights import convert
+from reason_iad.weights.source import PinnedFile, Wheel
 
 Converter = Callable[[Path, Path], None]  # (folder with the source files, empty folder to fill)
 
@@ -51,7 +51,7 @@ PARTS: Mapping[str, Part] = _table(
             ),
         ),
         "Apache-2.0 (DINOv2), MIT (package)",
-        weights_convert.convert_vit,
+        convert.convert_vit,
         1,
     ),
     Part(
@@ -66,7 +66,7 @@ PARTS: Mapping[str, Part] = _table(
             ),
         ),
         "Apache-2.0",
-        weights_convert.convert_efficientnet,
+        convert.convert_efficientnet,
         1,
     ),
     Part(
@@ -81,7 +81,7 @@ PARTS: Mapping[str, Part] = _table(
             ),
         ),
         "Apache-2.0",
-        weights_convert.convert_language_model,
+        convert.convert_language_model,
         1,
     ),
     Part(
@@ -106,7 +106,7 @@ PARTS: Mapping[str, Part] = _table(
             PinnedFile(f"{_BGE}/config.json", 743, "094f8e891b932f2000c92cfc663bac4c62069f5d8af5b5278c4306aef3084750"),
         ),
         "MIT",
-        weights_convert.copy_files,
+        convert.copy_files,
         1,
     ),
 )

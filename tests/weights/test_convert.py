@@ -12,10 +12,11 @@ from safetensors.torch import load_file
 from torch import Tensor
 from torch.nn import functional as F
 
-from reason_iad import weights, weights_convert
+from reason_iad.errors import WeightsError
 from reason_iad.models.vision import EfficientNetLite0
-from reason_iad.weights_parts import PARTS
-from reason_iad.weights_source import extract
+from reason_iad.weights import convert
+from reason_iad.weights.source import extract
+from reason_iad.weights.table import PARTS
 
 # kernel, stride, expansion, output channels, repeats: the published table of EfficientNet-Lite0 up to stride 16
 STAGES = [(3, 1, 1, 16, 1), (3, 2, 6, 24, 2), (5, 2, 6, 40, 2), (3, 2, 6, 80, 3), (5, 1, 6, 112, 3)]
@@ -98,7 +99,7 @@ def test_folded_efficientnet_is_the_published_network(folders: tuple[Path, Path]
     source, target = folders
     state = made_efficientnet()
     torch.save(state, source / "any.pth")
-    weights_convert.convert_efficientnet(source, target)
+    convert.convert_efficientnet(source, target)
     x = torch.randn(2, 3, size, size, generator=torch.Generator().manual_seed(0))
     found, expected = load_efficientnet(target)(x), plain_efficientnet(state, x)
     for stride in (8, 16):
@@ -117,7 +118,7 @@ def test_code_in_a_pth_file_is_not_run(folders: tuple[Path, Path], monkeypatch: 
     monkeypatch.chdir(target)
     torch.save({"_conv_stem.weight": Trap()}, source / "any.pth")
     with pytest.raises(pickle.UnpicklingError):
-        weights_convert.convert_efficientnet(source, target)
+        convert.convert_efficientnet(source, target)
     assert not (target / "ran").exists()
 
 
@@ -146,7 +147,7 @@ def test_vit_constants_get_the_names_of_the_nodes_that_use_them(folders: tuple[P
     output = helper.make_tensor_value_info("o", TensorProto.FLOAT, None)
     constants = [numpy_helper.from_array(value, name) for name, value in arrays.items()]
     onnx.save(helper.make_model(helper.make_graph(nodes, "g", [], [output], constants)), source / "any.onnx")
-    weights_convert.convert_vit(source, target)
+    convert.convert_vit(source, target)
     tensors = load_file(target / "model.safetensors")
     assert set(tensors) == {
         "layernorm.bias", "encoder.layer.7.mlp.fc1.weight", "embeddings.position_embeddings", "embeddings.mask_token",
@@ -219,7 +220,7 @@ def made_language_model(path: Path) -> dict[str, Tensor]:
 def language_model(folders: tuple[Path, Path]) -> tuple[Path, dict[str, Tensor]]:
     source, target = folders
     state = made_language_model(source / "any.gguf")
-    weights_convert.convert_language_model(source, target)
+    convert.convert_language_model(source, target)
     return target, state
 
 
@@ -263,8 +264,8 @@ def test_two_files_of_a_kind_are_refused(folders: tuple[Path, Path]) -> None:
     source, target = folders
     (source / "a.pth").write_bytes(b"")
     (source / "b.pth").write_bytes(b"")
-    with pytest.raises(weights.WeightsError, match="holds 2 files"):
-        weights_convert.convert_efficientnet(source, target)
+    with pytest.raises(WeightsError, match="holds 2 files"):
+        convert.convert_efficientnet(source, target)
 
 
 def real_sources(name: str, work: Path) -> Path:
@@ -287,7 +288,7 @@ def test_real_vit_is_the_onnx_graph(tmp_path: Path, size: int) -> None:
     source = real_sources("vit-s14", tmp_path)
     target = tmp_path / "target"
     target.mkdir()
-    weights_convert.convert_vit(source, target)
+    convert.convert_vit(source, target)
     graph = onnx.load(str(source / "vit_s_focus.onnx"))
     last = "/backbone/layernorm/Add_1_output_0"
     graph.graph.output.append(onnx.helper.make_tensor_value_info(last, onnx.TensorProto.FLOAT, None))
@@ -306,7 +307,7 @@ def test_real_efficientnet_is_the_published_network(tmp_path: Path) -> None:
     source = real_sources("efficientnet-lite0", tmp_path)
     target = tmp_path / "target"
     target.mkdir()
-    weights_convert.convert_efficientnet(source, target)
+    convert.convert_efficientnet(source, target)
     state = torch.load(next(source.glob("*.pth")), weights_only=True)
     x = torch.randn(1, 3, 160, 160, generator=torch.Generator().manual_seed(0))
     found, expected = load_efficientnet(target)(x), plain_efficientnet(state, x)
@@ -322,7 +323,7 @@ def test_real_language_model_is_what_transformers_reads_from_the_gguf_file(tmp_p
     source = real_sources("smollm2-135m", tmp_path)
     target = tmp_path / "target"
     target.mkdir()
-    weights_convert.convert_language_model(source, target)
+    convert.convert_language_model(source, target)
     [file] = source.iterdir()
     expected = AutoModelForCausalLM.from_pretrained(source, gguf_file=file.name, dtype=torch.float32).state_dict()
     found = AutoModelForCausalLM.from_pretrained(target).state_dict()
