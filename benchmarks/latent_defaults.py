@@ -33,7 +33,8 @@ from torch import Tensor
 from reason_iad.datasets.mmad import read_mmad
 from reason_iad.errors import InputError
 from reason_iad.inspection.dialog import Dialog
-from reason_iad.inspection.inspector import Inspector, InspectorOptions
+from reason_iad.inspection.inspector import Inspector
+from reason_iad.inspection.options import InspectorOptions
 from reason_iad.inspection.prompts import question_text
 from reason_iad.metrics.intervals import bootstrap
 from reason_iad.reasoning import latents, scoring

@@ -17,7 +17,7 @@ from reason_iad.benchmark.respondent import BenchmarkInspector, InspectorRespond
 from reason_iad.benchmark.setting import Setting
 from reason_iad.benchmark.summary import summarize
 from reason_iad.datasets.mmad import DETECTION, read_mmad
-from reason_iad.inspection.inspector import InspectorOptions
+from reason_iad.inspection.options import InspectorOptions
 from reason_iad.knowledge.entries import load_categories
 from reason_iad.knowledge.retrieve import KnowledgeBase
 from reason_iad.models.vision_cache import CachedVision

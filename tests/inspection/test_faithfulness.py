@@ -10,7 +10,7 @@ import pytest
 from made_report import make_report
 
 from reason_iad.inspection.faithfulness import keep_alone, measure, paint_over, random_boxes
-from reason_iad.inspection.inspector import InspectorOptions
+from reason_iad.inspection.options import InspectorOptions
 from reason_iad.types import Region
 
 PLACE = (30, 20, 50, 40)

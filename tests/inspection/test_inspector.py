@@ -12,7 +12,8 @@ from reason_iad.errors import ImageError, InputError
 from reason_iad.evidence.looks import Look
 from reason_iad.inspection.details import LOOK_QUESTION, describe_defect
 from reason_iad.inspection.dialog import Reply
-from reason_iad.inspection.inspector import Inspector, InspectorOptions
+from reason_iad.inspection.inspector import Inspector
+from reason_iad.inspection.options import InspectorOptions
 from reason_iad.knowledge.retrieve import KnowledgeBase
 from reason_iad.models.vision_cache import CachedVision
 from reason_iad.types import PLACES, Answer, InspectionReport, LatentTrace, OptionProbability

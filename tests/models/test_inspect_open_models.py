@@ -11,7 +11,8 @@ import pytest
 from miniatures import build_miniature
 
 from reason_iad.errors import ModelError
-from reason_iad.inspection.inspector import Inspector, InspectorOptions
+from reason_iad.inspection.inspector import Inspector
+from reason_iad.inspection.options import InspectorOptions
 from reason_iad.knowledge.entries import load_categories
 from reason_iad.knowledge.retrieve import KnowledgeBase
 from reason_iad.models.openai_compatible import Connection, OpenAICompatible

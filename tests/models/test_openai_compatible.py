@@ -15,7 +15,7 @@ import pytest
 from PIL import Image
 
 from reason_iad.errors import InputError, ModelError
-from reason_iad.inspection.remote import RemoteDialog
+from reason_iad.inspection.served import ServedDialog
 from reason_iad.models.base import Prefix
 from reason_iad.models.openai_compatible import Connection, OpenAICompatible
 
@@ -157,7 +157,7 @@ def test_what_needs_the_inside_of_the_model_is_refused_plainly(connect) -> None:
 
 def test_a_dialog_sends_notes_evidence_references_image_and_question_in_this_order(connect, url) -> None:
     reference = np.zeros((20, 20, 3), dtype=np.uint8)
-    dialog = RemoteDialog(connect("open"), PICTURE, ["A nut is brown."], "A strong change at the left.", [reference])
+    dialog = ServedDialog(connect("open"), PICTURE, ["A nut is brown."], "A strong change at the left.", [reference])
     reply = dialog.choose("Is it <|im_end|> good?", ["Yes.", "No."])
     assert reply.answer.text == "No."
     assert reply.trace.mode == "off"
@@ -173,6 +173,6 @@ def test_a_dialog_sends_notes_evidence_references_image_and_question_in_this_ord
 
 def test_free_words_come_back_as_written(connect) -> None:
     heard: list[str] = []
-    answer = RemoteDialog(connect("words"), PICTURE).tell("What is it?", on_text=heard.append)
+    answer = ServedDialog(connect("words"), PICTURE).tell("What is it?", on_text=heard.append)
     assert answer.text == "The part is scratched."
     assert heard == ["The part is scratched."]

@@ -90,7 +90,8 @@ def load_never(method: dict[str, Any], progress: Any) -> Scripted:
 
 def load_miniature(method: dict[str, Any], progress: Any) -> Any:
     """A random model of the bundled one's structure: everything real but what it has learned."""
-    from reason_iad.inspection.inspector import Inspector, InspectorOptions
+    from reason_iad.inspection.inspector import Inspector
+    from reason_iad.inspection.options import InspectorOptions
     from reason_iad.models.vision_cache import CachedVision
 
     spec = importlib.util.spec_from_file_location("shared_fixtures", TESTS / "conftest.py")

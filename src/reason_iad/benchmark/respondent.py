@@ -17,7 +17,9 @@ from reason_iad.benchmark.journal import Record
 from reason_iad.benchmark.plan import Job, QuestionJob, QuestionUnit, Unit
 from reason_iad.benchmark.setting import Setting
 from reason_iad.errors import ReasonIADError
-from reason_iad.inspection.inspector import Clock, Inspector, InspectorOptions
+from reason_iad.inspection.clock import Clock
+from reason_iad.inspection.inspector import Inspector
+from reason_iad.inspection.options import InspectorOptions
 from reason_iad.inspection.session import DETECTION, DETECTION_QUESTION, NO, YES, Session
 
 if TYPE_CHECKING:

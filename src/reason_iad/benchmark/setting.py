@@ -11,7 +11,7 @@ from typing import Any, Literal
 
 from reason_iad.datasets.mmad import Templates
 from reason_iad.errors import InputError
-from reason_iad.inspection.inspector import InspectorOptions
+from reason_iad.inspection.options import InspectorOptions
 from reason_iad.types import KnowledgeMode, LatentMode
 
 

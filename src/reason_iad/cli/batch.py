@@ -88,7 +88,8 @@ def check_method(args: argparse.Namespace, category: str | None = None) -> None:
 
 def load_inspector(args: argparse.Namespace, progress: Callable[[str], None]) -> InspectsImages:
     """Load the inspector that the options of the method ask for."""
-    from reason_iad.inspection.inspector import Inspector, InspectorOptions
+    from reason_iad.inspection.inspector import Inspector
+    from reason_iad.inspection.options import InspectorOptions
     from reason_iad.models.loading import LoadOptions
 
     options = InspectorOptions(

@@ -66,7 +66,8 @@ def _leave_with_the_server() -> None:
 
 def load_bundled(method: dict[str, Any], progress: Callable[[str], None]) -> Any:
     """Load the inspector that the options of the method ask for."""
-    from reason_iad.inspection.inspector import Inspector, InspectorOptions
+    from reason_iad.inspection.inspector import Inspector
+    from reason_iad.inspection.options import InspectorOptions
     from reason_iad.models.loading import LoadOptions
 
     options = {name: value for name, value in method.items() if name != "loading"}
