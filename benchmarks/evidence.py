@@ -41,7 +41,7 @@ from reason_iad.benchmark.features import StoredVision, evidence_code
 from reason_iad.errors import InputError, ReasonIADError
 from reason_iad.evidence.compare import compare
 from reason_iad.evidence.features import FAST_STREAMS, EvidenceOptions
-from reason_iad.evidence.memory_bank import ReferenceBank
+from reason_iad.evidence.memory_bank import MemoryBank
 from reason_iad.images import Pixels, read_image, resize
 from reason_iad.metrics.classification import auroc
 from reason_iad.metrics.segmentation import pixel_scores
@@ -88,7 +88,7 @@ class Remembering:
 
 def reason_iad(references: Sequence[Pixels], vision: VisionTowers, options: EvidenceOptions | None = None) -> Scorer:
     """This project's comparison."""
-    bank = ReferenceBank.build(references, vision, options)
+    bank = MemoryBank.build(references, vision, options)
 
     def score(pixels: Pixels) -> tuple[float, np.ndarray]:
         found = compare(pixels, bank, vision)

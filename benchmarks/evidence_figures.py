@@ -17,7 +17,7 @@ from PIL import Image, ImageDraw
 
 from reason_iad.cli.demo import IMAGES
 from reason_iad.evidence.compare import compare
-from reason_iad.evidence.memory_bank import ReferenceBank
+from reason_iad.evidence.memory_bank import MemoryBank
 from reason_iad.images import read_image, resize
 from reason_iad.models.vision import BundledVision
 from reason_iad.reporting.figures import map_overlay
@@ -38,7 +38,7 @@ def main() -> int:
     for group in sorted(groups):
         mine = [file for file in files if file.name.startswith(f"{group}_")]
         references = [file for file in mine if re.search(r"_reference_\d+$", file.stem)]
-        bank = ReferenceBank.build([read_image(file).pixels for file in references], vision)
+        bank = MemoryBank.build([read_image(file).pixels for file in references], vision)
         for file in sorted(set(mine) - set(references), key=lambda one: ("normal" not in one.name, one.name)):
             pixels = read_image(file).pixels
             pairs.append((file.stem.replace("_", " "), pixels, compare(pixels, bank, vision)))

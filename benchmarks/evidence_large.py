@@ -16,7 +16,7 @@ import numpy as np
 
 from reason_iad.evidence.compare import compare
 from reason_iad.evidence.features import FAST_STREAMS, EvidenceOptions, tiled_streams
-from reason_iad.evidence.memory_bank import ReferenceBank
+from reason_iad.evidence.memory_bank import MemoryBank
 from reason_iad.images import Pixels
 from reason_iad.models.vision import BundledVision
 
@@ -45,7 +45,7 @@ def main() -> int:
     goods = [board(seed, args.side) for seed in (1, 2)]
     result = {}
     for name, streams in (("whole", FAST_STREAMS), ("tiles", tiled_streams(args.tiles))):
-        bank = ReferenceBank.build(goods, vision, EvidenceOptions(streams=streams, turns="off"))
+        bank = MemoryBank.build(goods, vision, EvidenceOptions(streams=streams, rotations="off"))
         hit, false, calm, seconds = 0, 0, 0, []
         for number in range(args.boards):
             pixels = board(10 + number, args.side)

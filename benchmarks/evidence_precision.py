@@ -23,7 +23,7 @@ import torch
 from evidence import load
 
 from reason_iad.evidence.compare import compare
-from reason_iad.evidence.memory_bank import ReferenceBank
+from reason_iad.evidence.memory_bank import MemoryBank
 from reason_iad.metrics.classification import auroc
 from reason_iad.models.vision import BundledVision
 
@@ -69,7 +69,7 @@ def main() -> int:
         references, items = images.draw(0, args.references)
         labels = np.array([item.defective for item in items])
         scores = []
-        banks = [ReferenceBank.build(references, vision) for vision in (full, half)]
+        banks = [MemoryBank.build(references, vision) for vision in (full, half)]
         for bank, vision in ((banks[0], full), (banks[1], half), (banks[0], half)):
             scores.append(np.array([compare(item.pixels, bank, vision).anomaly_score for item in items]))
         found.append([auroc(labels, each) for each in scores])

@@ -31,7 +31,7 @@ from reason_iad.datasets.base import ImageSample
 from reason_iad.datasets.registry import read_dataset
 from reason_iad.errors import InputError
 from reason_iad.evidence.compare import compare
-from reason_iad.evidence.memory_bank import ReferenceBank
+from reason_iad.evidence.memory_bank import MemoryBank
 from reason_iad.images import read_image
 from reason_iad.models.vision_cache import CachedVision
 
@@ -92,7 +92,7 @@ def test_every_test_image_is_judged_and_a_marked_one_is_found_and_located(root, 
 def test_a_record_holds_the_map_that_comparing_gives(root, vision, tmp_path):
     judge(root, vision, tmp_path)
     unit = plan_detection(read_dataset(root), SETTING)[0]
-    bank = ReferenceBank.build([read_image(path).pixels for path in unit.references], vision)
+    bank = MemoryBank.build([read_image(path).pixels for path in unit.references], vision)
     for record in read_records(tmp_path).records:
         evidence = compare(read_image(root / record["image"]).pixels, bank, vision)
         assert record["score"] == pytest.approx(evidence.anomaly_score, abs=1e-5)
@@ -131,7 +131,7 @@ def test_a_packed_map_and_mask_come_back_at_the_size_of_comparison(root, tmp_pat
     mask[100:200, 30:90] = 1
     Image.fromarray(mask).save(tmp_path / "mask.png")
     sample = ImageSample(tmp_path / "x.png", "x", "nut", "test", True, "dent", (tmp_path / "mask.png",))
-    bank = ReferenceBank.build([read_image(root / f"nut/train/good/{i}.png").pixels for i in range(2)], vision)
+    bank = MemoryBank.build([read_image(root / f"nut/train/good/{i}.png").pixels for i in range(2)], vision)
     evidence = compare(read_image(root / "nut/test/bent/0.png").pixels, bank, vision)
     record = {"mask": pack_mask(sample, (600, 300)), "map": pack_map(evidence, (600, 300))}
     found = unpack_mask(record)
@@ -187,7 +187,7 @@ def test_a_store_without_room_says_so_once_and_changes_no_result(root, tmp_path,
 
 def test_a_stored_bank_of_one_reference_is_the_bank_that_is_built(root, tmp_path, vision):
     reference = read_image(root / "nut/train/good/0.png").pixels
-    built = ReferenceBank.build([reference], vision)
+    built = MemoryBank.build([reference], vision)
     for _ in range(2):  # built and kept, then read
         held = StoredBanks(PooledVision(), vision, tmp_path).single(reference)
         assert held.calibration.median_statistic == pytest.approx(built.calibration.median_statistic, rel=1e-3)

@@ -12,7 +12,7 @@ from reason_iad.errors import EvidenceError
 from reason_iad.evidence.backbones import load_backbone
 from reason_iad.evidence.compare import compare
 from reason_iad.evidence.features import EvidenceOptions, Stream, extract
-from reason_iad.evidence.memory_bank import ReferenceBank
+from reason_iad.evidence.memory_bank import MemoryBank
 
 SMALL = {"hidden_size": 32, "num_hidden_layers": 3, "num_attention_heads": 4, "intermediate_size": 64}
 
@@ -88,8 +88,8 @@ def test_colors_are_those_the_preprocessor_says(tmp_path):
 
 
 def test_images_are_compared_by_a_backbone_alone(tmp_path):
-    options = EvidenceOptions(streams=(Stream(miniature("dinov2", tmp_path), -1, 84),), turns="off")
-    bank = ReferenceBank.build([picture(3), picture(3), picture(4)], None, options)
+    options = EvidenceOptions(streams=(Stream(miniature("dinov2", tmp_path), -1, 84),), rotations="off")
+    bank = MemoryBank.build([picture(3), picture(3), picture(4)], None, options)
     assert compare(picture(3), bank, None).anomaly_score < compare(picture(9), bank, None).anomaly_score
 
 

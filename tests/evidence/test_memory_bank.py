@@ -7,10 +7,10 @@ import pytest
 import torch
 
 from reason_iad.errors import EvidenceError
-from reason_iad.evidence import memory_bank
+from reason_iad.evidence import bank_file, reference_checks
 from reason_iad.evidence.compare import compare
 from reason_iad.evidence.features import EvidenceOptions, Stream, altered_copies, extract, pool_blocks
-from reason_iad.evidence.memory_bank import ReferenceBank
+from reason_iad.evidence.memory_bank import MemoryBank
 from reason_iad.evidence.search import enlarge, search
 from reason_iad.images import resize
 
@@ -56,7 +56,7 @@ def stained(pixels):
 
 def bank_of(count, **changes):
     options = dataclasses.replace(OPTIONS, **changes)
-    return ReferenceBank.build([good_part(seed) for seed in range(count)], TOWER, options)
+    return MemoryBank.build([good_part(seed) for seed in range(count)], TOWER, options)
 
 
 def random_features(*shape, seed=0):
@@ -105,17 +105,17 @@ DIRECTIONS = EvidenceOptions(streams=(Stream("efficientnet", 16, 96, "euclidean"
 
 
 def test_references_are_turned_where_they_lie_turned_and_only_there():
-    upright = ReferenceBank.build([striped(seed) for seed in range(5)], DirectionTower(), DIRECTIONS)
-    lying = ReferenceBank.build([striped(seed, seed) for seed in range(5)], DirectionTower(), DIRECTIONS)
+    upright = MemoryBank.build([striped(seed) for seed in range(5)], DirectionTower(), DIRECTIONS)
+    lying = MemoryBank.build([striped(seed, seed) for seed in range(5)], DirectionTower(), DIRECTIONS)
     assert (upright.views, lying.views) == (1, 4)
     assert upright.num_references == lying.num_references == 5
-    off = dataclasses.replace(DIRECTIONS, turns="off")
+    off = dataclasses.replace(DIRECTIONS, rotations="off")
     few = [striped(0), striped(1)]
-    on = ReferenceBank.build(few, DirectionTower(), dataclasses.replace(DIRECTIONS, turns="on"))
+    on = MemoryBank.build(few, DirectionTower(), dataclasses.replace(DIRECTIONS, rotations="on"))
     new = striped(9, 1)
-    strange = compare(new, ReferenceBank.build(few, DirectionTower(), off), DirectionTower()).anomaly_score
+    strange = compare(new, MemoryBank.build(few, DirectionTower(), off), DirectionTower()).anomaly_score
     assert compare(new, on, DirectionTower()).anomaly_score < 0.6 < 0.9 < strange
-    many = ReferenceBank.build([striped(seed, seed) for seed in range(9)], DirectionTower(), DIRECTIONS)
+    many = MemoryBank.build([striped(seed, seed) for seed in range(9)], DirectionTower(), DIRECTIONS)
     assert many.views == 1  # enough references show every orientation themselves
 
 
@@ -123,7 +123,7 @@ def test_a_turned_reference_is_left_out_with_all_its_views():
     checked = np.kron(np.random.default_rng(0).integers(0, 255, (6, 6, 1)), np.ones((16, 16, 3))).astype(np.uint8)
     parts = [striped(0), striped(1), checked]
     on, off = (
-        ReferenceBank.build(parts, DirectionTower(), dataclasses.replace(DIRECTIONS, turns=turns))
+        MemoryBank.build(parts, DirectionTower(), dataclasses.replace(DIRECTIONS, rotations=turns))
         for turns in ("on", "off")
     )
     # its own views, turned by half, would explain the checked one; the stripes do not
@@ -184,27 +184,27 @@ def test_the_map_of_one_image_does_not_depend_on_its_own_extremes():
 
 def test_no_reference_is_an_error_that_says_what_to_do():
     with pytest.raises(EvidenceError, match="at least one image of a good part"):
-        ReferenceBank.build([], TOWER, OPTIONS)
+        MemoryBank.build([], TOWER, OPTIONS)
 
 
 def test_one_reference_says_that_more_would_help():
-    assert bank_of(1).warnings == (memory_bank.SINGLE,)
+    assert bank_of(1).warnings == (reference_checks.SINGLE,)
 
 
 def test_a_defective_reference_is_named():
     references = [good_part(seed) for seed in range(6)]
     references[2] = stained(references[2])
-    (warning,) = ReferenceBank.build(references, TOWER, OPTIONS).warnings
+    (warning,) = MemoryBank.build(references, TOWER, OPTIONS).warnings
     assert "number 3 is" in warning
     assert bank_of(6).warnings == ()
 
 
 def test_a_reference_is_odd_from_nearly_twice_the_usual_statistic_on():
     usual = np.array([1.0, 1.1, 0.9, 1.0, 1.7], dtype=np.float32)
-    assert memory_bank._odd_references(usual) == ()
-    (warning,) = memory_bank._odd_references(usual + np.array([0, 0, 0, 0, 0.2], dtype=np.float32))
+    assert reference_checks.odd_references(usual) == ()
+    (warning,) = reference_checks.odd_references(usual + np.array([0, 0, 0, 0, 0.2], dtype=np.float32))
     assert "number 5 is 1.9 times" in warning
-    assert memory_bank._odd_references(np.array([1.0, 1.0, 9.0], dtype=np.float32)) == ()  # too few to tell
+    assert reference_checks.odd_references(np.array([1.0, 1.0, 9.0], dtype=np.float32)) == ()  # too few to tell
 
 
 def test_one_reference_widens_the_differences_of_its_altered_copies():
@@ -221,12 +221,12 @@ def test_references_of_other_products_are_named():
     stripes = np.zeros((64, 64, 3), dtype=np.uint8)
     stripes[:, ::2] = (0, 0, 255)
     options = dataclasses.replace(OPTIONS, streams=(dataclasses.replace(OPTIONS.streams[1], unlike=0.1),))
-    mixed = ReferenceBank.build([*(good_part(seed) for seed in range(3)), stripes], TOWER, options)
+    mixed = MemoryBank.build([*(good_part(seed) for seed in range(3)), stripes], TOWER, options)
     assert "number 4 resembles none of the others" in mixed.warnings[0]
     noise = rng.integers(0, 255, (64, 64, 3), dtype=np.uint8)
-    two = ReferenceBank.build([stripes, noise], TOWER, options)
+    two = MemoryBank.build([stripes, noise], TOWER, options)
     assert "do not resemble each other" in two.warnings[0]
-    assert compare(stripes, ReferenceBank.build([good_part(0), good_part(1)], TOWER, options), TOWER).warnings
+    assert compare(stripes, MemoryBank.build([good_part(0), good_part(1)], TOWER, options), TOWER).warnings
 
 
 @pytest.mark.parametrize(
@@ -234,21 +234,21 @@ def test_references_of_other_products_are_named():
 )
 def test_a_reference_of_other_proportions_is_named_and_another_size_is_not(hw, told):
     goods = [good_part(seed) for seed in range(3)] + [good_part(3, hw)]
-    warnings = ReferenceBank.build(goods, TOWER, OPTIONS).warnings
+    warnings = MemoryBank.build(goods, TOWER, OPTIONS).warnings
     assert any("number 4 has other proportions" in warning for warning in warnings) is told
 
 
 def test_a_saved_bank_gives_the_same_figures_when_it_is_read(tmp_path):
     bank = bank_of(4, num_neighbors=2).with_held_out([good_part(seed) for seed in range(20, 30)], TOWER)
     bank.save(tmp_path / "bank")
-    read = ReferenceBank.load(tmp_path / "bank")
+    read = MemoryBank.load(tmp_path / "bank")
     image = stained(good_part(99))
     one, two = compare(image, bank, TOWER), compare(image, read, TOWER)
     assert np.array_equal(one.raw, two.raw)
     assert one.summary((90, 120)) == two.summary((90, 120))
     assert (read.options, read.calibration, read.normal_scores) == (bank.options, bank.calibration, bank.normal_scores)
     assert sorted(path.name for path in (tmp_path / "bank").iterdir()) == ["bank.json", "bank.safetensors"]
-    assert json.loads((tmp_path / "bank" / "bank.json").read_text())["format_version"] == memory_bank.FORMAT_VERSION
+    assert json.loads((tmp_path / "bank" / "bank.json").read_text())["format_version"] == bank_file.FORMAT_VERSION
 
 
 def test_saving_that_fails_leaves_the_old_bank_whole(tmp_path, monkeypatch):
@@ -263,22 +263,34 @@ def test_saving_that_fails_leaves_the_old_bank_whole(tmp_path, monkeypatch):
     with pytest.raises(OSError, match="disk full"):
         bank_of(3).save(tmp_path)
     assert (tmp_path / "bank.safetensors").read_bytes() == before
-    assert ReferenceBank.load(tmp_path).num_references == 2
+    assert MemoryBank.load(tmp_path).num_references == 2
 
 
 def test_a_bank_that_cannot_be_read_says_what_to_do(tmp_path, monkeypatch):
     with pytest.raises(EvidenceError, match="does not exist"):
-        ReferenceBank.load(tmp_path)
+        MemoryBank.load(tmp_path)
     bank_of(2).save(tmp_path)
     path = tmp_path / "bank.safetensors"
     data = path.read_bytes()
     path.write_bytes(data[: len(data) // 2])
     with pytest.raises(EvidenceError, match="build the bank again"):
-        ReferenceBank.load(tmp_path)
+        MemoryBank.load(tmp_path)
     path.write_bytes(data)
-    monkeypatch.setattr(memory_bank, "FORMAT_VERSION", 99)
-    with pytest.raises(EvidenceError, match="this program reads 99"):
-        ReferenceBank.load(tmp_path)
+    monkeypatch.setattr(bank_file, "READ_VERSIONS", (98, 99))
+    with pytest.raises(EvidenceError, match="this program reads 98 to 99"):
+        MemoryBank.load(tmp_path)
+
+
+def test_a_bank_of_the_version_before_is_read(tmp_path):
+    from safetensors.torch import load_file, save_file
+
+    bank_of(2, rotations="on").save(tmp_path)
+    facts = json.loads((tmp_path / "bank.json").read_text())
+    facts["format_version"] = 3
+    facts["options"]["turns"] = facts["options"].pop("rotations")
+    path = tmp_path / "bank.safetensors"
+    save_file(load_file(path), path, metadata={"facts": json.dumps(facts)})
+    assert MemoryBank.load(tmp_path).options.rotations == "on"
 
 
 def test_p_values_need_enough_held_out_normals():
@@ -361,7 +373,7 @@ def test_enlarging_keeps_a_constant_map_and_its_place():
         {"num_neighbors": 0},
         {"batch_size": 0},
         {"streams": OPTIONS.streams[:1] * 2},
-        {"turns": "maybe"},
+        {"rotations": "maybe"},
     ],
 )
 def test_options_that_make_no_sense_are_refused(change):
@@ -389,7 +401,7 @@ def test_real_defects_score_above_real_normals(inspection_data):
         chosen = [row["image"] for row in rows if (row["split"], row["label"]) == (split, label)]
         return [read_image(inspection_data / name).pixels for name in chosen[:count]]
 
-    bank = ReferenceBank.build(some("train", "normal", 4), vision)
+    bank = MemoryBank.build(some("train", "normal", 4), vision)
     normal = [compare(pixels, bank, vision).anomaly_score for pixels in some("test", "normal", 3)]
     defective = [compare(pixels, bank, vision).anomaly_score for pixels in some("test", "defective", 3)]
     assert max(normal) < min(defective)

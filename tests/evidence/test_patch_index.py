@@ -10,7 +10,7 @@ import torch
 
 from reason_iad.evidence import patch_index
 from reason_iad.evidence.features import EvidenceOptions
-from reason_iad.evidence.memory_bank import ReferenceBank
+from reason_iad.evidence.memory_bank import MemoryBank
 from reason_iad.evidence.patch_index import PatchIndex, worth_indexing
 from reason_iad.evidence.search import search
 
@@ -45,7 +45,7 @@ def test_only_many_patches_are_indexed():
 def test_a_large_bank_judges_as_the_exact_one_does(monkeypatch):
     options = EvidenceOptions()
     raw = {source: clusters(index, 24) for index, source in enumerate(options.sources)}
-    exact = ReferenceBank.from_features(raw, options)
+    exact = MemoryBank.from_features(raw, options)
     image = {source: clusters(50 + index, 1)[0] for index, source in enumerate(options.sources)}
     image = {source: one + (torch.rand(14, 14, 1) < 0.02) * 9 for source, one in image.items()}
     other = exact.measure(image)

@@ -10,7 +10,7 @@ from reason_iad.errors import EvidenceError
 from reason_iad.evidence.compare import compare
 from reason_iad.evidence.features import FAST_STREAMS, EvidenceOptions, extract, tiled_streams
 from reason_iad.evidence.foreground import foreground_mask
-from reason_iad.evidence.memory_bank import ReferenceBank
+from reason_iad.evidence.memory_bank import MemoryBank
 from reason_iad.models.vision import BundledVision
 
 
@@ -44,7 +44,7 @@ def test_a_small_fault_on_a_large_board_is_found_in_tiles_and_only_there(vision)
     side, fault = 1344, slice(700, 720)  # 20 pixels, 1.5 % of the side
     goods, bad = [board(seed, side) for seed in (1, 2)], board(3, side)
     bad[fault, 900:920] = (250, 250, 250)
-    bank = ReferenceBank.build(goods, vision, EvidenceOptions(streams=tiled_streams(3), turns="off"))
+    bank = MemoryBank.build(goods, vision, EvidenceOptions(streams=tiled_streams(3), rotations="off"))
     found, calm = compare(bad, bank, vision), compare(board(4, side), bank, vision)
     assert not calm.gate_open
     assert found.gate_open
@@ -82,8 +82,8 @@ def test_a_part_that_fills_the_image_has_no_background():
 
 @pytest.mark.parametrize("foreground", [False, True])
 def test_a_stain_on_the_background_counts_only_without_the_foreground_mask(foreground, vision):
-    options = EvidenceOptions(streams=FAST_STREAMS, turns="off", foreground=foreground)
-    bank = ReferenceBank.build([part_on(30, seed) for seed in range(3)], vision, options)
+    options = EvidenceOptions(streams=FAST_STREAMS, rotations="off", foreground=foreground)
+    bank = MemoryBank.build([part_on(30, seed) for seed in range(3)], vision, options)
     stained = part_on(30, 9)
     stained[2:14, 2:14] = (250, 20, 20)
     found = compare(stained, bank, vision)
@@ -92,10 +92,10 @@ def test_a_stain_on_the_background_counts_only_without_the_foreground_mask(foreg
 
 
 def test_a_part_that_is_missing_counts_with_the_foreground_mask(vision, tmp_path):
-    options = EvidenceOptions(streams=FAST_STREAMS, turns="off", foreground=True)
-    bank = ReferenceBank.build([part_on(30, seed) for seed in range(3)], vision, options)
+    options = EvidenceOptions(streams=FAST_STREAMS, rotations="off", foreground=True)
+    bank = MemoryBank.build([part_on(30, seed) for seed in range(3)], vision, options)
     bank.save(tmp_path)
     empty = np.clip(np.random.default_rng(5).normal(30, 2.0, (160, 160, 3)), 0, 255).astype(np.uint8)
-    again = ReferenceBank.load(tmp_path)
+    again = MemoryBank.load(tmp_path)
     assert compare(empty, again, vision).anomaly_score > 0.8
     assert compare(empty, again, vision).anomaly_score == compare(empty, bank, vision).anomaly_score

@@ -45,11 +45,11 @@ def test_a_box_keeps_its_share_of_the_image_and_stays_inside():
 
 def test_a_copied_area_finds_its_own_reference(tiny_nano):
     from reason_iad.evidence.compare import compare
-    from reason_iad.evidence.memory_bank import ReferenceBank
+    from reason_iad.evidence.memory_bank import MemoryBank
 
     rng = np.random.default_rng(0)
     goods = [rng.integers(0, 255, (448, 448, 3), dtype=np.uint8) for _ in range(3)]
-    bank = ReferenceBank.build(goods, tiny_nano.vision)
+    bank = MemoryBank.build(goods, tiny_nano.vision)
     evidence = compare(goods[2], bank, tiny_nano.vision)
     region = Region((192, 192, 256, 256), "center", 0.9, 0.02)
     compared = Compared(bank, tuple(goods))

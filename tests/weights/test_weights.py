@@ -287,7 +287,8 @@ def test_full_disk_is_recognized_through_safetensors(
     tiny: Tiny, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     import torch
-    from reason_iad.weights_convert import _save_tensors
+
+    from reason_iad.weights.convert import _save_tensors
 
     def convert(source: Path, target: Path) -> None:
         _save_tensors({"a": torch.zeros(1 << 20)}, target / "model.safetensors")

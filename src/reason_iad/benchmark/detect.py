@@ -31,7 +31,7 @@ from reason_iad.images import ImageLimits, read_image
 
 if TYPE_CHECKING:
     from reason_iad.evidence.compare import EvidenceMap
-    from reason_iad.evidence.memory_bank import ReferenceBank
+    from reason_iad.evidence.memory_bank import MemoryBank
     from reason_iad.models.base import VisionTowers
 
 CHUNK = 8  # test images a unit: small enough for several workers, large enough to share a bank
@@ -168,7 +168,7 @@ class DetectRespondent:
         self, vision: VisionTowers, banks: StoredBanks | None = None, respondent: InspectorRespondent | None = None
     ) -> None:
         self._vision, self._store, self._respondent = vision, banks, respondent
-        self._banks: OrderedDict[tuple[Path, ...], ReferenceBank] = OrderedDict()
+        self._banks: OrderedDict[tuple[Path, ...], MemoryBank] = OrderedDict()
 
     @classmethod
     def load(cls, model: str = "", cache: Path | None = None, threads: int = 1) -> DetectRespondent:
@@ -223,16 +223,16 @@ class DetectRespondent:
             "milliseconds": {"judge": round(spent, 1)},
         }
 
-    def _bank(self, references: tuple[Path, ...]) -> ReferenceBank:
+    def _bank(self, references: tuple[Path, ...]) -> MemoryBank:
         """The bank of a category; images that cannot be read would change every result, so they are errors."""
-        from reason_iad.evidence.memory_bank import ReferenceBank
+        from reason_iad.evidence.memory_bank import MemoryBank
 
         if references not in self._banks:
             pixels = [read_image(path).pixels for path in references]
             if len(pixels) == 1 and self._store is not None:
                 self._banks[references] = self._store.single(pixels[0])
             else:
-                self._banks[references] = ReferenceBank.build(pixels, self._vision)
+                self._banks[references] = MemoryBank.build(pixels, self._vision)
             if len(self._banks) > MAX_BANKS:
                 self._banks.popitem(last=False)
         return self._banks[references]

@@ -21,7 +21,7 @@ from reason_iad.images import Pixels
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from reason_iad.evidence.memory_bank import ReferenceBank
+    from reason_iad.evidence.memory_bank import MemoryBank
     from reason_iad.models.base import VisionTowers
 
 NAMESPACE_PARTS = ("vit-s14", "efficientnet-lite0")
@@ -111,21 +111,21 @@ class StoredBanks:
     def __init__(self, plain: VisionTowers, stored: VisionTowers, folder: Path) -> None:
         self._plain, self._stored, self._folder = plain, stored, folder
 
-    def single(self, reference: Pixels) -> ReferenceBank:
+    def single(self, reference: Pixels) -> MemoryBank:
         """The bank of one reference: read, or built from its altered copies and kept."""
         from safetensors import SafetensorError
 
         from reason_iad.evidence.features import EvidenceOptions, altered_copies, extract
-        from reason_iad.evidence.memory_bank import ReferenceBank
+        from reason_iad.evidence.memory_bank import MemoryBank
 
         options = EvidenceOptions()
         name = hashlib.sha256(f"{evidence_code()}/{options}/{digest(reference)}".encode()).hexdigest()[:32]
         folder = self._folder / "banks" / name[:2] / name[2:]
         with contextlib.suppress(EvidenceError, OSError):
-            return ReferenceBank.load(folder)
+            return MemoryBank.load(folder)
         size = max(stream.size for stream in options.streams)
         copies = extract(altered_copies(reference, size), self._plain, options)
-        bank = ReferenceBank.from_features(extract([reference], self._stored, options), options, copies)
+        bank = MemoryBank.from_features(extract([reference], self._stored, options), options, copies)
         with contextlib.suppress(OSError, ReasonIADError, SafetensorError):  # no room: it is built again next time
             bank.save(folder)
         return bank

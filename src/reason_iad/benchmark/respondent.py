@@ -24,7 +24,7 @@ from reason_iad.inspection.session import DETECTION, DETECTION_QUESTION, NO, YES
 
 if TYPE_CHECKING:
     from reason_iad.evidence.compare import EvidenceMap
-    from reason_iad.evidence.memory_bank import ReferenceBank
+    from reason_iad.evidence.memory_bank import MemoryBank
     from reason_iad.images import LoadedImage
 
 
@@ -50,7 +50,7 @@ class BenchmarkInspector(Inspector):
         view._banks, view._profiles, view.banks = self._banks, self._profiles, self.banks
         return view
 
-    def _bank_for(self, references: Sequence[LoadedImage]) -> ReferenceBank:
+    def _bank_for(self, references: Sequence[LoadedImage]) -> MemoryBank:
         key = tuple(reference.sha256 for reference in references)
         if len(references) == 1 and self.banks is not None and key not in self._banks:
             self._banks[key] = self.banks.single(references[0].pixels)

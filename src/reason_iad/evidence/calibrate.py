@@ -38,6 +38,25 @@ class Scale:
         return cast(Array, ((distances - self.median) / (self.low - self.median)).astype(np.float32))
 
 
+@dataclass(frozen=True)
+class Calibration:
+    """What normals show, in the units of the fused maps; all of it comes from the references alone.
+
+    Attributes:
+        scales: by stream, of the distances of normals.
+        fused: of the fused distances of normals in the map.
+        area_limit: largest odd area that normals explain, as a share of the image.
+        median_statistic: image statistic of a usual normal.
+        edge_statistic: image statistic of the oddest normal that the references let expect.
+    """
+
+    scales: dict[str, Scale]
+    fused: Scale
+    area_limit: float
+    median_statistic: float
+    edge_statistic: float
+
+
 def fit_scale(residuals: Array) -> Scale:
     """Fit the scale to the residuals of normals, of any shape.
 

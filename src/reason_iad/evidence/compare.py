@@ -10,7 +10,7 @@ import numpy as np
 from reason_iad.evidence import calibrate, conformal, regions
 from reason_iad.evidence.calibrate import Array
 from reason_iad.evidence.features import extract
-from reason_iad.evidence.memory_bank import ReferenceBank
+from reason_iad.evidence.memory_bank import MemoryBank
 from reason_iad.images import Pixels
 from reason_iad.models.base import VisionTowers
 from reason_iad.types import EvidenceSummary, Region
@@ -93,13 +93,13 @@ class EvidenceMap:
         )
 
 
-def compare(pixels: Pixels, bank: ReferenceBank, vision: VisionTowers) -> EvidenceMap:
+def compare(pixels: Pixels, bank: MemoryBank, vision: VisionTowers) -> EvidenceMap:
     """Compare `pixels` (H, W, 3) of any size with the references in `bank`, by the same `vision` it was built with."""
     features = extract([pixels], vision, bank.options)
     return compare_features({name: one[0] for name, one in features.items()}, bank)
 
 
-def compare_features(features: dict[str, torch.Tensor], bank: ReferenceBank) -> EvidenceMap:
+def compare_features(features: dict[str, torch.Tensor], bank: MemoryBank) -> EvidenceMap:
     """Compare one image, given its features (H, W, C) by source, with the references in `bank`."""
     measured = bank.measure(features)
     raw = measured.raw
@@ -118,7 +118,7 @@ def compare_features(features: dict[str, torch.Tensor], bank: ReferenceBank) -> 
     )
 
 
-def _is_unlike(distances: dict[str, Array], bank: ReferenceBank) -> bool:
+def _is_unlike(distances: dict[str, Array], bank: MemoryBank) -> bool:
     """Whether half of the patches are as far from the references as those of another product would be."""
     return any(
         stream.unlike is not None and float(np.median(distances[stream.name])) > stream.unlike

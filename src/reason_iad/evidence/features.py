@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 
 Metric = Literal["euclidean", "cosine"]
-Turns = Literal["auto", "off", "on"]
+Rotations = Literal["auto", "off", "on"]
 QUARTERS = 4  # views of a reference that may lie turned: as it is, and by 90, 180 and 270 degrees
 
 
@@ -87,8 +87,8 @@ class EvidenceOptions:
         streams: what is compared; the results are fused after each was calibrated.
         num_neighbors: the distance of a patch is the mean over this many nearest reference patches.
         batch_size: images per forward pass.
-        turns: compare with references turned by 90, 180 and 270 degrees, too; "auto" where the references themselves
-            are then closer to each other.
+        rotations: compare with references turned by 90, 180 and 270 degrees, too; "auto" where the references
+            themselves are then closer to each other.
         foreground: let only patches count where some reference shows the part (see `foreground_mask`), so that dirt on
             the background does not; parts must lie alike.
         max_references: of the images that a profile learns from, at most this many are compared with; the others
@@ -98,7 +98,7 @@ class EvidenceOptions:
     streams: tuple[Stream, ...] = DEFAULT_STREAMS
     num_neighbors: int = 1
     batch_size: int = 8
-    turns: Turns = "auto"
+    rotations: Rotations = "auto"
     foreground: bool = False
     max_references: int = 32
 
@@ -117,8 +117,8 @@ class EvidenceOptions:
             )
         if self.max_references < 1:
             raise EvidenceError(f"max_references is {self.max_references}; expected 1 or more")
-        if self.turns not in ("auto", "off", "on"):
-            raise EvidenceError(f"turns is {self.turns!r}; expected auto, off or on")
+        if self.rotations not in ("auto", "off", "on"):
+            raise EvidenceError(f"rotations is {self.rotations!r}; expected auto, off or on")
         if not any(self.weights.values()) or not any(self.map_weights.values()):
             raise EvidenceError("every stream has the weight 0; expected at least one above it, for score and map")
 

@@ -26,7 +26,9 @@ from reason_iad.errors import EvidenceError
 from reason_iad.evidence import conformal
 from reason_iad.evidence.compare import EvidenceMap, compare_features
 from reason_iad.evidence.features import EvidenceOptions, altered_copies, extract, extract_turned
-from reason_iad.evidence.memory_bank import ReferenceBank, lie_turned, may_turn, unlike_shapes
+from reason_iad.evidence.memory_bank import MemoryBank
+from reason_iad.evidence.reference_checks import unlike_shapes
+from reason_iad.evidence.rotations import lie_rotated, may_rotate
 from reason_iad.images import LoadedImage, Pixels, encode_jpeg, from_pixels, read_image
 from reason_iad.models.base import VisionTowers
 from reason_iad.types import Verdict
@@ -108,7 +110,7 @@ class CategoryProfile:
     """
 
     category: str
-    bank: ReferenceBank
+    bank: MemoryBank
     members: tuple[Member, ...]
     version: int = 1
     history: tuple[str, ...] = field(default_factory=tuple)
@@ -133,7 +135,7 @@ class CategoryProfile:
             raise EvidenceError(f"there are 0 images to learn {category!r} from; expected images of good parts")
         options = options or EvidenceOptions()
         members: list[Member] = []
-        turned = may_turn(len(normals), options)
+        turned = may_rotate(len(normals), options)
         for index, source in enumerate(normals):
             image = _load(source)
             if progress is not None:
@@ -215,7 +217,7 @@ class CategoryProfile:
         if label not in ("normal", "defective"):
             raise EvidenceError(f"the label is {label!r}; expected normal or defective")
         loaded, options = _load(image), self.bank.options
-        member = make_member(loaded, label, vision, options, embed, may_turn(len(self.normals), options))
+        member = make_member(loaded, label, vision, options, embed, may_rotate(len(self.normals), options))
         member = dataclasses.replace(member, from_feedback=True)
         kept = tuple(other for other in self.members if other.sha256 != member.sha256)
         return self._next((*kept, member), f"{loaded.name} added as {label}")
@@ -313,7 +315,7 @@ def make_member(
 
 def build_bank(
     members: Sequence[Member], options: EvidenceOptions, copies: dict[str, torch.Tensor] | None = None
-) -> ReferenceBank:
+) -> MemoryBank:
     """The memory bank of all members, with its calibration, known defects and scores of normals."""
     import torch
 
@@ -321,7 +323,7 @@ def build_bank(
     references = choose_references(normals, options.max_references)
     raw = {source: torch.stack([m.features[source][0].float() for m in references]) for source in options.sources}
     vouched = [index for index, member in enumerate(references) if member.from_feedback]
-    bank = ReferenceBank.from_features(raw, options, copies, _turned(references, options), vouched)
+    bank = MemoryBank.from_features(raw, options, copies, _turned(references, options), vouched)
     bank = bank.warned(unlike_shapes([member.preview.shape[:2] for member in references]))
     return _with_feedback(bank, members)
 
@@ -330,16 +332,16 @@ def _turned(references: Sequence[Member], options: EvidenceOptions) -> dict[str,
     """Turned views of the references, (R, 3, H, W, C) by source, where they are kept and the references lie turned."""
     import torch
 
-    if not may_turn(len(references), options) or any(
+    if not may_rotate(len(references), options) or any(
         one.shape[0] == 1 for member in references for one in member.features.values()
     ):
         return None
     views = {source: torch.stack([m.features[source].float() for m in references]) for source in options.sources}
     turned = {source: one[:, 1:] for source, one in views.items()}
-    return turned if lie_turned({source: one[:, 0] for source, one in views.items()}, turned, options) else None
+    return turned if lie_rotated({source: one[:, 0] for source, one in views.items()}, turned, options) else None
 
 
-def _with_feedback(bank: ReferenceBank, members: Sequence[Member]) -> ReferenceBank:
+def _with_feedback(bank: MemoryBank, members: Sequence[Member]) -> MemoryBank:
     """Let the bank know the defects, then score every normal against references that it is not one of itself."""
     defects = [_as_float(member) for member in members if member.label == "defective"]
     if defects:

@@ -19,7 +19,7 @@ import numpy as np
 
 from reason_iad import weights
 from reason_iad.errors import EvidenceError
-from reason_iad.evidence.memory_bank import ReferenceBank
+from reason_iad.evidence.memory_bank import MemoryBank
 from reason_iad.evidence.profile import CategoryProfile, Member
 
 FORMAT_VERSION = 1
@@ -112,7 +112,7 @@ def read_profile(folder: Path, version: int | None = None) -> CategoryProfile:
         )
     try:
         members = tuple(_read_member(folder / "members", record) for record in facts["members"])
-        bank = ReferenceBank.load(folder / "versions" / f"{found:04d}.bank")
+        bank = MemoryBank.load(folder / "versions" / f"{found:04d}.bank")
         return CategoryProfile(facts["category"], bank, members, found, tuple(facts["history"]))
     except (KeyError, TypeError) as error:
         raise EvidenceError(f"{folder} lacks {error}; learn the category again") from error

@@ -14,7 +14,7 @@ import numpy as np
 
 from reason_iad.evidence.compare import EvidenceMap
 from reason_iad.evidence.features import Stream, extract
-from reason_iad.evidence.memory_bank import ReferenceBank
+from reason_iad.evidence.memory_bank import MemoryBank
 from reason_iad.evidence.profile import Member
 from reason_iad.evidence.search import unit
 from reason_iad.images import Pixels
@@ -31,7 +31,7 @@ Box = tuple[int, int, int, int]
 class Compared:
     """A memory bank and the images behind its references, in the bank's order."""
 
-    bank: ReferenceBank
+    bank: MemoryBank
     images: tuple[Pixels | Member, ...]
 
     def pixels(self, index: int) -> Pixels:

@@ -16,7 +16,7 @@ from reason_iad.evidence.backbones import streams_of
 from reason_iad.evidence.compare import EvidenceMap, compare
 from reason_iad.evidence.conformal import describe_promise, normals_needed, smallest_rate
 from reason_iad.evidence.features import DEFAULT_STREAMS, FAST_STREAMS, EvidenceOptions
-from reason_iad.evidence.memory_bank import ReferenceBank
+from reason_iad.evidence.memory_bank import MemoryBank
 from reason_iad.evidence.paired import compare_paired, is_template
 from reason_iad.evidence.profile import CategoryProfile
 from reason_iad.evidence.profile_store import find_profile
@@ -34,7 +34,7 @@ MAX_BANKS = 64
 HOLD_OUT_FROM = 20  # references from which every second one checks the false-alarm rate instead of being compared with
 MAX_SHOWN = 4  # references of a profile that a report shows
 
-BankBuilder = Callable[[Sequence[Pixels]], "ReferenceBank | None"]  # a bank that is at hand already, if it is
+BankBuilder = Callable[[Sequence[Pixels]], "MemoryBank | None"]  # a bank that is at hand already, if it is
 
 
 @dataclass(frozen=True, eq=False)
@@ -113,7 +113,7 @@ class PairedEvidence:
 class SetEvidence:
     """A set of good parts; from `HOLD_OUT_FROM` on, every second one checks the false-alarm rate."""
 
-    bank: ReferenceBank
+    bank: MemoryBank
     references: tuple[LoadedImage, ...]
     vision: VisionTowers
     rate: float
@@ -133,7 +133,7 @@ def hold_out(pixels: Sequence[Pixels]) -> tuple[Sequence[Pixels], Sequence[Pixel
     return (pixels[::2], pixels[1::2]) if len(pixels) >= HOLD_OUT_FROM else (pixels, ())
 
 
-def supported_rate(bank: ReferenceBank, rate: float) -> float:
+def supported_rate(bank: MemoryBank, rate: float) -> float:
     """The false-alarm rate asked for, or the smallest that a bank's held-out good parts support."""
     return max(rate, smallest_rate(len(bank.normal_scores))) if bank.normal_scores else rate
 
@@ -162,7 +162,7 @@ class EvidenceSources:
     def __init__(self, vision: VisionTowers, at_hand: BankBuilder | None = None) -> None:
         """Begin with nothing kept; `at_hand` may give a bank that was built elsewhere."""
         self._vision, self._at_hand = vision, at_hand
-        self._banks: OrderedDict[tuple[object, ...], ReferenceBank] = OrderedDict()
+        self._banks: OrderedDict[tuple[object, ...], MemoryBank] = OrderedDict()
         self._profiles: dict[Path, tuple[int, CategoryProfile]] = {}
 
     def choose(
@@ -201,7 +201,7 @@ class EvidenceSources:
             kept = self._profiles[folder] = (changed, CategoryProfile.load(folder))
         return kept[1]
 
-    def _bank_for(self, references: Sequence[LoadedImage], options: InspectorOptions) -> ReferenceBank:
+    def _bank_for(self, references: Sequence[LoadedImage], options: InspectorOptions) -> MemoryBank:
         """The references' memory bank; the images of a batch share it, and those used last are kept."""
         key = (options.streams, options.backbone, *(reference.sha256 for reference in references))
         if key not in self._banks:
@@ -209,7 +209,7 @@ class EvidenceSources:
             found = self._at_hand(pixels) if self._at_hand is not None and options.backbone is None else None
             if found is None:
                 compared, held_out = hold_out(pixels)
-                found = ReferenceBank.build(compared, self._vision, evidence_options(options))
+                found = MemoryBank.build(compared, self._vision, evidence_options(options))
                 found = found.with_held_out(held_out, self._vision) if held_out else found
             self._banks[key] = found
             if len(self._banks) > MAX_BANKS:

@@ -122,11 +122,11 @@ def prepare_shard(
 
     from reason_iad.evidence.compare import compare
     from reason_iad.evidence.looks import measure_look
-    from reason_iad.evidence.memory_bank import ReferenceBank
+    from reason_iad.evidence.memory_bank import MemoryBank
     from reason_iad.inspection.prompts import evidence_line
 
     shared: Any = CachedVision(vision, 4 * len(images) + 16)
-    banks = {k: ReferenceBank.build(references[:k], shared) for k in SHOTS if k <= len(references)}
+    banks = {k: MemoryBank.build(references[:k], shared) for k in SHOTS if k <= len(references)}
     tensors: dict[str, Tensor] = {}
     records = []
     for start in range(0, len(images), 8):
