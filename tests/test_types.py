@@ -50,7 +50,7 @@ def test_a_report_of_another_shape_is_refused(change, message):
 def test_a_report_that_lacks_a_field_is_refused():
     data = json.loads(report().to_json())
     del data["verdict"]
-    with pytest.raises(InputError, match="report.verdict is nothing; field required"):
+    with pytest.raises(InputError, match=r"report\.verdict is nothing; field required"):
         InspectionReport.from_json(json.dumps(data))
 
 

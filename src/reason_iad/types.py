@@ -84,11 +84,12 @@ class InspectionRequest:
         if question == "":
             raise InputError("the question is empty; expected some text: write it after --question, or leave that out")
         object.__setattr__(self, "question", question)
-        if isinstance(self.choices, str):
-            raise InputError(f"the choices are the text {self.choices[:80]!r}; expected a sequence of answers")
+        given: tuple[object, object] = (self.choices, self.references)  # whatever an untyped caller brought
+        if isinstance(given[0], str):
+            raise InputError(f"the choices are the text {given[0][:80]!r}; expected a sequence of answers")
         choices = tuple(_text("choices", choice) or "" for choice in self.choices)
         object.__setattr__(self, "choices", choices)
-        if isinstance(self.references, str | bytes | Path):
+        if isinstance(given[1], str | bytes | Path):
             raise InputError("the references are one path or file; expected a sequence of images")
         object.__setattr__(self, "references", tuple(self.references))
         if choices and question is None:

@@ -7,20 +7,25 @@ from collections.abc import Collection
 from typing import Any
 
 from reason_iad.errors import InputError
-from reason_iad.inspection import options
-from reason_iad.inspection.options import Declared, InspectorOptions
+from reason_iad.inspection.options import Declared, InspectorOptions, declared_settings
 
 
-def add_method_options(parser: argparse.ArgumentParser, leave_out: Collection[str] = (), unset: bool = False) -> None:
+def add_method_options(
+    parser: argparse.ArgumentParser,
+    leave_out: Collection[str] = (),
+    unset: bool = False,
+    settings: type[InspectorOptions] = InspectorOptions,
+) -> None:
     """Add a flag for every setting of the method.
 
     Args:
         parser: gets the flags.
         leave_out: names of settings that the command has no use for.
         unset: leave flags that are not given at None, for commands that merge them with a file.
+        settings: the class that declares them; a benchmark's has some of its own besides.
     """
     model = parser.add_argument_group("open models", "how a model named by hub id or folder is loaded")
-    for declared in options.declared_settings(options.InspectorOptions):
+    for declared in declared_settings(settings):
         if declared.name not in leave_out:
             _add(model if declared.about.group == "model" else parser, declared, unset)
     if "evidence" not in leave_out:
@@ -31,7 +36,7 @@ def add_method_options(parser: argparse.ArgumentParser, leave_out: Collection[st
 
 def add_setting(parser: argparse.ArgumentParser, name: str) -> None:
     """Add the flag of one setting, for commands that need no other."""
-    _add(parser, next(one for one in options.declared_settings(options.InspectorOptions) if one.name == name), False)
+    _add(parser, next(one for one in declared_settings() if one.name == name), False)
 
 
 def method_options(args: argparse.Namespace) -> InspectorOptions:
@@ -40,8 +45,8 @@ def method_options(args: argparse.Namespace) -> InspectorOptions:
     Raises:
         InputError: settings that exclude each other.
     """
-    names = [declared.name for declared in options.declared_settings(options.InspectorOptions)]
-    return options.InspectorOptions.from_mapping({name: getattr(args, name) for name in names if hasattr(args, name)})
+    names = [declared.name for declared in declared_settings()]
+    return InspectorOptions.from_mapping({name: getattr(args, name) for name in names if hasattr(args, name)})
 
 
 def _add(parser: Any, declared: Declared, unset: bool) -> None:

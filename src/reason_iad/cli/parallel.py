@@ -22,12 +22,12 @@ def in_processes(jobs: Sequence[Job], args: argparse.Namespace, load: Loader) ->
     count = min(args.jobs, len(jobs))
     context = multiprocessing.get_context("spawn")
     plain = argparse.Namespace(**{name: value for name, value in vars(args).items() if name != "run"})
-    with ProcessPoolExecutor(count, context, _prepare, (plain, load, jobs[0].references, count)) as pool:
+    with ProcessPoolExecutor(count, context, _prepare, (plain, load, jobs[0].request.references, count)) as pool:
         ahead: deque[tuple[Job, Future[Inspection | InputError]]] = deque()
         left = iter(jobs)
         for job in left:
             # The references went to the processes once; with each job they would be copied again and prepared again.
-            ahead.append((job, pool.submit(_inspect, dataclasses.replace(job, references=()))))
+            ahead.append((job, pool.submit(_inspect, _with_references(job, ()))))
             if len(ahead) >= 2 * count:  # not all at once: finished ones wait in memory with their pixels
                 first, future = ahead.popleft()
                 yield first, future.result()
@@ -49,8 +49,12 @@ def _prepare(args: argparse.Namespace, load: Loader, references: Sequence[Any], 
 
 def _inspect(job: Job) -> Inspection | InputError:
     assert _inspector is not None
-    _, found = next(one_by_one([dataclasses.replace(job, references=_references)], _inspector))
+    _, found = next(one_by_one([_with_references(job, _references)], _inspector))
     if isinstance(found, InputError) or not hasattr(found, "session"):
         return found
     bare: Inspection = dataclasses.replace(found, session=None)  # type: ignore[type-var]
     return bare  # the prompt's keys and values stay here
+
+
+def _with_references(job: Job, references: Sequence[Any]) -> Job:
+    return dataclasses.replace(job, request=dataclasses.replace(job.request, references=tuple(references)))

@@ -19,13 +19,14 @@ from reason_iad.types import Faithfulness, FaithfulnessRow, InspectionRequest
 
 if TYPE_CHECKING:
     from reason_iad.inspection.inspector import Inspection, Inspector
+    from reason_iad.types import ImageSource
 
 Box = tuple[int, int, int, int]
 Probability = Callable[[Pixels], float]
 
 
 def measure(
-    inspector: Inspector, found: Inspection, references: Sequence[Pixels], num_random: int = 4, seed: int = 0
+    inspector: Inspector, found: Inspection, references: Sequence[ImageSource], num_random: int = 4, seed: int = 0
 ) -> Faithfulness:
     """Measure the faithfulness of one report; takes about two inspections for each random control.
 
@@ -41,13 +42,13 @@ def measure(
     category = report.category if report.category != "unknown" else None
     goods = tuple(references)
 
-    def asked(references: tuple[Pixels, ...] = goods, **changes: Any) -> Probability:
+    def asked(references: tuple[ImageSource, ...] = goods, **changes: Any) -> Probability:
         """The probability of a defect of any pixels, under the report's options with some changes."""
         view = inspector.with_options(replace(inspector.options, **changes))
         return lambda pixels: view.run(InspectionRequest(pixels, category, references)).report.probability
 
     # Compared within one setting: without the latent loop, whose own noise would drown small movements.
-    plain = {"latents": "off", "injection": "off"}
+    plain: dict[str, Any] = {"latents": "off", "injection": "off"}
     ask = asked(**plain)
     base = ask(found.pixels)
     rows = []

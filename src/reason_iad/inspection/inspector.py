@@ -285,5 +285,6 @@ def _load(source: ImageSource, name: str | None = None) -> LoadedImage:
     """Read an image in any of its forms; `name` is what bytes and pixels are called."""
     if isinstance(source, LoadedImage):
         return source
-    named = {} if name is None else {"name": name}
-    return from_pixels(source, **named) if isinstance(source, np.ndarray) else read_image(source, **named)
+    if isinstance(source, np.ndarray):
+        return from_pixels(source, name or "image")
+    return read_image(source, name=name)

@@ -7,12 +7,13 @@ The flags of the command line, of the server and of the benchmark, and the keys 
 from __future__ import annotations
 
 import dataclasses
+import functools
 import math
 import types
 import typing
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Hashable, Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, Self
 
 from reason_iad.errors import InputError
 from reason_iad.types import KnowledgeMode, LatentMode
@@ -26,7 +27,7 @@ _KEY = "setting"
 
 
 @dataclass(frozen=True)
-class Setting:
+class About:
     """What is known of one setting besides its name, type and default.
 
     Attributes:
@@ -49,8 +50,8 @@ class Setting:
 
 
 def setting(default: Any, text: str, **more: Any) -> Any:
-    """A dataclass field that is a setting; `more` are fields of `Setting`."""
-    return field(default=default, metadata={_KEY: Setting(text, **more)})
+    """A dataclass field that is a setting; `more` are fields of `About`."""
+    return field(default=default, metadata={_KEY: About(text, **more)})
 
 
 @dataclass(frozen=True)
@@ -62,7 +63,7 @@ class Declared:
     kind: type  # str, int or float
     choices: tuple[str, ...]  # empty where any value of the kind is allowed
     optional: bool  # whether None is allowed
-    about: Setting
+    about: About
 
     @property
     def flag(self) -> str:
@@ -83,7 +84,7 @@ class Declared:
             raise InputError(f"{self.name} is {value!r}; expected {self._expected}")
         if self.choices and value not in self.choices:
             raise InputError(f"{self.name} is {value!r}; expected one of {', '.join(self.choices)}")
-        if self.kind is not str and not self._inside(value):
+        if isinstance(value, int | float) and not self._inside(value):
             raise InputError(f"{self.name} is {value}; expected {self._expected}")
         return value
 
@@ -105,13 +106,13 @@ class Declared:
 
     @property
     def _expected(self) -> str:
-        low, high = self.about.low, self.about.high
+        low, high, open_ends = self.about.low, self.about.high, self.about.open_ends
         kind = {int: "a whole number", float: "a number", str: "a text"}[self.kind]
         if math.isinf(low) and math.isinf(high):
             return kind
         if math.isinf(high):
-            return f"{kind} {'above' if self.about.open_ends else 'from'} {low:.10g}{'' if self.about.open_ends else ' on'}"
-        return f"{kind} {'between' if self.about.open_ends else 'from'} {low:.10g} {'and' if self.about.open_ends else 'to'} {high:.10g}"
+            return f"{kind} above {low:.10g}" if open_ends else f"{kind} from {low:.10g} on"
+        return f"{kind} between {low:.10g} and {high:.10g}" if open_ends else f"{kind} from {low:.10g} to {high:.10g}"
 
 
 @dataclass(frozen=True)
@@ -177,7 +178,7 @@ class InspectorOptions:
             raise InputError(f"found backbone {self.backbone} and streams {self.streams}; expected one of them")
 
     @classmethod
-    def from_mapping(cls, values: Mapping[str, Any]) -> InspectorOptions:
+    def from_mapping(cls, values: Mapping[str, Any]) -> Self:
         """Options from parsed TOML or JSON, or from parsed arguments.
 
         Raises:
@@ -217,7 +218,12 @@ class InspectorOptions:
 
 def declared_settings(options: type | None = None) -> tuple[Declared, ...]:
     """Every setting that a class of options declares, in its order; of `InspectorOptions` where None."""
-    options = options or InspectorOptions
+    return _read_off(options or InspectorOptions)
+
+
+@functools.cache
+def _read_off(options: Hashable) -> tuple[Declared, ...]:
+    assert isinstance(options, type)
     hints = typing.get_type_hints(options)
     found = []
     for one in dataclasses.fields(options):

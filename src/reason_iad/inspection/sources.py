@@ -34,7 +34,7 @@ MAX_BANKS = 64
 HOLD_OUT_FROM = 20  # references from which every second one checks the false-alarm rate instead of being compared with
 MAX_SHOWN = 4  # references of a profile that a report shows
 
-BankBuilder = Callable[[Sequence[Pixels]], "MemoryBank | None"]  # a bank that is at hand already, if it is
+BankFinder = Callable[[Sequence[Pixels], EvidenceOptions], "MemoryBank | None"]  # a bank built elsewhere, if it was
 
 
 @dataclass(frozen=True, eq=False)
@@ -159,7 +159,7 @@ def evidence_options(options: InspectorOptions) -> EvidenceOptions:
 class EvidenceSources:
     """Picks the source for an image; banks and profiles are kept while they are used."""
 
-    def __init__(self, vision: VisionTowers, at_hand: BankBuilder | None = None) -> None:
+    def __init__(self, vision: VisionTowers, at_hand: BankFinder | None = None) -> None:
         """Begin with nothing kept; `at_hand` may give a bank that was built elsewhere."""
         self._vision, self._at_hand = vision, at_hand
         self._banks: OrderedDict[tuple[object, ...], MemoryBank] = OrderedDict()
@@ -206,10 +206,11 @@ class EvidenceSources:
         key = (options.streams, options.backbone, *(reference.sha256 for reference in references))
         if key not in self._banks:
             pixels = [reference.pixels for reference in references]
-            found = self._at_hand(pixels) if self._at_hand is not None and options.backbone is None else None
+            asked = evidence_options(options)
+            found = None if self._at_hand is None else self._at_hand(pixels, asked)
             if found is None:
                 compared, held_out = hold_out(pixels)
-                found = MemoryBank.build(compared, self._vision, evidence_options(options))
+                found = MemoryBank.build(compared, self._vision, asked)
                 found = found.with_held_out(held_out, self._vision) if held_out else found
             self._banks[key] = found
             if len(self._banks) > MAX_BANKS:

@@ -8,7 +8,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal, Protocol, TypeAlias, TypeGuard
+from typing import TYPE_CHECKING, Literal, Protocol, TypeAlias
+
+from typing_extensions import TypeIs
 
 from reason_iad.images import Pixels
 
@@ -268,6 +270,6 @@ class Choice:
 Model: TypeAlias = OpenModel | ServedModel
 
 
-def is_open(model: Model) -> TypeGuard[OpenModel]:
+def is_open(model: Model) -> TypeIs[OpenModel]:
     """Whether a model shows its inside, as latents and the shared prefix need."""
     return model.capabilities.latents

@@ -139,7 +139,11 @@ class NanoModel(CachedDecoder):
 
     @classmethod
     def load(
-        cls, adapter: Path | None = None, vision: VisionTowers | None = None, precision: Precision | None = None
+        cls,
+        adapter: Path | None = None,
+        vision: VisionTowers | None = None,
+        precision: Precision | None = None,
+        device: str = "cpu",
     ) -> NanoModel:
         """Assemble the model from the cached weights and the adapter that ships with the package.
 
@@ -148,6 +152,7 @@ class NanoModel(CachedDecoder):
             vision: towers that are loaded already.
             precision: of the language model's products: float32, what the adapter was trained in, or int8, faster at
                 equal accuracy (docs/results.md) where the processor multiplies it; None takes the faster.
+            device: where it runs; 8-bit products are a processor's.
 
         Raises:
             WeightsError: a part cannot be fetched.
@@ -165,7 +170,7 @@ class NanoModel(CachedDecoder):
         tokenizer = AutoTokenizer.from_pretrained(folder)
         language_model = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32)
         merge_low_rank(language_model, tensors, float(settings["lora_scale"]))
-        precision = precision or ("int8" if multiplies_int8() else "float32")
+        precision = precision or ("int8" if device == "cpu" and multiplies_int8() else "float32")
         if precision == "int8":
             quantize_linears(language_model)
         projector = Projector(StreamWidths(), language_model.config.hidden_size)
@@ -179,7 +184,10 @@ class NanoModel(CachedDecoder):
             ) from error
         latents = tensors["latents"].float()
         kept = torch.bfloat16 if precision == "int8" and multiplies_bfloat16() else None
-        towers = vision or BundledVision.load()
+        towers = vision or BundledVision.load(device)
+        language_model.to(device)
+        projector.to(device)
+        latents = latents.to(device)
         content = content_fingerprint(adapter or default_adapter())
         return cls(language_model, tokenizer, towers, projector, latents, settings, kept, content)
 

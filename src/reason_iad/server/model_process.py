@@ -69,7 +69,7 @@ class ModelProcess:
         )
         reader.start()
 
-    async def run(self, job: str, kind: str, payload: dict[str, Any], listen: Listener) -> dict[str, Any]:
+    async def run(self, job: str, kind: str, payload: Any, listen: Listener) -> dict[str, Any]:
         """Do one job; what the process says on the way goes to `listen(kind, rest)`.
 
         Raises:

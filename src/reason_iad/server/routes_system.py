@@ -25,6 +25,7 @@ from reason_iad.server.schemas import (
     StatusBody,
 )
 from reason_iad.server.security import authenticate
+from reason_iad.server.worker import Lesson
 
 router = APIRouter()
 Name = Annotated[str, Path(max_length=100, pattern=r"^[A-Za-z0-9][A-Za-z0-9 _\-]*$", description="of a category")]
@@ -167,8 +168,7 @@ async def learn(request: Request, who: Admin, server: Server) -> Any:
     from reason_iad.evidence.profile_store import profile_folder
 
     profile_folder(category)  # refuses a name that no folder should have
-    payload = {"category": category, "images": [(data, name) for data, name in images]}
-    job = await server.queue.ask("learn", f"lesson-{category}", payload)
+    job = await server.queue.ask("learn", f"lesson-{category}", Lesson(category, tuple(images)))
     ended = await server.queue.result(job, server.settings.limits.inspection_seconds)
     await audit(request, who, "learn", category)
     if job.error is not None:
