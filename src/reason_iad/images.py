@@ -6,7 +6,6 @@ An image is `pixels (H, W, 3)` uint8 RGB in its upright orientation. Everything 
 
 from __future__ import annotations
 
-import hashlib
 import io
 import os
 import stat
@@ -19,6 +18,7 @@ import numpy.typing as npt
 from PIL import Image, ImageFile, ImageOps, UnidentifiedImageError
 
 from reason_iad.errors import ImageError
+from reason_iad.files import sha256
 
 Pixels = npt.NDArray[np.uint8]
 
@@ -89,7 +89,7 @@ def read_image(source: str | Path | bytes, limits: ImageLimits | None = None, na
             f"{label} has {len(data):,} bytes; at most {limits.max_bytes:,} are accepted: export it smaller"
         )
     pixels, notes = _decode(data, label, limits)
-    return LoadedImage(pixels, label, hashlib.sha256(data).hexdigest(), notes)
+    return LoadedImage(pixels, label, sha256(data), notes)
 
 
 def from_pixels(pixels: Pixels, name: str = "image") -> LoadedImage:
@@ -102,7 +102,7 @@ def from_pixels(pixels: Pixels, name: str = "image") -> LoadedImage:
         raise ImageError(f"{name} is {pixels.dtype} {pixels.shape}; expected uint8 RGB of shape (H, W, 3)")
     _check_size(pixels.shape[1], pixels.shape[0], name, ImageLimits.from_environment())
     pixels = np.ascontiguousarray(pixels)
-    return LoadedImage(pixels, name, hashlib.sha256(pixels.tobytes()).hexdigest())
+    return LoadedImage(pixels, name, sha256(pixels.tobytes()))
 
 
 def find_images(path: str | Path) -> list[Path]:

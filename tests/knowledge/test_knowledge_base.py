@@ -143,8 +143,8 @@ def step(_name):
     global seen
     seen += 1
     if seen == at: os._exit(9)
-write, replace = changes.write_atomically, Path.replace
-changes.write_atomically = lambda path, content: (step("write"), write(path, content))[1]
+write, replace = changes.write_whole, Path.replace
+changes.write_whole = lambda path, content: (step("write"), write(path, content))[1]
 Path.replace = lambda self, target: (step("replace"), replace(self, target))[1]
 base = Path(sys.argv[1])
 with changes.writing(base):

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from reason_iad import weights
+from reason_iad import files
 from reason_iad.knowledge.commands import find_instructions, withhold_orders
 from reason_iad.knowledge.entries import Entry, load_categories, load_entries
 from reason_iad.knowledge.retrieve import KnowledgeBase, RetrievalOptions
@@ -62,7 +62,7 @@ def test_no_order_reaches_a_prompt(encoder: Any, mode: Any, caplog: pytest.LogCa
 
 
 @pytest.mark.weights
-@pytest.mark.skipif(not (weights.home() / "weights").is_dir(), reason="the bundled weights are not in the cache")
+@pytest.mark.skipif(not (files.home() / "weights").is_dir(), reason="the bundled weights are not in the cache")
 def test_orders_in_knowledge_do_not_flip_a_verdict(monkeypatch: pytest.MonkeyPatch) -> None:
     from reason_iad.inspection.inspector import Inspector
     from reason_iad.inspection.options import InspectorOptions

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 import yaml
 
-from reason_iad import weights
+from reason_iad import files
 from reason_iad.errors import InputError, KnowledgeError
 from reason_iad.knowledge.entries import Entry, load_categories, load_entries
 from reason_iad.knowledge.retrieve import KnowledgeBase, RetrievalOptions, select, tell_encoding
@@ -136,7 +136,7 @@ def test_a_question_without_known_words_is_still_answered(base: KnowledgeBase) -
 
 
 @pytest.mark.weights
-@pytest.mark.skipif(not (weights.home() / "weights").is_dir(), reason="the bundled weights are not in the cache")
+@pytest.mark.skipif(not (files.home() / "weights").is_dir(), reason="the bundled weights are not in the cache")
 def test_fused_retrieval_finds_the_right_defect_and_beats_its_parts(tmp_path: Path) -> None:
     rows = yaml.safe_load((Path(__file__).parent / "queries.yaml").read_text(encoding="utf-8"))
     queries = [row for row in rows if len(row) == 3][1::2]  # the half that the fusion was not tuned on
@@ -161,7 +161,7 @@ def test_fused_retrieval_finds_the_right_defect_and_beats_its_parts(tmp_path: Pa
 
 
 @pytest.mark.weights
-@pytest.mark.skipif(not (weights.home() / "weights").is_dir(), reason="the bundled weights are not in the cache")
+@pytest.mark.skipif(not (files.home() / "weights").is_dir(), reason="the bundled weights are not in the cache")
 def test_the_bundled_encoder_gives_a_text_one_vector_whatever_stands_beside_it() -> None:
     import numpy as np
 

@@ -12,7 +12,7 @@ import pytest
 
 from reason_iad.errors import KnowledgeError
 from reason_iad.knowledge.entries import Entry, load_entries
-from reason_iad.knowledge.store import Fusion, HybridIndex, encode_cached, tokenize, write_atomically
+from reason_iad.knowledge.store import Fusion, HybridIndex, encode_cached, tokenize
 
 
 def entry(number: int, text: str, category: str = "part") -> Entry:
@@ -159,17 +159,3 @@ def test_a_cache_that_cannot_be_written_changes_no_vector(
         vectors = encode_cached(TEXTS, make_encoder(), blocked)
     assert np.array_equal(vectors, make_encoder().encode(TEXTS))
     assert "cannot be written" in caplog.text
-
-
-def test_a_failed_write_leaves_the_old_file_and_nothing_else(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    path = tmp_path / "file"
-    write_atomically(path, b"old")
-
-    def fail(_: int) -> None:
-        raise OSError("disk full")
-
-    monkeypatch.setattr("os.fsync", fail)
-    with pytest.raises(OSError, match="disk full"):
-        write_atomically(path, b"new")
-    assert path.read_bytes() == b"old"
-    assert list(tmp_path.iterdir()) == [path]

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from reason_iad import weights
+from reason_iad import files
 from reason_iad.evidence.profile import CategoryProfile, EvidenceOptions
 from reason_iad.recognition.learned import LearnedPrototypes, read_embeddings
 from reason_iad.recognition.prototypes import CategoryPrototypes
@@ -36,7 +36,7 @@ def image(number: int) -> np.ndarray:
 
 
 def test_a_learned_profile_is_recognized_and_a_new_version_is_read(prototypes, tmp_path, monkeypatch):
-    monkeypatch.setattr(weights, "home", lambda: tmp_path)
+    monkeypatch.setattr(files, "home", lambda: tmp_path)
     learned = LearnedPrototypes()
     direction = np.zeros(16, np.float32)
     direction[9] = 1

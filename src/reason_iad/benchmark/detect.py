@@ -9,7 +9,6 @@ from __future__ import annotations
 import base64
 import dataclasses
 import hashlib
-import json
 import zlib
 from collections import OrderedDict
 from collections.abc import Iterator, Mapping, Sequence
@@ -27,6 +26,7 @@ from reason_iad.benchmark.plan import ContentHashes, Job, Unit, model_fingerprin
 from reason_iad.benchmark.respondent import InspectorRespondent, error_record
 from reason_iad.datasets.base import ImageDataset, ImageSample
 from reason_iad.errors import InputError
+from reason_iad.files import sha256_of_json
 from reason_iad.images import ImageLimits, read_image
 
 if TYPE_CHECKING:
@@ -72,7 +72,7 @@ class DetectSetting:
     @property
     def fingerprint(self) -> str:
         """Hash over all fields: 16 hexadecimal digits."""
-        return hashlib.sha256(json.dumps(self.to_mapping(), sort_keys=True).encode()).hexdigest()[:16]
+        return sha256_of_json(self.to_mapping(), sort_keys=True)[:16]
 
     def __str__(self) -> str:
         return f"{self.shots}-shot, {'evidence and ' + self.model if self.model else 'evidence alone'}"
@@ -139,7 +139,7 @@ def plan_detection(
             image = hashes.of(sample.image)
             masks = [hashes.of(path) for path in sample.masks]
             content = [image, *shown, *masks, str(sample.defective), setting.fingerprint, model]
-            key = hashlib.sha256(json.dumps(content).encode()).hexdigest()[:24]
+            key = sha256_of_json(content)[:24]
             jobs.append(DetectJob(key, sample.name, setting, sample, image))
         units += [
             DetectUnit(tuple(jobs[start : start + CHUNK]), category, references, setting)

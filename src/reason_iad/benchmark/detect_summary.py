@@ -11,6 +11,7 @@ from typing import Any
 from reason_iad.benchmark.detect import DetectSetting, unpack_map, unpack_mask
 from reason_iad.benchmark.journal import Record, read_records, read_run_file
 from reason_iad.errors import InputError
+from reason_iad.files import write_whole
 from reason_iad.metrics.classification import (
     auroc,
     average_precision,
@@ -119,8 +120,8 @@ def report_detection(folders: Sequence[Path], out: Path | None, quiet: bool = Fa
     text = "# Detection\n\n" + "\n\n".join(f"## {one.render()}" for one in found) + "\n"
     if out is not None:
         out.mkdir(parents=True, exist_ok=True)
-        (out / "report.md").write_text(text, encoding="utf-8")
-        (out / "report.csv").write_text("\n".join(_csv_lines(found)) + "\n", encoding="utf-8")
+        write_whole(out / "report.md", text, durable=False)
+        write_whole(out / "report.csv", "\n".join(_csv_lines(found)) + "\n", durable=False)
     elif not quiet:
         sys.stdout.write(text)
     return found

@@ -9,13 +9,13 @@ from __future__ import annotations
 import contextlib
 import functools
 import hashlib
-import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from reason_iad.errors import EvidenceError, ReasonIADError
+from reason_iad.files import replacing, sha256
 from reason_iad.images import Pixels
 
 if TYPE_CHECKING:
@@ -31,7 +31,7 @@ def vision_namespace() -> str:
     """Name that changes with the towers' weights: features of others are never mixed in."""
     from reason_iad.weights.table import PARTS
 
-    return hashlib.sha256("/".join(PARTS[name].folder_name for name in NAMESPACE_PARTS).encode()).hexdigest()[:12]
+    return sha256("/".join(PARTS[name].folder_name for name in NAMESPACE_PARTS))[:12]
 
 
 def digest(pixels: Pixels) -> str:
@@ -83,15 +83,12 @@ class StoredVision:
 
         if maps is None or not self._writable:
             return
-        draft = path.with_suffix(f".{os.getpid()}")
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
-            save_file({str(level): values.contiguous() for level, values in maps.items()}, draft)
-            draft.replace(path)
+            with replacing(path, durable=False) as draft:
+                save_file({str(level): values.contiguous() for level, values in maps.items()}, draft)
         except Exception as error:  # noqa: BLE001 - safetensors wraps a full disk in its own kind of error
             self._writable = False
-            with contextlib.suppress(OSError):
-                draft.unlink()
             why = f"{path.parent} cannot be written ({error}); it is no longer filled"
             sys.stderr.write(f"reason-iad: warning: {why}\n")
 
@@ -102,7 +99,7 @@ def evidence_code() -> str:
     from reason_iad import evidence
 
     files = sorted(Path(str(evidence.__file__)).parent.glob("*.py"))
-    return hashlib.sha256(b"".join(file.read_bytes() for file in files)).hexdigest()[:16]
+    return sha256(*(file.read_bytes() for file in files))[:16]
 
 
 class StoredBanks:
@@ -119,7 +116,7 @@ class StoredBanks:
         from reason_iad.evidence.memory_bank import MemoryBank
 
         options = EvidenceOptions()
-        name = hashlib.sha256(f"{evidence_code()}/{options}/{digest(reference)}".encode()).hexdigest()[:32]
+        name = sha256(f"{evidence_code()}/{options}/{digest(reference)}")[:32]
         folder = self._folder / "banks" / name[:2] / name[2:]
         with contextlib.suppress(EvidenceError, OSError):
             return MemoryBank.load(folder)

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from reason_iad.errors import InputError
+from reason_iad.files import write_whole
 
 Record = dict[str, Any]
 RUN_FILE = "run.json"
@@ -156,10 +157,7 @@ def write_run_file(folder: Path, facts: Mapping[str, Any]) -> None:
                     "choose another --out, or repeat the command that began it"
                 )
         return
-    folder.mkdir(parents=True, exist_ok=True)
-    draft = folder / f".{RUN_FILE}.{os.getpid()}"
-    draft.write_text(json.dumps(facts, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
-    draft.replace(path)
+    write_whole(path, json.dumps(facts, indent=2, ensure_ascii=False) + "\n")
 
 
 def read_run_file(folder: Path) -> dict[str, Any]:

@@ -6,8 +6,6 @@ image or a newly trained model is asked again, a repeated command asks nothing t
 
 from __future__ import annotations
 
-import hashlib
-import json
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence, Set
 from dataclasses import dataclass, replace
@@ -18,6 +16,7 @@ from reason_iad.benchmark.journal import Record
 from reason_iad.benchmark.setting import Setting
 from reason_iad.datasets.mmad import MmadQuestion, MmadSample
 from reason_iad.errors import InputError
+from reason_iad.files import sha256, sha256_of_file, sha256_of_json
 
 MISSING = "missing"
 
@@ -139,7 +138,7 @@ class ContentHashes:
         """Hash of a file's bytes; `MISSING` where it cannot be read."""
         if path not in self._known:
             try:
-                self._known[path] = hashlib.sha256(path.read_bytes()).hexdigest()
+                self._known[path] = sha256_of_file(path)
             except OSError:
                 self._known[path] = MISSING
         return self._known[path]
@@ -166,7 +165,7 @@ def plan(
             for question in sample.questions:
                 content = [question.question, *question.options, question.kind, image, *shown]
                 content += [setting.fingerprint, model, sample.category if setting.gives_category else ""]
-                key = hashlib.sha256(json.dumps(content).encode()).hexdigest()[:24]
+                key = sha256_of_json(content)[:24]
                 jobs.append(QuestionJob(key, f"{sample.name}#{question.number}", setting, question))
         yield QuestionUnit(tuple(jobs), sample, image)
 
@@ -189,8 +188,6 @@ def model_fingerprint(name: str) -> str:
     if name == "nano":
         from reason_iad.models.nano import default_adapter
 
-        digest = hashlib.sha256()
-        for file in ("adapter.safetensors", "adapter.json"):
-            digest.update((default_adapter() / file).read_bytes())
-        return digest.hexdigest()[:16]
-    return hashlib.sha256(name.encode()).hexdigest()[:16]
+        folder = default_adapter()
+        return sha256(*((folder / file).read_bytes() for file in ("adapter.safetensors", "adapter.json")))[:16]
+    return sha256(name)[:16]

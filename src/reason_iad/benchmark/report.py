@@ -19,6 +19,7 @@ from reason_iad.benchmark.plots import all_plots
 from reason_iad.benchmark.published import published_results
 from reason_iad.benchmark.tables import Table, all_tables
 from reason_iad.errors import InputError
+from reason_iad.files import write_whole
 
 TEMPLATES = Path(__file__).parent / "templates"
 
@@ -109,13 +110,10 @@ class BenchmarkReport:
 
     def write(self, folder: Path) -> Path:
         """Write report.md, report.csv, report.html and the plots; returns the page."""
-        folder.mkdir(parents=True, exist_ok=True)
         files = {"report.md": self.to_markdown(), "report.csv": self.to_csv(), "report.html": self.to_html()}
         files |= {f"{name}.svg": svg for name, (_, svg) in self.plots.items()}
         for name, text in files.items():
-            draft = folder / f".{name}.draft"
-            draft.write_text(text, encoding="utf-8")
-            draft.replace(folder / name)
+            write_whole(folder / name, text, durable=False)
         return folder / "report.html"
 
     def _figures(self) -> Iterator[tuple[Any, ...]]:

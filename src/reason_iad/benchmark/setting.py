@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
-import json
 from dataclasses import dataclass
 from typing import Any, Literal
 
 from reason_iad.datasets.mmad import Templates
+from reason_iad.files import sha256_of_json
 from reason_iad.inspection.options import InspectorOptions, setting
 
 
@@ -51,7 +51,7 @@ class Setting(InspectorOptions):
     @property
     def fingerprint(self) -> str:
         """Hash over all fields: 16 hexadecimal digits."""
-        return hashlib.sha256(json.dumps(self.to_mapping(), sort_keys=True).encode()).hexdigest()[:16]
+        return sha256_of_json(self.to_mapping(), sort_keys=True)[:16]
 
     def __str__(self) -> str:
         shown = f"{self.shots}-shot" + (f" {self.templates}" if self.shots else "")

@@ -162,12 +162,12 @@ def _import(args: argparse.Namespace) -> int:
 
 def _export(args: argparse.Namespace) -> int:
     from reason_iad.errors import InputError
+    from reason_iad.files import write_whole
     from reason_iad.knowledge.base import database_of
     from reason_iad.knowledge.bulk import dump_lines
     from reason_iad.knowledge.editing import dump_category
     from reason_iad.knowledge.export import dump_csv
     from reason_iad.knowledge.retrieve import KnowledgeBase
-    from reason_iad.knowledge.store import write_atomically
 
     base = KnowledgeBase.load(base=_base(args))
     category = base.check_category(args.category) if args.category else None
@@ -182,7 +182,7 @@ def _export(args: argparse.Namespace) -> int:
         if not chosen:
             raise InputError(f"version {args.version} holds no entry of {category}; choose another version")
         text = dump_lines(chosen) if suffix == ".jsonl" else dump_csv(chosen)
-        write_atomically(args.target, text.encode())
+        write_whole(args.target, text.encode())
         print(f"{args.target}: {len(chosen)} entries")
         return 0
     if suffix or args.version is not None:
@@ -190,7 +190,7 @@ def _export(args: argparse.Namespace) -> int:
     found = [base.knowledge_of(name) for name in ([category] if category else base.categories)]
     files = [knowledge for knowledge in found if knowledge is not None]
     for knowledge in files:
-        write_atomically(args.target / f"{knowledge.category}.yaml", dump_category(knowledge).encode())
+        write_whole(args.target / f"{knowledge.category}.yaml", dump_category(knowledge).encode())
     print(f"{args.target}: {len(files)} category files")
     return 0
 

@@ -8,19 +8,18 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import os
 import re
-import secrets
 import shutil
 from pathlib import Path
 from typing import Any, cast
 
 import numpy as np
 
-from reason_iad import weights
+from reason_iad import files
 from reason_iad.errors import EvidenceError
 from reason_iad.evidence.memory_bank import MemoryBank
 from reason_iad.evidence.profile import CategoryProfile, Member
+from reason_iad.files import write_whole
 
 FORMAT_VERSION = 1
 KEPT_VERSIONS = 5
@@ -28,7 +27,7 @@ KEPT_VERSIONS = 5
 
 def profiles_home() -> Path:
     """The folder that holds the profile of each category: `$REASON_IAD_HOME/profiles`."""
-    return weights.home() / "profiles"
+    return files.home() / "profiles"
 
 
 def profile_folder(category: str) -> Path:
@@ -94,8 +93,8 @@ def write_profile(profile: CategoryProfile, folder: Path) -> None:
         name = f"{profile.version:04d}"
         profile.bank.save(folder / "versions" / f"{name}.bank")
         facts = _facts(profile)
-        _replace(folder / "versions" / f"{name}.json", _json(facts))
-        _replace(folder / "profile.json", _json({"version": profile.version, **facts}))
+        write_whole(folder / "versions" / f"{name}.json", _json(facts))
+        write_whole(folder / "profile.json", _json({"version": profile.version, **facts}))
         _forget(folder, profile.version)
 
 
@@ -149,8 +148,8 @@ def _write_member(member: Member, folder: Path) -> None:
     tensors = {f"features/{name}": one.contiguous() for name, one in member.features.items()}
     if member.embedding is not None:
         tensors["embedding"] = torch.from_numpy(np.asarray(member.embedding, np.float32))
-    _replace(path, save(tensors))
-    _replace(folder / f"{member.id}.jpg", member.preview_jpeg)
+    write_whole(path, save(tensors))
+    write_whole(folder / f"{member.id}.jpg", member.preview_jpeg)
 
 
 def _read_member(folder: Path, record: dict[str, Any]) -> Member:
@@ -208,12 +207,3 @@ def _forget(folder: Path, version: int) -> None:
 
 def _json(facts: dict[str, Any]) -> bytes:
     return (json.dumps(facts, indent=2, ensure_ascii=False, allow_nan=False) + "\n").encode()
-
-
-def _replace(path: Path, content: bytes) -> None:
-    draft = path.with_name(f".{path.name}.{os.getpid()}.{secrets.token_hex(4)}")
-    try:
-        draft.write_bytes(content)
-        draft.replace(path)
-    finally:
-        draft.unlink(missing_ok=True)

@@ -47,9 +47,9 @@ class BaseContent:
 
 def default_base() -> Path:
     """The folder of the user's own knowledge: `knowledge` in the program's home."""
-    from reason_iad import weights
+    from reason_iad import files
 
-    return weights.home() / "knowledge"
+    return files.home() / "knowledge"
 
 
 def database_of(base: Path) -> KnowledgeDatabase:

@@ -14,7 +14,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from reason_iad.errors import KnowledgeError
-from reason_iad.knowledge.store import write_atomically
+from reason_iad.files import write_whole
 
 JOURNAL = ".change.json"
 _STAGE = ".change-"
@@ -55,9 +55,9 @@ def apply_changes(base: Path, files: Mapping[str, str | None]) -> None:
     try:
         for number, (name, text) in enumerate(sorted(files.items())):
             if text is not None:
-                write_atomically(stage / str(number), text.encode())
+                write_whole(stage / str(number), text.encode())
             moves.append((f"{stage.name}/{number}" if text is not None else "", name))
-        write_atomically(base / JOURNAL, json.dumps(moves).encode())
+        write_whole(base / JOURNAL, json.dumps(moves).encode())
     except BaseException:
         shutil.rmtree(stage, ignore_errors=True)
         raise

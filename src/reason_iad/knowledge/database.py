@@ -11,7 +11,6 @@ vectors computed so far are kept. Builders exclude each other with a lock; reade
 from __future__ import annotations
 
 import datetime
-import hashlib
 import json
 import logging
 import secrets
@@ -27,6 +26,7 @@ from typing import Any
 import numpy as np
 
 from reason_iad.errors import KnowledgeError
+from reason_iad.files import sha256
 from reason_iad.knowledge.encoders import Encoder, Vectors
 from reason_iad.knowledge.entries import Entry, field_names
 from reason_iad.knowledge.store import HybridIndex, build_bm25
@@ -276,14 +276,14 @@ class KnowledgeDatabase:
 
 def text_hash(text: str) -> str:
     """The name under which a text's vector is kept."""
-    return hashlib.sha256(text.encode()).hexdigest()
+    return sha256(text)
 
 
 def fingerprint(entries: Sequence[Entry], names: Mapping[str, str] | None = None) -> str:
     """One hash over all fields of all entries, whatever their order, and the names they are found by."""
     lines = sorted(json.dumps(_values(entry), ensure_ascii=False) for entry in entries)
     lines.append(json.dumps(names or {}, sort_keys=True))
-    return hashlib.sha256("\n".join(lines).encode()).hexdigest()
+    return sha256("\n".join(lines))
 
 
 def _publish(connection: sqlite3.Connection, entries: Sequence[Entry], encoder_name: str) -> tuple[int, int, int]:

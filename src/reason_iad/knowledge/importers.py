@@ -7,7 +7,6 @@ base knows from elsewhere is reported and left out.
 
 from __future__ import annotations
 
-import hashlib
 import re
 import unicodedata
 from collections.abc import Iterable, Sequence
@@ -15,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from reason_iad.errors import InputError, KnowledgeError
+from reason_iad.files import sha256
 from reason_iad.knowledge.base import IMPORTS
 from reason_iad.knowledge.bulk import MAX_ENTRY_TEXT, clean_text, dump_lines, load_lines, parse_lines
 from reason_iad.knowledge.changes import apply_changes, writing
@@ -174,7 +174,7 @@ def _entries(path: Path, rows: Iterable[Row], options: ImportOptions, naming: _N
         source = f"{source}, {row.where}" if row.where else source
         for piece in split_passages(row.text) if len(row.text) > MAX_ROW_TEXT else (row.text,):
             text = clean_text(naming.titled(row, piece, category), MAX_ENTRY_TEXT)
-            digest = hashlib.sha256(f"{category}\n{row.kind}\n{defect}\n{text}".encode()).hexdigest()[:10]
+            digest = sha256(f"{category}\n{row.kind}\n{defect}\n{text}")[:10]
             name = f"{category}/{row.kind}/{defect or identifier(path.stem)}-{digest}"
             found.setdefault(name, Entry(name, category, row.kind, text, source, defect, language))
     return list(found.values())
@@ -219,7 +219,7 @@ def identifier(name: str) -> str:
     folded = unicodedata.normalize("NFKD", normalize_name(name))
     letters = "".join(c for c in folded if not unicodedata.combining(c))
     plain = re.sub(r"[^a-z0-9]+", "_", letters).strip("_")
-    plain = plain or hashlib.sha256(normalize_name(name).encode()).hexdigest()[:6]
+    plain = plain or sha256(normalize_name(name))[:6]
     plain = plain if plain[:1].isalpha() and re.search(r"[a-z0-9]", letters) else f"x_{plain}"
     return plain[:64]
 
@@ -229,7 +229,7 @@ def _imported(path: Path) -> tuple[Entry, ...]:
 
 
 def _target(path: Path) -> str:
-    mark = hashlib.sha256(str(path.resolve()).encode()).hexdigest()[:8]
+    mark = sha256(str(path.resolve()))[:8]
     return f"{identifier(path.stem)[:40]}-{mark}.jsonl"
 
 

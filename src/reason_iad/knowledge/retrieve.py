@@ -128,12 +128,12 @@ class KnowledgeBase:
         Raises:
             KnowledgeError: a file breaks the schema.
         """
-        from reason_iad import weights
+        from reason_iad import files
 
         if folder is not None:
             categories = load_categories(folder)
             entries = [entry for knowledge in categories for entry in knowledge.entries()]
-            return cls(entries, encoder, categories, weights.home() / "knowledge-cache")
+            return cls(entries, encoder, categories, files.home() / "knowledge-cache")
         from reason_iad.knowledge.base import database_of, default_base, read_base
 
         where = default_base() if base is None else Path(base)

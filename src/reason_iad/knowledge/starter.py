@@ -14,10 +14,10 @@ from pathlib import Path
 import numpy as np
 
 from reason_iad.errors import KnowledgeError
+from reason_iad.files import write_whole
 from reason_iad.knowledge.database import text_hash
 from reason_iad.knowledge.encoders import Encoder, SentenceEncoder, Vectors
 from reason_iad.knowledge.entries import STARTER_FOLDER, load_entries
-from reason_iad.knowledge.store import write_atomically
 
 STARTER_VECTORS = STARTER_FOLDER / "vectors.safetensors"
 
@@ -50,7 +50,7 @@ def save_vectors(texts: Sequence[str], encoder: Encoder, path: Path = STARTER_VE
     names = sorted(hashes)
     keys = np.frombuffer(bytes.fromhex("".join(names)), np.uint8).reshape(-1, 32).copy()
     vectors = np.stack([known[name] for name in names]).astype(np.float16)
-    write_atomically(path, save({"keys": keys, "vectors": vectors}, {"encoder": encoder.name}))
+    write_whole(path, save({"keys": keys, "vectors": vectors}, {"encoder": encoder.name}))
 
 
 def main() -> int:

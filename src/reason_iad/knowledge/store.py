@@ -7,12 +7,8 @@ elsewhere.
 
 from __future__ import annotations
 
-import contextlib
-import hashlib
 import logging
-import os
 import re
-import secrets
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
@@ -23,6 +19,7 @@ import numpy as np
 import numpy.typing as npt
 
 from reason_iad.errors import KnowledgeError
+from reason_iad.files import sha256, write_whole
 from reason_iad.knowledge.encoders import Encoder, Vectors, encode_query
 from reason_iad.knowledge.entries import Entry, check_unique
 
@@ -283,7 +280,7 @@ def encode_cached(texts: Sequence[str], encoder: Encoder, folder: Path) -> Vecto
     are the same, only computed again next time.
     """
     path = folder / f"{re.sub(r'[^A-Za-z0-9.-]+', '-', encoder.name)}.safetensors"
-    keys = [hashlib.sha256(text.encode()).hexdigest() for text in texts]
+    keys = [sha256(text) for text in texts]
     known = _read_cache(path, encoder.name)
     missing = {key: text for key, text in zip(keys, texts, strict=True) if key not in known}
     if missing:
@@ -324,20 +321,4 @@ def _write_cache(path: Path, vectors: dict[str, Vectors], encoder_name: str) -> 
 
     keys = np.frombuffer(bytes.fromhex("".join(vectors)), np.uint8).reshape(-1, 32)
     tensors: dict[str, npt.NDArray[Any]] = {"keys": keys.copy(), "vectors": np.stack(list(vectors.values()))}
-    write_atomically(path, save(tensors, {"encoder": encoder_name}))
-
-
-def write_atomically(path: Path, content: bytes) -> None:
-    """Write a file so that readers see the old one or the whole new one, even when two processes write at once."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.{secrets.token_hex(4)}")
-    try:
-        with temporary.open("xb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(path)
-    except BaseException:
-        with contextlib.suppress(OSError):
-            temporary.unlink()
-        raise
+    write_whole(path, save(tensors, {"encoder": encoder_name}))

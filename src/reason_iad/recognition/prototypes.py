@@ -24,8 +24,8 @@ import numpy as np
 import numpy.typing as npt
 
 from reason_iad.errors import InputError, KnowledgeError
+from reason_iad.files import write_whole
 from reason_iad.images import Pixels
-from reason_iad.knowledge.store import write_atomically
 
 if TYPE_CHECKING:
     from reason_iad.models.vision import BundledVision
@@ -138,7 +138,7 @@ class CategoryPrototypes:
 
         facts = {"categories": self.categories, "threshold": self.threshold, "temperature": self.temperature}
         tensors = {"center": self.center, "vectors": self.vectors}
-        write_atomically(path, save(tensors, {"prototypes": json.dumps(facts)}))
+        write_whole(path, save(tensors, {"prototypes": json.dumps(facts)}))
 
     @classmethod
     def load(cls, path: Path | None = None) -> CategoryPrototypes:

@@ -6,13 +6,13 @@ Each file appears whole or not at all: it is written beside its place and then m
 from __future__ import annotations
 
 import contextlib
-import os
 import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from reason_iad.errors import InputError
+from reason_iad.files import write_whole
 from reason_iad.images import Pixels, encode_png
 from reason_iad.reporting.figures import FloatMap, draw_figure
 from reason_iad.reporting.html import IndexRow, render_index, render_report, thumbnail
@@ -129,22 +129,10 @@ class ReportFolder:
 
     def _write(self, name: str, data: bytes) -> None:
         target = self.path / name
-        temporary = None
         try:
-            handle, temporary = tempfile.mkstemp(dir=self.path, prefix=".", suffix=".part")
-            with os.fdopen(handle, "wb") as file:
-                file.write(data)
-            mask = os.umask(0)
-            os.umask(mask)
-            Path(temporary).chmod(0o666 & ~mask)  # mkstemp makes it private; a report is as public as its folder
-            Path(temporary).replace(target)
-        except BaseException as error:
-            if temporary is not None:
-                with contextlib.suppress(OSError):
-                    Path(temporary).unlink(missing_ok=True)
-            if isinstance(error, OSError):
-                raise InputError(
-                    f"{target} could not be written ({error.strerror}); expected a folder with free space that can be "
-                    "written: free some or choose another with --out"
-                ) from error
-            raise
+            write_whole(target, data, durable=False)
+        except OSError as error:
+            raise InputError(
+                f"{target} could not be written ({error.strerror}); expected a folder with free space that can be "
+                "written: free some or choose another with --out"
+            ) from error

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import hmac
 import ipaddress
 import json
@@ -13,6 +12,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from reason_iad.errors import InputError
+from reason_iad.files import sha256, write_whole
 from reason_iad.images import ImageLimits
 from reason_iad.inspection.options import InspectorOptions
 
@@ -31,7 +31,7 @@ class Token:
 
     def matches(self, presented: str) -> bool:
         """Whether `presented` is the token, in a time that does not depend on how much of it is right."""
-        return hmac.compare_digest(self.sha256, hashlib.sha256(presented.encode()).hexdigest())
+        return hmac.compare_digest(self.sha256, sha256(presented))
 
 
 @dataclass(frozen=True)
@@ -142,11 +142,8 @@ def add_token(path: Path, name: str, role: str) -> str:
     if not name or len(name) > 100 or any(row["name"] == name for row in rows):
         raise InputError(f"the name {name!r} is empty, too long, or taken; expected a new name of up to 100 characters")
     secret = secrets.token_urlsafe(32)
-    row = {"name": name, "role": _role(role), "sha256": hashlib.sha256(secret.encode()).hexdigest()}
-    temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}.part")
-    temporary.touch(mode=0o600)
-    temporary.write_text(json.dumps([*rows, row], indent=2) + "\n", "utf-8")
-    temporary.replace(path)
+    row = {"name": name, "role": _role(role), "sha256": sha256(secret)}
+    write_whole(path, json.dumps([*rows, row], indent=2) + "\n", mode=0o600)
     return secret
 
 

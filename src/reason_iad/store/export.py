@@ -6,14 +6,13 @@ import csv
 import dataclasses
 import io
 import json
-import os
-import tempfile
 import zipfile
 from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 from reason_iad.errors import InputError
+from reason_iad.files import replacing
 from reason_iad.store.cells import safe_cell
 from reason_iad.store.record import Filter, Record
 from reason_iad.store.store import Store
@@ -33,16 +32,12 @@ def export(store: Store, target: Path, wanted: Filter | None = None, files: bool
         InputError: the archive cannot be written.
     """
     try:
-        handle, temporary = tempfile.mkstemp(dir=target.parent, suffix=".part")
+        with replacing(target) as draft:
+            draft.touch(mode=0o600)  # photographs of products are not for every user of the machine
+            with zipfile.ZipFile(draft, "w", zipfile.ZIP_DEFLATED) as archive:
+                count = _fill(archive, store, wanted, files)
     except OSError as error:
         raise InputError(f"{target} cannot be written ({error.strerror}); choose another place") from error
-    try:
-        with os.fdopen(handle, "wb") as raw, zipfile.ZipFile(raw, "w", zipfile.ZIP_DEFLATED) as archive:
-            count = _fill(archive, store, wanted, files)
-        Path(temporary).replace(target)
-    except BaseException:
-        Path(temporary).unlink(missing_ok=True)
-        raise
     return count
 
 

@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import os
 import re
-import tempfile
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 from reason_iad.errors import InputError
+from reason_iad.files import sha256, write_whole
 
 _DIGEST = re.compile(r"[0-9a-f]{64}")
 
@@ -29,24 +28,14 @@ class EvidenceFiles:
         Raises:
             InputError: the folder cannot be written.
         """
-        digest = hashlib.sha256(data).hexdigest()
+        digest = sha256(data)
         target = self._path(digest)
         with contextlib.suppress(OSError):
             os.utime(target)  # young again, so that a clean-up at this moment leaves it alone
             return digest
-        temporary = None
         try:
-            target.parent.mkdir(parents=True, exist_ok=True)
-            handle, temporary = tempfile.mkstemp(dir=target.parent, suffix=".part")
-            with os.fdopen(handle, "wb") as file:
-                file.write(data)
-                file.flush()
-                os.fsync(file.fileno())
-            Path(temporary).replace(target)
+            write_whole(target, data, mode=0o600)
         except OSError as error:
-            if temporary is not None:
-                with contextlib.suppress(OSError):
-                    Path(temporary).unlink(missing_ok=True)
             raise InputError(
                 f"{self.folder} cannot be written ({error.strerror}); expected room for evidence files: free some, or "
                 "choose another place"
@@ -64,7 +53,7 @@ class EvidenceFiles:
             data = path.read_bytes()
         except OSError as error:
             raise InputError(f"the evidence file {digest} is missing; it may have been removed by hand") from error
-        if hashlib.sha256(data).hexdigest() != digest:
+        if sha256(data) != digest:
             raise InputError(f"the evidence file {digest} was altered on disk; restore it from a backup")
         return data
 

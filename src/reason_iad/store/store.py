@@ -11,7 +11,6 @@ leaves nothing half done: at worst a file that nobody names, which `prune` remov
 from __future__ import annotations
 
 import dataclasses
-import hashlib
 import secrets
 from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
@@ -19,6 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 from reason_iad.errors import InputError
+from reason_iad.files import sha256
 from reason_iad.store.files import EvidenceFiles
 from reason_iad.store.record import (
     FEEDBACK_KINDS,
@@ -123,7 +123,7 @@ class Store:
             session.add(
                 InspectionRow(
                     id=identifier, state="queued", origin=origin, who=who[:100], name=_display_name(request.name or ""),
-                    image_sha256=hashlib.sha256(image).hexdigest(), request=asked,
+                    image_sha256=sha256(image), request=asked,
                     created_at=_now(),
                 )
             )  # fmt: skip

@@ -21,6 +21,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from reason_iad.files import write_whole
 from reason_iad.images import Pixels, read_image
 from reason_iad.models.nano import evidence_cells, vision_features
 from reason_iad.models.vision_cache import CachedVision
@@ -147,9 +148,7 @@ def prepare_shard(
         questions = [asdict(q) for q in image.questions]
         records.append({"defective": image.defective, "questions": questions, "evidence": texts, "scores": scores})
     metadata = {"records": json.dumps(records), "knowledge": json.dumps(list(knowledge))}
-    temporary = path.with_suffix(".part")
-    temporary.write_bytes(save(tensors, metadata))
-    temporary.replace(path)
+    write_whole(path, save(tensors, metadata))
 
 
 def report_progress(done: int, total: int, started: float) -> None:

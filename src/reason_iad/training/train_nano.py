@@ -31,6 +31,7 @@ import torch.distributed as dist
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from reason_iad.files import replacing
 from reason_iad.models.nano import NUM_LATENTS, TEMPLATE, TOKENS, Projector, StreamWidths, read_adapter
 from reason_iad.training.notes import Product, ask_notes, products
 from reason_iad.training.packing import IMAGE, LATENTS, PATCHES, PackedRow, QuestionItem, pack
@@ -430,9 +431,8 @@ def save(
         for key, value in state.items():
             tensors[f"optimizer.{index}.{key}"] = value.clone().contiguous()
     record = {"step": step, "seconds": spent, "options": asdict(options)}
-    temporary = folder / "checkpoint.part"
-    save_file(tensors, temporary, {"run": json.dumps(record)})
-    temporary.replace(folder / "checkpoint.safetensors")
+    with replacing(folder / "checkpoint.safetensors") as draft:
+        save_file(tensors, draft, {"run": json.dumps(record)})
 
 
 def resume(

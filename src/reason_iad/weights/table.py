@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from reason_iad.files import sha256
 from reason_iad.weights import convert
 from reason_iad.weights.source import PinnedFile, Wheel
 
@@ -28,7 +28,7 @@ class Part:
     @property
     def folder_name(self) -> str:
         """Name that changes with the source files and with the converter."""
-        digest = hashlib.sha256("".join(file.sha256 for file in self.files).encode()).hexdigest()
+        digest = sha256(*(file.sha256 for file in self.files))
         return f"{self.name}-{digest[:12]}-v{self.converter_version}"
 
 
