@@ -38,7 +38,7 @@ def test_whole_numbers_become_floats_where_floats_belong():
         ({"image_hw": [True, 2]}, "report.image_hw.0 is True; input should be a valid integer"),
         ({"image_hw": [1, 2, 3, 4]}, "report.image_hw is"),
         ({"regions": [{"box_xyxy": [1], "place": "center", "strength": 0.5, "area": 0.1}]}, "box_xyxy"),
-        ({"regions": "none"}, "should be a valid tuple"),
+        ({"regions": "none"}, "should be a valid array"),
     ],
 )
 def test_a_report_of_another_shape_is_refused(change, message):

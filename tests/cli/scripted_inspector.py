@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Callable, Sequence
-from pathlib import Path
+from collections.abc import Callable
 from typing import Any
 
 from made_report import MadeInspection, make_map, make_report
 
 from reason_iad.images import read_image
+from reason_iad.types import InspectionRequest
 
 
 class ScriptedInspector:
@@ -29,17 +29,9 @@ class ScriptedInspector:
         progress("loading model nano")
         return self
 
-    def run(
-        self,
-        image: Path,
-        category: str | None = None,
-        references: Sequence[Any] = (),
-        question: str | None = None,
-        choices: Sequence[str] = (),
-    ) -> MadeInspection:
-        self.calls.append(
-            {"image": image, "category": category, "references": references, "question": question, "choices": choices}
-        )
+    def run(self, request: InspectionRequest) -> MadeInspection:
+        image, references = request.image, request.references
+        self.calls.append(vars(request))
         if image.name in self.failures:
             raise self.failures[image.name]
         loaded = read_image(image)
