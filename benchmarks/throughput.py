@@ -20,11 +20,11 @@ from pathlib import Path
 from typing import Any
 
 from reason_iad.benchmark.ablation import PLAIN
-from reason_iad.benchmark.journal import read_records, same_content
 from reason_iad.benchmark.pool import answer_here, answer_in_processes
-from reason_iad.benchmark.respondent import InspectorRespondent
+from reason_iad.benchmark.record_log import read_records, same_content
 from reason_iad.benchmark.runner import Pool, Progress, run_questions
 from reason_iad.benchmark.setting import Setting
+from reason_iad.benchmark.solver import InspectorSolver
 from reason_iad.datasets.mmad import MmadQuestions, read_mmad
 from reason_iad.errors import InputError, ReasonIADError
 
@@ -57,7 +57,7 @@ def measure_all(args: argparse.Namespace, scratch: Path) -> list[dict[str, Any]]
     setting = Setting() if args.full else PLAIN
     questions = read_mmad(args.root, args.questions)
     cache = args.cache or scratch / "cache"
-    load = functools.partial(InspectorRespondent.load, setting.model, cache, 1)
+    load = functools.partial(InspectorSolver.load, setting.model, cache, 1)
     if args.cache is None:
         measure("filling the cache", functools.partial(answer_here, load), questions, setting, args.images, scratch)
     rows, first = [], None

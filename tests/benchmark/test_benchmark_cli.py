@@ -5,15 +5,15 @@ from __future__ import annotations
 import json
 
 import pytest
-from made_respondent import MadeRespondent, write_questions
+from made_solver import MadeSolver, write_questions
 
-from reason_iad.benchmark.respondent import InspectorRespondent
+from reason_iad.benchmark.solver import InspectorSolver
 from reason_iad.cli.app import main
 
 
 @pytest.fixture
 def data(tmp_path, monkeypatch):
-    monkeypatch.setattr(InspectorRespondent, "load", classmethod(lambda cls, *_: MadeRespondent()))
+    monkeypatch.setattr(InspectorSolver, "load", classmethod(lambda cls, *_: MadeSolver()))
     write_questions(tmp_path / "data")
     return tmp_path / "data"
 
@@ -70,17 +70,17 @@ def test_a_missing_path_names_the_option(capsys):
 
 def test_an_image_that_is_gone_ends_with_exit_code_two_and_is_listed(data, tmp_path, capsys):
     lost = data / "nut/test/bad/002.png"
-    real = MadeRespondent.answer
+    real = MadeSolver.answer
 
     def losing(self, unit):
         lost.unlink(missing_ok=True)
         return real(self, unit)
 
-    MadeRespondent.answer = losing
+    MadeSolver.answer = losing
     try:
         assert mmad(data, tmp_path / "run") == 2
     finally:
-        MadeRespondent.answer = real
+        MadeSolver.answer = real
     assert "unreadable: nut/test/bad/002.png#0" in capsys.readouterr().out
 
 

@@ -13,8 +13,8 @@ from PIL import Image
 from scipy.ndimage import zoom
 
 from reason_iad.benchmark.detect import (
-    DetectRespondent,
     DetectSetting,
+    DetectSolver,
     comparison_hw,
     pack_map,
     pack_mask,
@@ -24,8 +24,8 @@ from reason_iad.benchmark.detect import (
 )
 from reason_iad.benchmark.detect_summary import MEASURES, summarize_detection
 from reason_iad.benchmark.features import StoredBanks, StoredVision
-from reason_iad.benchmark.journal import read_records, write_run_file
 from reason_iad.benchmark.pool import answer_here
+from reason_iad.benchmark.record_log import read_records, write_run_file
 from reason_iad.benchmark.runner import describe, run_units
 from reason_iad.datasets.base import ImageSample
 from reason_iad.datasets.registry import read_dataset
@@ -73,7 +73,7 @@ def vision():
 def judge(root: Path, vision, folder: Path, setting: DetectSetting = SETTING):
     units = plan_detection(read_dataset(root), setting)
     write_run_file(folder, describe("detect", setting, "", {}))
-    return run_units(units, {setting: folder}, functools.partial(answer_here, lambda: DetectRespondent(vision)), "all")
+    return run_units(units, {setting: folder}, functools.partial(answer_here, lambda: DetectSolver(vision)), "all")
 
 
 def test_every_test_image_is_judged_and_a_marked_one_is_found_and_located(root, vision, tmp_path):

@@ -12,7 +12,7 @@ from xml.etree import ElementTree
 
 import numpy as np
 import pytest
-from made_respondent import make, write_questions
+from made_solver import make, write_questions
 
 from reason_iad.benchmark.ablation import PLAIN, Grid, choose, name_of, preset, simplify
 from reason_iad.benchmark.compare import compare_runs, find_runs, load_run, on_common_questions, render_run

@@ -13,13 +13,13 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from made_respondent import make, write_questions
+from made_solver import make, write_questions
 
-from reason_iad.benchmark import journal as journal_module
+from reason_iad.benchmark import record_log
 from reason_iad.benchmark.ablation import PLAIN
-from reason_iad.benchmark.journal import Journal, read_records, same_content
 from reason_iad.benchmark.plan import Shard
 from reason_iad.benchmark.pool import answer_here, answer_in_processes
+from reason_iad.benchmark.record_log import RecordLog, read_records, same_content
 from reason_iad.benchmark.runner import run_questions
 from reason_iad.benchmark.setting import Setting
 from reason_iad.errors import InputError
@@ -140,7 +140,7 @@ def test_a_full_disk_ends_the_run_with_whole_records(questions, tmp_path, monkey
         written.append(1)
         return real(file, data, offset)
 
-    monkeypatch.setattr(journal_module.os, "pwrite", pwrite)
+    monkeypatch.setattr(record_log.os, "pwrite", pwrite)
     with pytest.raises(OSError, match="No space left") as caught:
         run_questions(questions, {PLAIN: folder}, here())
     assert caught.value.filename.endswith("records-0-of-1.jsonl")
@@ -158,11 +158,11 @@ def test_shards_together_are_the_whole(questions, tmp_path):
 
 
 def test_two_processes_cannot_write_one_journal(tmp_path):
-    held = Journal(tmp_path, "0-of-1")
+    held = RecordLog(tmp_path, "0-of-1")
     with pytest.raises(InputError, match="another process"):
-        Journal(tmp_path, "0-of-1")
+        RecordLog(tmp_path, "0-of-1")
     held.close()
-    Journal(tmp_path, "0-of-1").close()
+    RecordLog(tmp_path, "0-of-1").close()
 
 
 def test_a_folder_of_another_setting_or_model_is_refused(questions, tmp_path, monkeypatch):

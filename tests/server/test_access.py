@@ -7,7 +7,7 @@ import hashlib
 import pytest
 
 from reason_iad.errors import InputError
-from reason_iad.server.refusals import Refusal
+from reason_iad.server.problems import HttpProblem
 from reason_iad.server.security import RateLimiter
 from reason_iad.server.settings import Limits, Settings, Token, add_token, read_tokens
 
@@ -92,13 +92,13 @@ def test_the_bucket_empties_and_fills_again():
     limiter = RateLimiter(per_minute=60, burst=3, clock=lambda: now[0])
     for _ in range(3):
         limiter.take("a")
-    with pytest.raises(Refusal) as refused:
+    with pytest.raises(HttpProblem) as refused:
         limiter.take("a")
     assert refused.value.retry_after >= 1
     limiter.take("b")  # others are not disturbed
     now[0] = 1.01
     limiter.take("a")
-    with pytest.raises(Refusal):
+    with pytest.raises(HttpProblem):
         limiter.take("a")
 
 

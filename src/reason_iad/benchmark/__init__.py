@@ -2,9 +2,9 @@
 
 setting       what is varied; a run has one
 plan          which questions are pending: keys over content, one unit of work an image
-journal       records on disk: appended whole, resumed after any kill
+record_log    records on disk: appended whole, resumed after any kill
 features      image features and single-reference banks on disk, shared by all settings
-respondent    answers the questions of one image under any settings
+solver        answers the questions of one image under any settings
 pool          units to workers: here, in other processes; ray_pool: on other machines
 runner        plan, drive, write, tell the progress
 """

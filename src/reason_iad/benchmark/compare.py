@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from reason_iad.benchmark.ablation import name_of
-from reason_iad.benchmark.journal import Record, Records, read_records, read_run_file
+from reason_iad.benchmark.record_log import Record, Records, read_records, read_run_file
 from reason_iad.benchmark.setting import Setting
 from reason_iad.benchmark.summary import Summary, is_right, split_by_category, summarize
 from reason_iad.errors import InputError

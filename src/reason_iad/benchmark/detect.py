@@ -21,9 +21,9 @@ import numpy as np
 import numpy.typing as npt
 
 from reason_iad.benchmark.features import StoredBanks, StoredVision, vision_namespace
-from reason_iad.benchmark.journal import Record
 from reason_iad.benchmark.plan import ContentHashes, Job, Unit, model_fingerprint
-from reason_iad.benchmark.respondent import InspectorRespondent, error_record
+from reason_iad.benchmark.record_log import Record
+from reason_iad.benchmark.solver import InspectorSolver, error_record
 from reason_iad.datasets.base import ImageDataset, ImageSample
 from reason_iad.errors import InputError
 from reason_iad.files import sha256_of_json
@@ -161,17 +161,17 @@ def _stratified(queries: Sequence[ImageSample], limit: int | None) -> list[Image
     return [*defective[:count], *normal[: limit - count]]
 
 
-class DetectRespondent:
+class DetectSolver:
     """Compares images with references; with an inspector it also asks for the tool's probability of a defect."""
 
     def __init__(
-        self, vision: VisionTowers, banks: StoredBanks | None = None, respondent: InspectorRespondent | None = None
+        self, vision: VisionTowers, banks: StoredBanks | None = None, solver: InspectorSolver | None = None
     ) -> None:
-        self._vision, self._store, self._respondent = vision, banks, respondent
+        self._vision, self._store, self._solver = vision, banks, solver
         self._banks: OrderedDict[tuple[Path, ...], MemoryBank] = OrderedDict()
 
     @classmethod
-    def load(cls, model: str = "", cache: Path | None = None, threads: int = 1) -> DetectRespondent:
+    def load(cls, model: str = "", cache: Path | None = None, threads: int = 1) -> DetectSolver:
         """Load the towers, and the model where one is named.
 
         Raises:
@@ -184,8 +184,8 @@ class DetectRespondent:
 
         torch.set_num_threads(threads)
         if model:
-            respondent = InspectorRespondent.load(model, cache, threads)
-            return cls(respondent.inspector.vision, respondent=respondent)
+            solver = InspectorSolver.load(model, cache, threads)
+            return cls(solver.inspector.vision, solver=solver)
         towers = BundledVision.load(exact=True)  # the same records on every machine
         if cache is None:
             return cls(CachedVision(towers))
@@ -203,14 +203,14 @@ class DetectRespondent:
 
     def _judge(self, unit: DetectUnit, job: DetectJob) -> Record:
         began = perf_counter()
-        if self._respondent is None:
+        if self._solver is None:
             from reason_iad.evidence.compare import compare
 
             image = read_image(job.sample.image)
             evidence = compare(image.pixels, self._bank(unit.references), self._vision)
             probability = evidence.anomaly_score
         else:
-            found, probability = self._respondent.judge(job.sample.image, unit.references, unit.setting.seed)
+            found, probability = self._solver.judge(job.sample.image, unit.references, unit.setting.seed)
             evidence, image = found
         spent = (perf_counter() - began) * 1000
         return {

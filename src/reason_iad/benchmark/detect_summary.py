@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from reason_iad.benchmark.detect import DetectSetting, unpack_map, unpack_mask
-from reason_iad.benchmark.journal import Record, read_records, read_run_file
+from reason_iad.benchmark.record_log import Record, read_records, read_run_file
 from reason_iad.errors import InputError
 from reason_iad.files import write_whole
 from reason_iad.metrics.classification import (

@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Protocol, Self, TypeVar
 
-from reason_iad.benchmark.journal import Record
+from reason_iad.benchmark.record_log import Record
 from reason_iad.benchmark.setting import Setting
 from reason_iad.datasets.mmad import MmadQuestion, MmadSample
 from reason_iad.errors import InputError

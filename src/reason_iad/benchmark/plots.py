@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from reason_iad.benchmark.charts import Axis, Point, Series, plot
 from reason_iad.benchmark.compare import Run
-from reason_iad.benchmark.journal import Record
+from reason_iad.benchmark.record_log import Record
 from reason_iad.metrics.classification import reliability
 
 

@@ -14,9 +14,9 @@ from dataclasses import dataclass, field
 from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
 
-from reason_iad.benchmark.journal import Record
 from reason_iad.benchmark.plan import Unit, pending
-from reason_iad.benchmark.respondent import Respondent, RespondentFactory, error_record
+from reason_iad.benchmark.record_log import Record
+from reason_iad.benchmark.solver import Solver, SolverFactory, error_record
 from reason_iad.errors import ModelError
 
 MAX_ATTEMPTS = 3  # a unit that takes its worker down this often is recorded as an error
@@ -26,11 +26,11 @@ class WorkerLostError(Exception):
     """A worker ended in the middle of its work."""
 
 
-def answer_here(factory: RespondentFactory, units: Sequence[Unit]) -> Iterator[Record]:
+def answer_here(factory: SolverFactory, units: Sequence[Unit]) -> Iterator[Record]:
     """Answer all units in this process, one after the other."""
-    respondent = factory()
+    solver = factory()
     for unit in units:
-        yield from respondent.answer(unit)
+        yield from solver.answer(unit)
 
 
 def give_up(unit: Unit) -> Iterator[Record]:
@@ -52,11 +52,11 @@ class _Worker:
     done: set[str] = field(default_factory=set)
 
 
-def answer_in_processes(factory: RespondentFactory, units: Sequence[Unit], workers: int) -> Iterator[Record]:
+def answer_in_processes(factory: SolverFactory, units: Sequence[Unit], workers: int) -> Iterator[Record]:
     """Answer units in `workers` local processes, each with a model of its own.
 
     Args:
-        factory: makes the respondent inside a worker; must be picklable.
+        factory: makes the solver inside a worker; must be picklable.
         units: the work.
         workers: number of processes.
 
@@ -107,7 +107,7 @@ def answer_in_processes(factory: RespondentFactory, units: Sequence[Unit], worke
             worker.process.join(10)
 
 
-def _start(factory: RespondentFactory) -> _Worker:
+def _start(factory: SolverFactory) -> _Worker:
     context = multiprocessing.get_context("spawn")
     mine, theirs = context.Pipe()
     process = context.Process(target=_work, args=(factory, theirs), daemon=True)
@@ -126,11 +126,11 @@ def _requeue(worker: _Worker, queue: deque[tuple[Unit, int]]) -> Iterator[Record
             queue.appendleft((unit, worker.attempts + 1))
 
 
-def _work(factory: RespondentFactory, pipe: Connection) -> None:
+def _work(factory: SolverFactory, pipe: Connection) -> None:
     """A worker's life: load once, answer what comes, end when the other side closes."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the first process decides when to stop
     try:
-        respondent: Respondent = factory()
+        solver: Solver = factory()
     except Exception as error:  # noqa: BLE001 - told to the first process, which raises it
         pipe.send(("failed", error))
         return
@@ -138,6 +138,6 @@ def _work(factory: RespondentFactory, pipe: Connection) -> None:
         pipe.send(("ready", None))
         while True:
             unit = pipe.recv()
-            for record in respondent.answer(unit):
+            for record in solver.answer(unit):
                 pipe.send(("record", record))
             pipe.send(("done", None))

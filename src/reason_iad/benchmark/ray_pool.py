@@ -9,13 +9,13 @@ from collections import deque
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
-from reason_iad.benchmark.journal import Record
 from reason_iad.benchmark.plan import Unit
 from reason_iad.benchmark.pool import MAX_ATTEMPTS, give_up
+from reason_iad.benchmark.record_log import Record
 from reason_iad.errors import InputError, ModelError
 
 if TYPE_CHECKING:
-    from reason_iad.benchmark.respondent import RespondentFactory
+    from reason_iad.benchmark.solver import SolverFactory
 
 LOCAL = "local"
 
@@ -23,21 +23,21 @@ LOCAL = "local"
 class Answering:
     """What runs inside an actor."""
 
-    def __init__(self, factory: RespondentFactory) -> None:
-        self._respondent = factory()
+    def __init__(self, factory: SolverFactory) -> None:
+        self._solver = factory()
 
     def answer(self, unit: Unit) -> list[Record]:
         """All records of a unit."""
-        return list(self._respondent.answer(unit))
+        return list(self._solver.answer(unit))
 
 
 def answer_on_ray(
-    factory: RespondentFactory, units: Sequence[Unit], address: str = LOCAL, workers: int = 1
+    factory: SolverFactory, units: Sequence[Unit], address: str = LOCAL, workers: int = 1
 ) -> Iterator[Record]:
     """Answer units on a Ray cluster.
 
     Args:
-        factory: makes the respondent inside an actor; must be picklable.
+        factory: makes the solver inside an actor; must be picklable.
         units: the work.
         address: of the cluster ("ray://host:10001", "auto"); "local" starts one on this machine and ends it.
         workers: number of actors.

@@ -12,8 +12,8 @@ from time import perf_counter
 from typing import Any
 
 from reason_iad import __version__
-from reason_iad.benchmark.journal import Journal, Record, Records, read_records, write_run_file
 from reason_iad.benchmark.plan import MISSING, AnySetting, Shard, Unit, model_fingerprint, pending, plan
+from reason_iad.benchmark.record_log import Record, RecordLog, Records, read_records, write_run_file
 from reason_iad.benchmark.setting import Setting
 from reason_iad.datasets.mmad import MmadQuestions, MmadSample
 
@@ -48,7 +48,7 @@ class RunOutcome:
     errors: int
     kept: int  # recorded before
     left: int  # still to be asked, where time was up
-    damaged: tuple[str, ...]  # lines of the journals that are no record
+    damaged: tuple[str, ...]  # lines of the logs that are no record
     seconds: float
     own_seconds: float  # spent here, outside the pool: the harness' own cost
 
@@ -94,12 +94,12 @@ def run_units(
     units: Sequence[Unit],
     folders: Mapping[Any, Path],
     pool: Pool,
-    journal: str,
+    log: str,
     retry_errors: bool = False,
     seconds: float | None = None,
     on_progress: Callable[[Progress], None] | None = None,
 ) -> RunOutcome:
-    """Do what is pending of `units` and record it; see `run_questions`. `journal` names this process's files."""
+    """Do what is pending of `units` and record it; see `run_questions`. `log` names this process's files."""
     began = perf_counter()
     earlier = {setting: read_records(folder) for setting, folder in folders.items()}
     done = {key for records in earlier.values() for key in records.keys}
@@ -108,14 +108,14 @@ def run_units(
     else:
         done |= _still_missing(units, earlier)
     left = pending(units, done)
-    journals = {setting: Journal(folder, journal) for setting, folder in folders.items()}
+    logs = {setting: RecordLog(folder, log) for setting, folder in folders.items()}
     damaged = tuple(line for records in earlier.values() for line in records.damaged)
     total = sum(len(unit.jobs) for unit in left)
     kept = sum(len(unit.jobs) for unit in units) - total
     try:
-        asked, errors, waited = _drive(left, pool, journals, total, began + (seconds or float("inf")), on_progress)
+        asked, errors, waited = _drive(left, pool, logs, total, began + (seconds or float("inf")), on_progress)
     finally:
-        for one in journals.values():
+        for one in logs.values():
             one.close()
     spent = perf_counter() - began
     return RunOutcome(asked, errors, kept, total - asked, damaged, spent, spent - waited)
@@ -124,7 +124,7 @@ def run_units(
 def _drive(
     left: Sequence[Unit],
     pool: Pool,
-    journals: Mapping[Any, Journal],
+    logs: Mapping[Any, RecordLog],
     total: int,
     deadline: float,
     on_progress: Callable[[Progress], None] | None,
@@ -143,7 +143,7 @@ def _drive(
             setting = settings.pop(record["key"], None)
             if setting is None:  # a worker that was given up for lost has answered after all
                 continue
-            journals[setting].write(record)
+            logs[setting].write(record)
             asked, errors = asked + 1, errors + ("error" in record)
             first = first or perf_counter()
             if on_progress is not None:

@@ -11,7 +11,7 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from reason_iad.benchmark.journal import Record
+from reason_iad.benchmark.record_log import Record
 from reason_iad.datasets.mmad import TYPES
 from reason_iad.errors import InputError
 from reason_iad.metrics.classification import auroc, balanced_accuracy, expected_calibration_error, miss, overkill

@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from reason_iad.benchmark.compare import Comparison, Run
-from reason_iad.benchmark.journal import Record
 from reason_iad.benchmark.published import NOTE, published_results
+from reason_iad.benchmark.record_log import Record
 from reason_iad.benchmark.summary import is_right
 from reason_iad.datasets.mmad import TYPES
 from reason_iad.metrics.intervals import Estimate

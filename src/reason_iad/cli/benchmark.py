@@ -17,9 +17,9 @@ from reason_iad.inspection.options import declared_settings
 from reason_iad.types import KnowledgeMode, LatentMode
 
 if TYPE_CHECKING:
-    from reason_iad.benchmark.respondent import RespondentFactory
     from reason_iad.benchmark.runner import Pool, Progress, RunOutcome
     from reason_iad.benchmark.setting import Setting
+    from reason_iad.benchmark.solver import SolverFactory
 
 RUN_OPTIONS = ("layout", "root", "questions", "out", "cache", "limit", "shard", "workers", "threads", "ray", "minutes")
 
@@ -155,10 +155,10 @@ def run_ablate(args: argparse.Namespace) -> int:
 
 def run_detect(args: argparse.Namespace) -> int:
     """Run, or go on with, detection on a data set; 0 when all was judged, 2 when some images could not be."""
-    from reason_iad.benchmark.detect import DetectRespondent, DetectSetting, plan_detection
+    from reason_iad.benchmark.detect import DetectSetting, DetectSolver, plan_detection
     from reason_iad.benchmark.detect_summary import summarize_detection
-    from reason_iad.benchmark.journal import write_run_file
     from reason_iad.benchmark.plan import Shard, model_fingerprint
+    from reason_iad.benchmark.record_log import write_run_file
     from reason_iad.benchmark.runner import describe, run_units
     from reason_iad.datasets.registry import read_dataset
 
@@ -172,7 +172,7 @@ def run_detect(args: argparse.Namespace) -> int:
     facts = {"dataset": dataset.name, "faults": [str(fault) for fault in dataset.faults]}
     model = model_fingerprint(setting.model) if setting.model else ""
     write_run_file(out, describe("detect", setting, model, facts))
-    make = functools.partial(DetectRespondent.load, setting.model, given.get("cache"), given.get("threads", 1))
+    make = functools.partial(DetectSolver.load, setting.model, given.get("cache"), given.get("threads", 1))
     pool = choose_pool(given, setting.model, make)
     progress = ProgressLine("images")
     seconds = 60 * given["minutes"] if "minutes" in given else None
@@ -188,7 +188,7 @@ def run_report(args: argparse.Namespace) -> int:
     """Compare runs and print the report, or write it."""
     from reason_iad.benchmark.compare import find_folders, load_run
     from reason_iad.benchmark.detect_summary import report_detection
-    from reason_iad.benchmark.journal import read_run_file
+    from reason_iad.benchmark.record_log import read_run_file
     from reason_iad.benchmark.report import BenchmarkReport
 
     folders = find_folders(args.runs)
@@ -280,13 +280,13 @@ def show_summaries(folders: dict[Setting, Path], as_json: bool) -> None:
         print(json.dumps(run.to_json(), ensure_ascii=False) if as_json else render_run(run))
 
 
-def choose_pool(given: dict[str, Any], model: str, factory: RespondentFactory | None = None) -> Pool:
+def choose_pool(given: dict[str, Any], model: str, factory: SolverFactory | None = None) -> Pool:
     """Where the work is done: here, in local processes, or on Ray."""
     from reason_iad.benchmark import pool
-    from reason_iad.benchmark.respondent import InspectorRespondent
+    from reason_iad.benchmark.solver import InspectorSolver
 
     cache, threads = given.get("cache"), given.get("threads", 1)
-    make: RespondentFactory = factory or functools.partial(InspectorRespondent.load, model, cache, threads)
+    make: SolverFactory = factory or functools.partial(InspectorSolver.load, model, cache, threads)
     workers = given.get("workers", 1)
     if "ray" in given:
         from reason_iad.benchmark.ray_pool import answer_on_ray

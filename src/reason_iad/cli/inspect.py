@@ -96,7 +96,7 @@ def run(args: argparse.Namespace, load_inspector: Loader = load_inspector) -> in
     if not paths:
         return 2
 
-    shown = Shown(args.json, len(paths) + len(bad) > 1)
+    shown = ReportPrinter(args.json, len(paths) + len(bad) > 1)
     if args.resume and folder is not None:
         paths = _unfinished(paths, folder, shown)
     failures = _inspect(args, paths, references, choices, load_inspector, folder, record, shown) if paths else []
@@ -112,7 +112,7 @@ def run(args: argparse.Namespace, load_inspector: Loader = load_inspector) -> in
 
 
 @dataclass
-class Shown:
+class ReportPrinter:
     """Prints reports, and remembers their verdicts."""
 
     as_json: bool
@@ -147,7 +147,7 @@ def _inspect(
     load_inspector: Loader,
     folder: ReportFolder | None,
     record: Recorder | None,
-    shown: Shown,
+    shown: ReportPrinter,
 ) -> list[tuple[Job, str]]:
     """Inspect what is to be inspected, here or in several processes."""
     from reason_iad.cli.progress import Progress
@@ -165,7 +165,7 @@ def _inspect(
     return inspect_all(jobs, load_inspector(args, progress.say), progress, shown, folder, keep=keep)
 
 
-def _unfinished(paths: Sequence[Path], folder: ReportFolder, shown: Shown) -> list[Path]:
+def _unfinished(paths: Sequence[Path], folder: ReportFolder, shown: ReportPrinter) -> list[Path]:
     """Leave out the images that the folder has a report of, and put those on its index."""
     from reason_iad.images import read_image
 

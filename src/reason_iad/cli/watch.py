@@ -87,7 +87,7 @@ def watch(
         InputError: not one folder, or several processes were asked for.
     """
     from reason_iad.cli.batch import Job, inspect_all
-    from reason_iad.cli.inspect import Shown
+    from reason_iad.cli.inspect import ReportPrinter
     from reason_iad.cli.progress import Progress
     from reason_iad.images import read_image
 
@@ -102,7 +102,7 @@ def watch(
     if folder is not None:
         for name, report in earlier.values():
             folder.add_page(name, report)
-    pixels, shown, failed = tuple(image.pixels for image in references), Shown(args.json, True), False
+    pixels, shown, failed = tuple(image.pixels for image in references), ReportPrinter(args.json, True), False
     keep = None if record is None else record.keep
     print(f"reason-iad: watching {hot.path}; stop with Ctrl+C", file=sys.stderr)
     try:

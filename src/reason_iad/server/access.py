@@ -1,4 +1,4 @@
-"""What every route is given: the server's parts, and who is asking."""
+"""What every route is given: the state of the server, and who is asking."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 from reason_iad.server.knowledge import KnowledgeSearch
 from reason_iad.server.metrics import Metrics
 from reason_iad.server.model_process import ModelProcess
+from reason_iad.server.problems import HttpProblem
 from reason_iad.server.queue import InspectionQueue
-from reason_iad.server.refusals import Refusal
 from reason_iad.server.schemas import ErrorBody
 from reason_iad.server.security import Principal, RateLimiter, authenticate, require
 from reason_iad.server.settings import Role, Settings
@@ -23,8 +23,8 @@ _BEARER = HTTPBearer(auto_error=False, description="a token made by `reason-iad 
 
 
 @dataclass
-class Parts:
-    """The server, taken apart."""
+class AppState:
+    """Everything that the routes share, made once at the start."""
 
     settings: Settings
     metrics: Metrics
@@ -36,9 +36,9 @@ class Parts:
     decoding: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(2))  # images decoded at once
 
 
-def parts_of(request: Request) -> Parts:
-    """The parts of the server that a request came to."""
-    return cast(Parts, request.app.state.parts)
+def state_of(request: Request) -> AppState:
+    """The state of the server that a request came to."""
+    return cast(AppState, request.app.state.reason_iad)
 
 
 def client_of(request: Request) -> str:
@@ -48,7 +48,7 @@ def client_of(request: Request) -> str:
 
 async def audit(request: Request, who: Principal, action: str, target: str, outcome: str = "ok") -> None:
     """Add a line to the audit log."""
-    store = parts_of(request).store
+    store = state_of(request).store
     await asyncio.to_thread(store.audit, who.name, who.role, action, target, outcome, client_of(request))
 
 
@@ -58,17 +58,17 @@ async def someone(
     """Whoever is asking, with any role.
 
     Raises:
-        Refusal: 401 not known, 429 too often.
+        HttpProblem: 401 not known, 429 too often.
     """
-    parts = parts_of(request)
+    state = state_of(request)
     try:
-        who = authenticate(parts.settings, request.headers.get("authorization"))
-    except Refusal as refusal:
+        who = authenticate(state.settings, request.headers.get("authorization"))
+    except HttpProblem as problem:
         client = client_of(request)
-        parts.limiter.take(f"unknown at {client}")  # guessing is slow
-        await asyncio.to_thread(parts.store.audit, "unknown", "", "sign in", request.url.path, refusal.code, client)
+        state.limiter.take(f"unknown at {client}")  # guessing is slow
+        await asyncio.to_thread(state.store.audit, "unknown", "", "sign in", request.url.path, problem.code, client)
         raise
-    parts.limiter.take(f"{who.name} at {client_of(request)}" if who.name == "local" else who.name)
+    state.limiter.take(f"{who.name} at {client_of(request)}" if who.name == "local" else who.name)
     return who
 
 
@@ -76,8 +76,8 @@ def _needs(role: Role) -> Any:
     async def check(request: Request, who: Annotated[Principal, Depends(someone)]) -> Principal:
         try:
             require(who, role)
-        except Refusal as refusal:
-            await audit(request, who, request.method, request.url.path, refusal.code)
+        except HttpProblem as problem:
+            await audit(request, who, request.method, request.url.path, problem.code)
             raise
         return who
 
@@ -87,7 +87,7 @@ def _needs(role: Role) -> Any:
 Viewer = Annotated[Principal, _needs("viewer")]
 Inspector = Annotated[Principal, _needs("inspector")]
 Admin = Annotated[Principal, _needs("admin")]
-Server = Annotated[Parts, Depends(parts_of)]
+Server = Annotated[AppState, Depends(state_of)]
 
 _WORDS = {
     400: "not understood", 401: "no token, or a wrong one", 403: "not allowed", 404: "no such thing",

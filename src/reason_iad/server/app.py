@@ -18,13 +18,13 @@ from starlette.exceptions import HTTPException
 from reason_iad import __version__
 from reason_iad.errors import InputError
 from reason_iad.server import routes_inspections, routes_system
-from reason_iad.server.access import Parts
+from reason_iad.server.access import AppState
 from reason_iad.server.guard import Guard
 from reason_iad.server.knowledge import KnowledgeSearch, load_starter
 from reason_iad.server.metrics import Metrics
 from reason_iad.server.model_process import ModelProcess
+from reason_iad.server.problems import HttpProblem, error_body
 from reason_iad.server.queue import InspectionQueue
-from reason_iad.server.refusals import Refusal, error_body
 from reason_iad.server.security import RateLimiter
 from reason_iad.server.settings import Settings
 from reason_iad.store.store import Store
@@ -56,7 +56,9 @@ def create_app(settings: Settings, load_knowledge: Callable[[], KnowledgeBase] =
         store = Store.open(settings.database_url, settings.data / "evidence")
         queue = InspectionQueue(settings, store, model, metrics)
         limiter = RateLimiter(settings.limits.requests_per_minute, settings.limits.burst)
-        app.state.parts = Parts(settings, metrics, store, model, queue, KnowledgeSearch(load_knowledge), limiter)
+        app.state.reason_iad = AppState(
+            settings, metrics, store, model, queue, KnowledgeSearch(load_knowledge), limiter
+        )
         await queue.start()
         try:
             yield
@@ -72,7 +74,7 @@ def create_app(settings: Settings, load_knowledge: Callable[[], KnowledgeBase] =
     app.include_router(routes_inspections.router)
     app.include_router(routes_system.router)
     app.add_middleware(Guard, settings=settings, metrics=metrics)
-    app.add_exception_handler(Refusal, _on_refusal)
+    app.add_exception_handler(HttpProblem, _on_problem)
     app.add_exception_handler(InputError, _on_input_error)
     app.add_exception_handler(RequestValidationError, _on_invalid)
     app.add_exception_handler(HTTPException, _on_http)
@@ -83,8 +85,8 @@ def create_app(settings: Settings, load_knowledge: Callable[[], KnowledgeBase] =
 
 def drain(app: FastAPI) -> None:
     """Begin nothing more; called when the process is told to stop, before connections are closed."""
-    if (parts := getattr(app.state, "parts", None)) is not None:
-        parts.queue.drain()
+    if (state := getattr(app.state, "reason_iad", None)) is not None:
+        state.queue.drain()
 
 
 def _declare_request_schema(app: FastAPI) -> None:
@@ -107,8 +109,8 @@ def _id(request: Request) -> str:
     return str(getattr(request.state, "request_id", ""))
 
 
-async def _on_refusal(request: Request, error: Exception) -> JSONResponse:
-    assert isinstance(error, Refusal)
+async def _on_problem(request: Request, error: Exception) -> JSONResponse:
+    assert isinstance(error, HttpProblem)
     return JSONResponse(error.body(_id(request)), error.status, error.headers)
 
 

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from reason_iad.server.metrics import Metrics
-from reason_iad.server.refusals import Refusal
+from reason_iad.server.problems import HttpProblem
 from reason_iad.server.settings import Settings, is_loopback
 
 if TYPE_CHECKING:
@@ -62,10 +62,10 @@ class Guard:
         try:
             self._check(scope)
             await self._app(scope, self._counted(scope, receive), answer)
-        except Refusal as refusal:
+        except HttpProblem as problem:
             if answering:
                 raise
-            await _send_refusal(answer, refusal, request_id)
+            await _send_problem(answer, problem, request_id)
         finally:
             route = getattr(scope.get("route"), "path", "other")
             self._metrics.requests.labels(_method(scope), route, str(status)).inc()
@@ -77,10 +77,10 @@ class Guard:
         host = headers.get(b"host", "")
         if not self._settings.tokens and not self._is_ours(host):
             # Another site's name that points at this machine: a page of that site would be let in as us.
-            raise Refusal(421, "wrong_host", f"the host {host[:100]!r} is not this server; use its own address")
+            raise HttpProblem(421, "wrong_host", f"the host {host[:100]!r} is not this server; use its own address")
         origin = headers.get(b"origin")
         if origin is not None and urlsplit(origin).netloc.lower() != host.lower():
-            raise Refusal(403, "wrong_origin", f"requests from pages of {origin[:100]!r} are not answered")
+            raise HttpProblem(403, "wrong_origin", f"requests from pages of {origin[:100]!r} are not answered")
         length = headers.get(b"content-length", "0")
         if length.isdecimal() and int(length) > self._allowed(scope):
             raise self._too_large(scope)
@@ -94,9 +94,11 @@ class Guard:
         images = scope["path"] in ("/v1/inspections", "/v1/profiles")
         return self._settings.limits.max_bytes * 3 // 2 if images else 100_000
 
-    def _too_large(self, scope: Scope) -> Refusal:
+    def _too_large(self, scope: Scope) -> HttpProblem:
         allowed = self._allowed(scope)
-        return Refusal(413, "too_large", f"the request has over {allowed:,} bytes; expected less: export it smaller")
+        return HttpProblem(
+            413, "too_large", f"the request has over {allowed:,} bytes; expected less: export it smaller"
+        )
 
     def _counted(self, scope: Scope, receive: Receive) -> Receive:
         """Read the body no further than allowed, and no longer than allowed."""
@@ -111,7 +113,7 @@ class Guard:
                 message = await asyncio.wait_for(receive(), max(0.0, limit - time.monotonic()))
             except TimeoutError:
                 seconds = self._settings.limits.body_seconds
-                raise Refusal(408, "too_slow", f"the request did not arrive within {seconds:g} s") from None
+                raise HttpProblem(408, "too_slow", f"the request did not arrive within {seconds:g} s") from None
             if message["type"] == "http.request":
                 taken += len(message.get("body", b""))
                 complete = not message.get("more_body", False)
@@ -122,12 +124,12 @@ class Guard:
         return counted
 
 
-async def _send_refusal(send: Send, refusal: Refusal, request_id: str) -> None:
-    body = json.dumps(refusal.body(request_id)).encode()
-    headers: list[tuple[bytes, bytes]] = [(k.lower().encode(), v.encode()) for k, v in refusal.headers.items()]
+async def _send_problem(send: Send, problem: HttpProblem, request_id: str) -> None:
+    body = json.dumps(problem.body(request_id)).encode()
+    headers: list[tuple[bytes, bytes]] = [(k.lower().encode(), v.encode()) for k, v in problem.headers.items()]
     headers += [(b"content-type", b"application/json"), (b"content-length", str(len(body)).encode())]
     headers.append((b"connection", b"close"))  # the rest of the body is not read
-    await send({"type": "http.response.start", "status": refusal.status, "headers": headers})
+    await send({"type": "http.response.start", "status": problem.status, "headers": headers})
     await send({"type": "http.response.body", "body": body})
 
 

@@ -13,8 +13,8 @@ from starlette.datastructures import UploadFile
 from starlette.exceptions import HTTPException
 
 from reason_iad.server import schemas
-from reason_iad.server.access import Parts
-from reason_iad.server.refusals import Refusal
+from reason_iad.server.access import AppState
+from reason_iad.server.problems import HttpProblem
 from reason_iad.server.schemas import TINY_PNG
 from reason_iad.server.settings import Limits
 from reason_iad.server.uploads import check_image, from_base64
@@ -64,21 +64,21 @@ class Intake:
     media_type: str
 
 
-async def read_inspection(request: Request, parts: Parts) -> Intake:
+async def read_inspection(request: Request, state: AppState) -> Intake:
     """Read and check the body of a request for an inspection.
 
     Raises:
-        Refusal: with what is wrong about the body or its images.
+        HttpProblem: with what is wrong about the body or its images.
         InputError: with what is wrong about the question.
     """
     kind = request.headers.get("content-type", "").split(";")[0].strip().lower()
-    limits = parts.settings.limits
+    limits = state.settings.limits
     if kind == "multipart/form-data":
         image, name, references, fields = await _from_form(request, limits)
     elif kind == "application/json":
         image, name, references, fields = await _from_json(request, limits)
     else:
-        raise Refusal(
+        raise HttpProblem(
             415,
             "unknown_body",
             f"the body is {kind[:80] or 'of no kind'}; expected multipart/form-data or application/json",
@@ -87,37 +87,37 @@ async def read_inspection(request: Request, parts: Parts) -> Intake:
     choices = tuple(fields.get("choices") or ())
     asked = InspectionRequest(image, fields.get("category"), tuple(references), question, choices, name)
     if asked.category is not None:
-        await asyncio.to_thread(parts.knowledge.check, asked.category)
-    async with parts.decoding:  # a few large images at once would fill the memory
+        await asyncio.to_thread(state.knowledge.check, asked.category)
+    async with state.decoding:  # a few large images at once would fill the memory
         await asyncio.to_thread(check_image, image, name, limits)
         for number, reference in enumerate(references, 1):
             await asyncio.to_thread(check_image, reference, f"reference {number}", limits)
     return Intake(asked, media_type_of(image))
 
 
-async def read_images(request: Request, parts: Parts, most: int) -> tuple[str, list[tuple[bytes, str]]]:
+async def read_images(request: Request, state: AppState, most: int) -> tuple[str, list[tuple[bytes, str]]]:
     """Read the category and the images of a lesson; see `read_inspection`."""
     if not request.headers.get("content-type", "").lower().startswith("multipart/form-data"):
-        raise Refusal(415, "unknown_body", "expected multipart/form-data with `category` and `images`")
+        raise HttpProblem(415, "unknown_body", "expected multipart/form-data with `category` and `images`")
     form = await _form(request, most)
     try:
-        return await _lesson(form, parts)
+        return await _lesson(form, state)
     finally:
         await form.close()
 
 
-async def _lesson(form: Any, parts: Parts) -> tuple[str, list[tuple[bytes, str]]]:
+async def _lesson(form: Any, state: AppState) -> tuple[str, list[tuple[bytes, str]]]:
     category = form.get("category")
     if not isinstance(category, str) or not category.strip():
-        raise Refusal(422, "no_category", "no category was named; expected the field `category`")
+        raise HttpProblem(422, "no_category", "no category was named; expected the field `category`")
     files = [part for part in form.getlist("images") if isinstance(part, UploadFile)]
     if not files:
-        raise Refusal(422, "no_images", "there is no image; expected files in the field `images`")
+        raise HttpProblem(422, "no_images", "there is no image; expected files in the field `images`")
     found = []
     for file in files:
         data, name = await file.read(), display_name(file.filename)
-        async with parts.decoding:
-            await asyncio.to_thread(check_image, data, name, parts.settings.limits)
+        async with state.decoding:
+            await asyncio.to_thread(check_image, data, name, state.settings.limits)
         found.append((data, name))
     return category.strip(), found
 
@@ -143,7 +143,7 @@ async def _form(request: Request, files: int) -> Any:
     try:
         return await request.form(max_files=files, max_fields=64, max_part_size=16_384)
     except HTTPException as error:
-        raise Refusal(400, "bad_form", f"the form cannot be read: {error.detail}") from error
+        raise HttpProblem(400, "bad_form", f"the form cannot be read: {error.detail}") from error
 
 
 async def _from_form(request: Request, limits: Limits) -> tuple[bytes, str, list[bytes], dict[str, Any]]:
@@ -156,20 +156,20 @@ async def _from_form(request: Request, limits: Limits) -> tuple[bytes, str, list
 
 async def _fields(form: Any) -> tuple[bytes, str, list[bytes], dict[str, Any]]:
     if unknown := sorted(set(form) - set(_FIELDS)):
-        raise Refusal(422, "unknown_field", f"unknown fields {unknown!r:.200}; expected {', '.join(_FIELDS)}")
+        raise HttpProblem(422, "unknown_field", f"unknown fields {unknown!r:.200}; expected {', '.join(_FIELDS)}")
     images = form.getlist("image")
     if len(images) != 1 or not isinstance(images[0], UploadFile):
-        raise Refusal(422, "no_image", f"found {len(images)} parts named `image`; expected one file")
+        raise HttpProblem(422, "no_image", f"found {len(images)} parts named `image`; expected one file")
     references = form.getlist("references")
     if any(not isinstance(part, UploadFile) for part in references):
-        raise Refusal(422, "bad_reference", "a reference is no file; expected files in `references`")
+        raise HttpProblem(422, "bad_reference", "a reference is no file; expected files in `references`")
     texts = {name: form.get(name) for name in ("category", "question", "name")}
     choices = form.getlist("choices")
     if any(isinstance(value, UploadFile) for value in (*texts.values(), *choices)):
-        raise Refusal(422, "bad_field", "a file was sent where text is expected")
+        raise HttpProblem(422, "bad_field", "a file was sent where text is expected")
     for name, longest in (("category", 100), ("question", 500)):
         if texts[name] is not None and len(texts[name]) > longest:
-            raise Refusal(422, "too_long", f"`{name}` has {len(texts[name])} letters; expected at most {longest}")
+            raise HttpProblem(422, "too_long", f"`{name}` has {len(texts[name])} letters; expected at most {longest}")
     name = display_name(texts["name"] or images[0].filename)
     return await images[0].read(), name, [await part.read() for part in references], {**texts, "choices": choices}
 
@@ -182,7 +182,7 @@ async def _from_json(request: Request, limits: Limits) -> tuple[bytes, str, list
         if isinstance(error, ValidationError):
             first = error.errors()[0]
             detail = f"{'.'.join(str(part) for part in first['loc']) or 'the body'}: {first['msg']}"
-        raise Refusal(422, "bad_body", f"the body cannot be used: {detail}; see /openapi.json") from error
+        raise HttpProblem(422, "bad_body", f"the body cannot be used: {detail}; see /openapi.json") from error
     name = display_name(body.name)
     references = [from_base64(text, f"reference {n}", limits) for n, text in enumerate(body.references, 1)]
     fields = {"category": body.category, "question": body.question, "choices": body.choices}

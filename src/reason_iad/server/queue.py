@@ -18,7 +18,7 @@ from typing import Any
 from reason_iad.errors import InputError
 from reason_iad.server.metrics import Metrics
 from reason_iad.server.model_process import JobFailedError, JobLostError, JobRefusedError, ModelProcess
-from reason_iad.server.refusals import Refusal
+from reason_iad.server.problems import HttpProblem
 from reason_iad.server.settings import Settings
 from reason_iad.server.worker import Lesson, Task
 from reason_iad.store.store import Store
@@ -38,7 +38,7 @@ class Job:
     events: list[tuple[str, dict[str, Any]]] = field(default_factory=list)
     changed: asyncio.Event = field(default_factory=asyncio.Event)
     result: dict[str, Any] | None = None
-    error: Refusal | None = None
+    error: HttpProblem | None = None
     ended: bool = False
     began: float = field(default_factory=time.monotonic)
 
@@ -90,7 +90,7 @@ class InspectionQueue:
         self._wake.set()
         for job in [*self._inspections, *self._questions]:
             if not job.persisted:
-                job.error = Refusal(503, "stopping", "the server is being stopped; ask again soon", retry_after=10)
+                job.error = HttpProblem(503, "stopping", "the server is being stopped; ask again soon", retry_after=10)
                 self._end(job, "failed", error=job.error.message)
             else:
                 job.tell("stopping")
@@ -108,21 +108,21 @@ class InspectionQueue:
         """Refuse early, before anything is read, what would be refused anyway.
 
         Raises:
-            Refusal: 503 while stopping, 429 when the queue is full.
+            HttpProblem: 503 while stopping, 429 when the queue is full.
         """
         if self.draining:
-            raise Refusal(503, "stopping", "the server is being stopped; send it again soon", retry_after=10)
+            raise HttpProblem(503, "stopping", "the server is being stopped; send it again soon", retry_after=10)
         if self.waiting + self._reserved >= self._settings.queue_size:
             self._metrics.refused.inc()
             seconds = max(1, min(60, round(self._seconds * (self.waiting + 1) / 2)))
             message = f"{self.waiting} inspections wait already and there is room for {self._settings.queue_size}"
-            raise Refusal(429, "queue_full", f"{message}; try again in {seconds} s", retry_after=seconds)
+            raise HttpProblem(429, "queue_full", f"{message}; try again in {seconds} s", retry_after=seconds)
 
     async def accept(self, request: InspectionRequest, who: str, media_type: str) -> Job:
         """Put an inspection into the record and the queue.
 
         Raises:
-            Refusal: there is no room.
+            HttpProblem: there is no room.
         """
         self.check_room()
         self._reserved += 1  # two who ask at the same moment must not take the same place
@@ -138,7 +138,7 @@ class InspectionQueue:
         """Put a question, a feedback or a lesson into the queue.
 
         Raises:
-            Refusal: there is no room.
+            HttpProblem: there is no room.
         """
         self.check_room()
         job = Job(identifier, kind, payload)
@@ -223,16 +223,16 @@ class InspectionQueue:
             job.result = result
             self._end(job, "done", **result)
         except (JobRefusedError, InputError) as error:
-            await self._fail(job, Refusal(422, "not_inspectable", str(error)))
+            await self._fail(job, HttpProblem(422, "not_inspectable", str(error)))
         except JobLostError as error:
-            await self._fail(job, Refusal(503, "interrupted", f"The inspection was interrupted: {error}.", 5))
+            await self._fail(job, HttpProblem(503, "interrupted", f"The inspection was interrupted: {error}.", 5))
         except JobFailedError as error:
-            await self._fail(job, Refusal(500, "failed", str(error)))
+            await self._fail(job, HttpProblem(500, "failed", str(error)))
         except asyncio.CancelledError:
-            await self._fail(job, Refusal(503, "stopping", "The server was stopped during the inspection.", 10))
+            await self._fail(job, HttpProblem(503, "stopping", "The server was stopped during the inspection.", 10))
             raise
         except Exception as error:  # noqa: BLE001 - the queue must go on
-            await self._fail(job, Refusal(500, "failed", f"{type(error).__name__}: {error}"[:500]))
+            await self._fail(job, HttpProblem(500, "failed", f"{type(error).__name__}: {error}"[:500]))
         finally:
             self._seconds = 0.8 * self._seconds + 0.2 * (time.monotonic() - began)
             job.payload = None  # images are not kept in memory
@@ -249,15 +249,15 @@ class InspectionQueue:
         self._store.finish(identifier, report, result["files"])
         return report
 
-    async def _fail(self, job: Job, refusal: Refusal) -> None:
-        job.error = refusal
+    async def _fail(self, job: Job, problem: HttpProblem) -> None:
+        job.error = problem
         if job.persisted:
             self._metrics.inspections.labels("failed").inc()
             try:
-                await asyncio.to_thread(self._store.fail, job.id, refusal.message)
+                await asyncio.to_thread(self._store.fail, job.id, problem.message)
             except Exception:  # noqa: BLE001 - the record cannot be written: recovery marks it after the next start
                 job.tell("unrecorded")
-        self._end(job, "failed", error=refusal.message)
+        self._end(job, "failed", error=problem.message)
 
     def _end(self, job: Job, event: str, **data: Any) -> None:
         job.ended = True

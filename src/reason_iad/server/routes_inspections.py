@@ -13,10 +13,10 @@ from fastapi import APIRouter, Path, Query, Request, Response
 from fastapi.responses import StreamingResponse
 
 from reason_iad.errors import InputError
-from reason_iad.server.access import Admin, Inspector, Parts, Server, Viewer, audit, errors
+from reason_iad.server.access import Admin, AppState, Inspector, Server, Viewer, audit, errors
 from reason_iad.server.intake import BODY, read_inspection
+from reason_iad.server.problems import HttpProblem
 from reason_iad.server.queue import Job, event_text
-from reason_iad.server.refusals import Refusal
 from reason_iad.server.rendering import render_figure, render_page
 from reason_iad.server.schemas import (
     VERDICTS,
@@ -86,10 +86,10 @@ async def find(
     """List inspections, newest first."""
     for moment in (since, until):
         if moment is not None and moment.tzinfo is None:
-            raise Refusal(422, "no_zone", f"{moment.isoformat()} has no time zone; expected one, such as Z for UTC")
+            raise HttpProblem(422, "no_zone", f"{moment.isoformat()} has no time zone; expected one, such as Z for UTC")
     for value in (category, text):
         if value is not None and "\x00" in value:
-            raise Refusal(422, "null_character", "a text holds a null character; expected plain text")
+            raise HttpProblem(422, "null_character", "a text holds a null character; expected plain text")
     wanted = Filter(
         state=state, verdict=verdict, category=category, feedback=feedback, text=text, since=since, until=until,
         before=_after(cursor), limit=limit,
@@ -138,7 +138,9 @@ async def picture(id: Id, name: Annotated[str, Path(pattern=PICTURES)], who: Vie
     record = await _record(server, id)
     digest = record.files.get(name)
     if digest is None:
-        raise Refusal(404, "no_picture", f"the inspection {id} has no picture {name!r}; it has {sorted(record.files)}")
+        raise HttpProblem(
+            404, "no_picture", f"the inspection {id} has no picture {name!r}; it has {sorted(record.files)}"
+        )
     data = await asyncio.to_thread(server.store.files.get, digest)
     kind = "image/png" if name == "map" else "image/jpeg"
     return Response(data, media_type=kind, headers={"Cache-Control": "private, max-age=31536000, immutable"})
@@ -186,10 +188,10 @@ async def correct(id: Id, said: FeedbackRequest, request: Request, who: Inspecto
     Where a profile of the category was learned, it learns from this too, and `effect` says so.
     """
     if "\x00" in said.comment:
-        raise Refusal(422, "null_character", "the comment holds a null character; expected plain text")
+        raise HttpProblem(422, "null_character", "the comment holds a null character; expected plain text")
     record = await _finished(server, id)
     if (said.kind, record.verdict) in (("false_alarm", "normal"), ("missed", "defective")):
-        raise Refusal(409, "no_fit", f"the verdict was {record.verdict}: {said.kind} does not fit it")
+        raise HttpProblem(409, "no_fit", f"the verdict was {record.verdict}: {said.kind} does not fit it")
     kept = await asyncio.to_thread(server.store.add_feedback, id, said.kind, who.name, said.comment)
     server.metrics.feedback.labels(said.kind).inc()
     effect = await _teach(server, record, kept)
@@ -209,13 +211,13 @@ async def remove(id: Id, request: Request, who: Admin, server: Server) -> Respon
     """Delete an inspection with its feedback, and the files that no other inspection has."""
     record = await _record(server, id)
     if record.state in ("queued", "running"):
-        raise Refusal(409, "not_finished", f"the inspection {id} is {record.state}; wait until it has ended")
+        raise HttpProblem(409, "not_finished", f"the inspection {id} is {record.state}; wait until it has ended")
     await asyncio.to_thread(server.store.remove, id)
     await audit(request, who, "delete", id)
     return Response(status_code=204)
 
 
-async def _teach(server: Parts, record: Record, said: Feedback) -> str:
+async def _teach(server: AppState, record: Record, said: Feedback) -> str:
     """Let the profile of the category learn from a feedback; says what came of it."""
     from reason_iad.evidence.profile_store import find_profile
 
@@ -228,33 +230,33 @@ async def _teach(server: Parts, record: Record, said: Feedback) -> str:
     task = Task(record.id, replace(kept, category=category), LEARNS[said.kind])
     try:
         result = await _finish(server, await server.queue.ask("feedback", record.id, task))
-    except (Refusal, InputError) as error:
+    except (HttpProblem, InputError) as error:
         return f"Kept, but the profile of {category} did not learn from it: {error}"
     known = f"{result['normals']} good and {result['defectives']} defective images"
     return f"Kept. The profile of {category} is now version {result['version']} and knows {known}."
 
 
-async def _finish(server: Parts, job: Job) -> dict[str, Any]:
+async def _finish(server: AppState, job: Job) -> dict[str, Any]:
     """Wait for a question or a lesson."""
     if not await server.queue.result(job, server.settings.limits.wait_seconds):
-        raise Refusal(503, "too_long", "the model is busy; ask again", retry_after=5)
+        raise HttpProblem(503, "too_long", "the model is busy; ask again", retry_after=5)
     if job.error is not None:
         raise job.error
     assert job.result is not None
     return job.result
 
 
-async def _record(server: Parts, identifier: str) -> Record:
+async def _record(server: AppState, identifier: str) -> Record:
     record = await asyncio.to_thread(server.store.get, identifier)
     if record is None:
-        raise Refusal(404, "no_inspection", f"there is no inspection {identifier}")
+        raise HttpProblem(404, "no_inspection", f"there is no inspection {identifier}")
     return record
 
 
-async def _finished(server: Parts, identifier: str) -> Record:
+async def _finished(server: AppState, identifier: str) -> Record:
     record = await _record(server, identifier)
     if record.state != "done":
-        raise Refusal(409, "not_finished", f"the inspection {identifier} is {record.state}; it has no report")
+        raise HttpProblem(409, "not_finished", f"the inspection {identifier} is {record.state}; it has no report")
     return record
 
 
@@ -262,7 +264,7 @@ def _after(cursor: str | None) -> tuple[datetime, str] | None:
     """Read a cursor made by `find`.
 
     Raises:
-        Refusal: 422, it was made elsewhere.
+        HttpProblem: 422, it was made elsewhere.
     """
     from datetime import UTC
 
@@ -272,4 +274,6 @@ def _after(cursor: str | None) -> tuple[datetime, str] | None:
     try:
         return datetime.fromtimestamp(float(moment), UTC), identifier
     except (ValueError, OverflowError, OSError) as error:
-        raise Refusal(422, "bad_cursor", "the cursor is not one of ours; expected `next` of the page before") from error
+        raise HttpProblem(
+            422, "bad_cursor", "the cursor is not one of ours; expected `next` of the page before"
+        ) from error

@@ -9,11 +9,11 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Path, Query, Request, Response
 
 from reason_iad import __version__
-from reason_iad.server.access import Admin, Server, Viewer, audit, errors, parts_of
+from reason_iad.server.access import Admin, Server, Viewer, audit, errors, state_of
 from reason_iad.server.intake import read_images
 from reason_iad.server.knowledge import profile_facts
 from reason_iad.server.metrics import MEDIA_TYPE
-from reason_iad.server.refusals import Refusal
+from reason_iad.server.problems import HttpProblem
 from reason_iad.server.schemas import (
     AuditBody,
     CategoryBody,
@@ -64,7 +64,7 @@ async def page() -> Response:
 async def asset(name: str) -> Response:
     """A file of the page, from a fixed list."""
     if name not in ASSETS:
-        raise Refusal(404, "no_file", f"there is no {name[:80]!r}")
+        raise HttpProblem(404, "no_file", f"there is no {name[:80]!r}")
     return Response(_asset(name), media_type=ASSETS[name], headers={"Cache-Control": "no-cache"})
 
 
@@ -109,7 +109,7 @@ async def status(request: Request, server: Server) -> Any:
     """State of the model and the queue; also without a token, so that the page can say that it needs one."""
     try:
         who = authenticate(server.settings, request.headers.get("authorization"))
-    except Refusal:
+    except HttpProblem:
         who = None
     counts = await asyncio.to_thread(server.store.counts) if who else {}
     limits = server.settings.limits
@@ -153,7 +153,7 @@ async def profile(category: Name, who: Viewer, server: Server) -> Any:
     from reason_iad.evidence.profile_store import find_profile
 
     if find_profile(category) is None:
-        raise Refusal(404, "no_profile", f"there is no profile of {category!r}")
+        raise HttpProblem(404, "no_profile", f"there is no profile of {category!r}")
     return await asyncio.to_thread(profile_facts, category)
 
 
@@ -174,7 +174,7 @@ async def learn(request: Request, who: Admin, server: Server) -> Any:
     if job.error is not None:
         raise job.error
     if not ended or job.result is None:
-        raise Refusal(503, "too_long", "the model is busy; send fewer images, or learn with `reason-iad learn`", 5)
+        raise HttpProblem(503, "too_long", "the model is busy; send fewer images, or learn with `reason-iad learn`", 5)
     return {"category": category, **job.result}
 
 
@@ -183,7 +183,7 @@ async def audit_log(
     request: Request, who: Admin, server: Server, limit: Annotated[int, Query(ge=1, le=1000)] = 200
 ) -> Any:
     """Who did what, newest first."""
-    return await asyncio.to_thread(parts_of(request).store.audit_log, limit)
+    return await asyncio.to_thread(state_of(request).store.audit_log, limit)
 
 
 @router.get(

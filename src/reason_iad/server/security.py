@@ -7,7 +7,7 @@ from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from reason_iad.server.refusals import Refusal
+from reason_iad.server.problems import HttpProblem
 from reason_iad.server.settings import ROLES, Role, Settings
 
 MAX_CLIENTS = 10_000  # whose rate is remembered
@@ -32,16 +32,18 @@ def authenticate(settings: Settings, authorization: str | None) -> Principal:
     """Find out who is asking from the Authorization header.
 
     Raises:
-        Refusal: 401 without a token, or with one that is not known.
+        HttpProblem: 401 without a token, or with one that is not known.
     """
     if not settings.tokens:
         return LOCAL
     scheme, _, presented = (authorization or "").partition(" ")
     if scheme.lower() != "bearer" or not presented.strip():
-        raise Refusal(401, "no_token", "no bearer token was sent; expected the header 'Authorization: Bearer TOKEN'")
+        raise HttpProblem(
+            401, "no_token", "no bearer token was sent; expected the header 'Authorization: Bearer TOKEN'"
+        )
     matching = [token for token in settings.tokens if token.matches(presented.strip())]
     if not matching:
-        raise Refusal(401, "wrong_token", "the bearer token is not known; ask for a new one")
+        raise HttpProblem(401, "wrong_token", "the bearer token is not known; ask for a new one")
     return Principal(matching[0].name, matching[0].role)
 
 
@@ -49,10 +51,10 @@ def require(principal: Principal, role: Role) -> None:
     """Refuse what a role does not include.
 
     Raises:
-        Refusal: 403.
+        HttpProblem: 403.
     """
     if not principal.may(role):
-        raise Refusal(403, "not_allowed", f"{principal.name} is a {principal.role}; this needs the role {role}")
+        raise HttpProblem(403, "not_allowed", f"{principal.name} is a {principal.role}; this needs the role {role}")
 
 
 class RateLimiter:
@@ -66,14 +68,14 @@ class RateLimiter:
         """Count one request.
 
         Raises:
-            Refusal: 429 when the bucket is empty.
+            HttpProblem: 429 when the bucket is empty.
         """
         now = self._clock()
         level, then = self._buckets.get(client, (float(self._burst), now))
         level = min(self._burst, level + (now - then) * self._rate)
         if level < 1:
             wait = max(1, round((1 - level) / self._rate + 0.5))
-            raise Refusal(429, "too_many_requests", f"{client} asks too often; wait {wait} s", retry_after=wait)
+            raise HttpProblem(429, "too_many_requests", f"{client} asks too often; wait {wait} s", retry_after=wait)
         self._buckets[client] = (level - 1, now)
         self._buckets.move_to_end(client)
         while len(self._buckets) > MAX_CLIENTS:

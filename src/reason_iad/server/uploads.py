@@ -13,7 +13,7 @@ import zipfile
 
 from reason_iad.errors import ImageError
 from reason_iad.images import LoadedImage, read_image
-from reason_iad.server.refusals import Refusal
+from reason_iad.server.problems import HttpProblem
 from reason_iad.server.settings import Limits
 
 ACCEPTED = "a JPEG, PNG, BMP, TIFF, WebP, GIF or PPM image"
@@ -33,18 +33,18 @@ def check_image(data: bytes, name: str, limits: Limits) -> LoadedImage:
     """Decode one image from outside, or refuse it with the reason.
 
     Raises:
-        Refusal: 400 empty, 413 too large, 415 no image or more than an image, 422 damaged or of an unusable shape.
+        HttpProblem: 400 empty, 413 too large, 415 no image or more than an image, 422 damaged or of an unusable shape.
     """
     if not data:
-        raise Refusal(400, "empty_file", f"{name} is empty (0 bytes); expected {ACCEPTED}")
+        raise HttpProblem(400, "empty_file", f"{name} is empty (0 bytes); expected {ACCEPTED}")
     if (kind := _other_kind(data)) is not None:
-        raise Refusal(415, "not_an_image", f"{name} is {kind}; expected {ACCEPTED}")
+        raise HttpProblem(415, "not_an_image", f"{name} is {kind}; expected {ACCEPTED}")
     try:
         loaded = read_image(data, limits.image, name)
     except ImageError as error:
-        raise _refusal(str(error), limits) from error
+        raise _problem(str(error), limits) from error
     if (kind := _hidden_kind(data)) is not None:
-        raise Refusal(
+        raise HttpProblem(
             415, "polyglot", f"{name} is an image and {kind} at once; expected an image alone: export it again"
         )
     return loaded
@@ -54,14 +54,14 @@ def from_base64(text: str, name: str, limits: Limits) -> bytes:
     """Decode base64, strictly.
 
     Raises:
-        Refusal: 422 no base64, 413 longer than allowed.
+        HttpProblem: 422 no base64, 413 longer than allowed.
     """
     if len(text) * 3 // 4 > limits.max_bytes:
-        raise Refusal(413, "too_large", f"{name} has over {limits.max_bytes:,} bytes; export it smaller")
+        raise HttpProblem(413, "too_large", f"{name} has over {limits.max_bytes:,} bytes; export it smaller")
     try:
         return base64.b64decode(text, validate=True)
     except (binascii.Error, ValueError) as error:
-        raise Refusal(
+        raise HttpProblem(
             422, "not_base64", f"{name} is not base64 ({error}); expected the image file's bytes in standard base64"
         ) from error
 
@@ -88,10 +88,10 @@ def _hidden_kind(data: bytes) -> str | None:
     return None
 
 
-def _refusal(message: str, limits: Limits) -> Refusal:
+def _problem(message: str, limits: Limits) -> HttpProblem:
     """Give an image error its status: too much is 413, no image 415, the rest 422."""
     if "million pixels" in message or "bytes; at most" in message or "on a side" in message or "too large" in message:
-        return Refusal(413, "too_large", message.replace(", or set REASON_IAD_MAX_PIXELS", ""))
+        return HttpProblem(413, "too_large", message.replace(", or set REASON_IAD_MAX_PIXELS", ""))
     if "is not an image" in message:
-        return Refusal(415, "not_an_image", message)
-    return Refusal(422, "unusable_image", message)
+        return HttpProblem(415, "not_an_image", message)
+    return HttpProblem(422, "unusable_image", message)

@@ -45,12 +45,12 @@ def main(connection: Connection, factory: str, method: InspectorOptions) -> None
         except Exception as error:  # noqa: BLE001 - whatever it is, the server must tell it
             send("unable", _explain(error))
             return
-        desk = Desk(inspector)
-        send("ready", desk.facts())
+        handler = JobHandler(inspector)
+        send("ready", handler.facts())
         while (message := connection.recv())[0] != "stop":
             kind, job, payload = message
             try:
-                send("done", job, desk.do(kind, payload, lambda *m, job=job: send(m[0], job, *m[1:])))
+                send("done", job, handler.do(kind, payload, lambda *m, job=job: send(m[0], job, *m[1:])))
             except ReasonIADError as error:
                 send("refused", job, str(error))
             except (BrokenPipeError, ConnectionResetError):  # the server is gone
@@ -92,7 +92,7 @@ class Lesson:
     images: tuple[tuple[bytes, str], ...]  # file and name
 
 
-class Desk:
+class JobHandler:
     """What the model process can do, and the images it has before it."""
 
     def __init__(self, inspector: Any) -> None:

@@ -8,13 +8,13 @@ import signal
 import time
 from pathlib import Path
 
-from reason_iad.benchmark.respondent import error_record
+from reason_iad.benchmark.solver import error_record
 from reason_iad.datasets.mmad import DETECTION, read_mmad
 
 KINDS = (DETECTION, "Defect Classification", "Object Analysis")
 
 
-class MadeRespondent:
+class MadeSolver:
     """Answers at once, or after a moment; `deadly` names images that end the process, once for each marker file."""
 
     def __init__(self, seconds: float = 0.0, deadly: str | None = None, marker: str | None = None) -> None:
@@ -85,6 +85,6 @@ def write_questions(root: Path, images: int = 12):
     return read_mmad(root, file)
 
 
-def make(seconds: float = 0.0, deadly: str | None = None, marker: str | None = None) -> MadeRespondent:
+def make(seconds: float = 0.0, deadly: str | None = None, marker: str | None = None) -> MadeSolver:
     """Made inside a worker."""
-    return MadeRespondent(seconds, deadly, marker)
+    return MadeSolver(seconds, deadly, marker)

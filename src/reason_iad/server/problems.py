@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 
-class Refusal(Exception):  # noqa: N818 - it is an answer, not a fault
+class HttpProblem(Exception):  # noqa: N818 - it is an answer, not a fault
     """Ends a request with an error in the one shape that all errors have."""
 
     def __init__(self, status: int, code: str, message: str, retry_after: int | None = None) -> None:

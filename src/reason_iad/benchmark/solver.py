@@ -13,8 +13,8 @@ from time import perf_counter
 from typing import TYPE_CHECKING, Any, Protocol
 
 from reason_iad.benchmark.features import StoredBanks, StoredVision, vision_namespace
-from reason_iad.benchmark.journal import Record
 from reason_iad.benchmark.plan import Job, QuestionJob, QuestionUnit, Unit
+from reason_iad.benchmark.record_log import Record
 from reason_iad.benchmark.setting import Setting
 from reason_iad.errors import ReasonIADError
 from reason_iad.evidence.features import EvidenceOptions
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from reason_iad.images import LoadedImage, Pixels
 
 
-class Respondent(Protocol):
+class Solver(Protocol):
     """Whatever answers units of work: the inspector, or a stand-in in tests."""
 
     def answer(self, unit: Any) -> Iterator[Record]:
@@ -39,17 +39,17 @@ class Respondent(Protocol):
         ...
 
 
-RespondentFactory = Callable[[], Respondent]
+SolverFactory = Callable[[], Solver]
 
 
-class InspectorRespondent:
+class InspectorSolver:
     """The tool itself as it answers questions: the inspector's own session and dialog."""
 
     def __init__(self, inspector: Inspector) -> None:
         self.inspector = inspector
 
     @classmethod
-    def load(cls, model: str = "nano", cache: Path | None = None, threads: int = 1) -> InspectorRespondent:
+    def load(cls, model: str = "nano", cache: Path | None = None, threads: int = 1) -> InspectorSolver:
         """Load the model and, where a cache is given, keep what the towers say there.
 
         Raises:

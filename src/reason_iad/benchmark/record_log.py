@@ -21,7 +21,7 @@ RUN_FILE = "run.json"
 VOLATILE = ("milliseconds", "image_milliseconds", "worker")  # what differs between runs that say the same
 
 
-class Journal:
+class RecordLog:
     """The file that one process appends its records to; no second process may have it open."""
 
     def __init__(self, folder: Path, name: str) -> None:

@@ -11,10 +11,10 @@ from made_vision import PooledVision
 from PIL import Image
 
 from reason_iad.benchmark.ablation import PLAIN
-from reason_iad.benchmark.journal import same_content
 from reason_iad.benchmark.plan import plan
-from reason_iad.benchmark.respondent import BenchmarkInspector, InspectorRespondent
+from reason_iad.benchmark.record_log import same_content
 from reason_iad.benchmark.setting import Setting
+from reason_iad.benchmark.solver import BenchmarkInspector, InspectorSolver
 from reason_iad.benchmark.summary import summarize
 from reason_iad.datasets.mmad import DETECTION, read_mmad
 from reason_iad.inspection.options import InspectorOptions
@@ -36,12 +36,12 @@ class FlatEncoder:
 
 
 @pytest.fixture(scope="module")
-def respondent(tiny_nano):
+def solver(tiny_nano):
     categories = load_categories()
     entries = [e for c in categories for e in c.entries() if c.category in ("hazelnut", "any_product")]
     knowledge = KnowledgeBase(entries, FlatEncoder(), categories)
     inspector = BenchmarkInspector(InspectorOptions(), tiny_nano, CachedVision(PooledVision()), knowledge)
-    return InspectorRespondent(inspector)
+    return InspectorSolver(inspector)
 
 
 @pytest.fixture(scope="module")
@@ -64,12 +64,12 @@ def questions(tmp_path_factory):
     return read_mmad(root, root / "q.json")
 
 
-def answers(respondent, questions, *settings):
-    return [record for unit in plan(questions.samples, settings, "m") for record in respondent.answer(unit)]
+def answers(solver, questions, *settings):
+    return [record for unit in plan(questions.samples, settings, "m") for record in solver.answer(unit)]
 
 
-def test_a_record_says_what_was_answered_how_and_at_what_cost(respondent, questions):
-    records = answers(respondent, questions, GIVEN)
+def test_a_record_says_what_was_answered_how_and_at_what_cost(solver, questions):
+    records = answers(solver, questions, GIVEN)
     assert len(records) == 4
     assert not [record for record in records if "error" in record]
     for record in records:
@@ -82,14 +82,14 @@ def test_a_record_says_what_was_answered_how_and_at_what_cost(respondent, questi
     assert summarize(records).n == 4
 
 
-def test_detection_answers_by_the_fused_probability_whatever_the_order_of_yes_and_no(respondent, questions):
-    record = answers(respondent, questions, GIVEN)[0]
+def test_detection_answers_by_the_fused_probability_whatever_the_order_of_yes_and_no(solver, questions):
+    record = answers(solver, questions, GIVEN)[0]
     assert record["yes"] == 1
-    view = respondent.inspector.with_options(GIVEN.inspector_options(plan_image(questions)))
+    view = solver.inspector.with_options(GIVEN.inspector_options(plan_image(questions)))
     sample = questions.samples[0]
     session = view.open(sample.image, "hazelnut", sample.templates("random", 1))
     assert record["probabilities"][1] == pytest.approx(session.probability(record["model"][1]), abs=1e-6)
-    other = answers(respondent, questions, GIVEN)[1]
+    other = answers(solver, questions, GIVEN)[1]
     assert other["probabilities"] == other["model"]
 
 
@@ -97,27 +97,27 @@ def plan_image(questions):
     return next(iter(plan(questions.samples, [GIVEN], "m"))).image_sha256
 
 
-def test_settings_side_by_side_answer_as_each_does_alone(respondent, questions):
+def test_settings_side_by_side_answer_as_each_does_alone(solver, questions):
     settings = (GIVEN, replace(GIVEN, latents="off", injection="off"), replace(GIVEN, injection="off"), PLAIN)
-    together = answers(respondent, questions, *settings)
+    together = answers(solver, questions, *settings)
     for setting in settings:
-        alone = answers(respondent, questions, setting)
+        alone = answers(solver, questions, setting)
         keys = {record["key"] for record in alone}
         assert same_content(alone) == same_content(r for r in together if r["key"] in keys)
 
 
-def test_the_plain_setting_is_the_plain_answer_of_the_same_prompt(respondent, questions):
-    plain = answers(respondent, questions, replace(GIVEN, latents="off", injection="off"))
-    thought = answers(respondent, questions, GIVEN)
+def test_the_plain_setting_is_the_plain_answer_of_the_same_prompt(solver, questions):
+    plain = answers(solver, questions, replace(GIVEN, latents="off", injection="off"))
+    thought = answers(solver, questions, GIVEN)
     assert [record["base"] for record in plain] == [record["base"] for record in thought]
     assert all(record["model"] == record["base"] for record in plain)
 
 
-def test_the_order_of_images_changes_no_record(respondent, questions):
+def test_the_order_of_images_changes_no_record(solver, questions):
     turned = replace(questions, samples=questions.samples[::-1])
     key = lambda record: record["key"]  # noqa: E731
-    first = same_content(sorted(answers(respondent, questions, GIVEN), key=key))
-    assert first == same_content(sorted(answers(respondent, turned, GIVEN), key=key))
+    first = same_content(sorted(answers(solver, questions, GIVEN), key=key))
+    assert first == same_content(sorted(answers(solver, turned, GIVEN), key=key))
 
 
 def test_the_noise_differs_between_images_and_seeds():
@@ -125,24 +125,24 @@ def test_the_noise_differs_between_images_and_seeds():
     assert len(seeds) == 6
 
 
-def test_without_references_nothing_speaks_for_them(respondent, questions):
-    for record in answers(respondent, questions, replace(GIVEN, shots=0)):
+def test_without_references_nothing_speaks_for_them(solver, questions):
+    for record in answers(solver, questions, replace(GIVEN, shots=0)):
         assert record["evidence"] is None
 
 
-def test_an_image_that_changes_during_the_run_is_noticed(respondent, questions):
+def test_an_image_that_changes_during_the_run_is_noticed(solver, questions):
     units = list(plan(questions.samples[:1], [PLAIN], "m"))
     stale = replace(units[0], image_sha256="0" * 64)
-    assert all("changed during the run" in record["error"] for record in respondent.answer(stale))
+    assert all("changed during the run" in record["error"] for record in solver.answer(stale))
 
 
-def test_an_image_with_fewer_references_than_asked_is_compared_with_those_it_has(respondent, questions):
-    more = answers(respondent, questions, replace(GIVEN, shots=4))
+def test_an_image_with_fewer_references_than_asked_is_compared_with_those_it_has(solver, questions):
+    more = answers(solver, questions, replace(GIVEN, shots=4))
     assert [record.get("references") for record in more] == [2] * len(more)
     assert all(record["evidence"] is not None for record in more)
 
 
-def test_an_image_without_references_is_an_error_only_where_some_are_asked(respondent, questions):
+def test_an_image_without_references_is_an_error_only_where_some_are_asked(solver, questions):
     bare = replace(questions, samples=tuple(replace(s, random_templates=()) for s in questions.samples))
-    assert all("no random references" in record["error"] for record in answers(respondent, bare, GIVEN))
-    assert not [r for r in answers(respondent, bare, replace(GIVEN, shots=0)) if "error" in r]
+    assert all("no random references" in record["error"] for record in answers(solver, bare, GIVEN))
+    assert not [r for r in answers(solver, bare, replace(GIVEN, shots=0)) if "error" in r]
