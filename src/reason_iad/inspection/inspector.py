@@ -143,9 +143,10 @@ class Inspector:
         context = session.context
         with clock.stage("verdict"):
             reply = session.dialog.choose(DETECTION_QUESTION, (YES, NO))
-            probability = session.probability(reply.probability_of(YES))
-            limits = VerdictOptions(max_overkill=context.false_alarm_rate)
-            verdict, reasons = decide(probability, context.summary, limits)
+            said = reply.probability_of(YES)
+            probability = session.probability(said)
+            limits = VerdictOptions(context.false_alarm_rate)
+            verdict, reasons = decide(probability, context.summary, limits, session.alone(said))
         with clock.stage("details"):
             details = _describe(session, verdict)
         answers, trace = [reply.answer, *details.answers], reply.trace

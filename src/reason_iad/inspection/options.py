@@ -16,6 +16,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal, Self
 
 from reason_iad.errors import InputError
+from reason_iad.knowledge import TOP_K
 from reason_iad.types import KnowledgeMode, LatentMode
 
 if TYPE_CHECKING:
@@ -125,7 +126,7 @@ class InspectorOptions:
         metavar="ID",
     )
     knowledge: KnowledgeMode = setting("retrieved", "use of knowledge: none, the best entries, or all of the category")
-    top_k: int = setting(4, "most knowledge entries in the prompt", low=1, metavar="K")
+    top_k: int = setting(TOP_K, "most knowledge entries in the prompt", low=1, metavar="K")
     latents: LatentMode = setting(
         "on", "latent reasoning: on is by policy gradient, gradient by the exact one, paper the published form"
     )

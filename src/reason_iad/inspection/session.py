@@ -124,6 +124,11 @@ class Session:
         summary = self.context.summary
         return self.fusion.probability(model, None if summary is None else summary.anomaly_score)
 
+    def alone(self, model: float) -> tuple[float, float] | None:
+        """What the model's own probability and the evidence would each say by itself; None without evidence."""
+        summary = self.context.summary
+        return None if summary is None else self.fusion.alone(model, summary.anomaly_score)
+
     def measured(self, texts: Sequence[str]) -> tuple[float, ...]:
         """L of each option: how likely the measured place and look are if it is true; 0 without evidence."""
         summary, look, tables = self.context.summary, self.context.look, self.options.looks
