@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import argparse
+import os
+import signal
 from collections.abc import Callable
 from typing import Any
 
@@ -51,3 +53,17 @@ class ScriptedInspector:
 def load_for_processes(args: argparse.Namespace, progress: Callable[[str], None]) -> ScriptedInspector:
     """A loader that other processes can import."""
     return ScriptedInspector({"b.png": "defective"})
+
+
+class DeadlyInspector(ScriptedInspector):
+    """Ends its process at the image b.png, as one does that is out of memory."""
+
+    def run(self, request: InspectionRequest) -> MadeInspection:
+        if request.image.name == "b.png":
+            os.kill(os.getpid(), signal.SIGKILL)
+        return super().run(request)
+
+
+def load_deadly_for_processes(args: argparse.Namespace, progress: Callable[[str], None]) -> ScriptedInspector:
+    """A loader that other processes can import."""
+    return DeadlyInspector()

@@ -1,7 +1,8 @@
 """Detection and localization on a data set: every test image compared with k normal training images of its category.
 
 The references of a category are drawn once, by the hash of seed and name, so they depend on no order; with a model the
-tool's whole verdict is asked, too. A record holds score, map and mask, so that every measure follows from it alone.
+tool's whole verdict is asked, too. A record holds score and map, the plan label and mask: every measure follows from
+the two.
 """
 
 from __future__ import annotations
@@ -21,13 +22,14 @@ import numpy as np
 import numpy.typing as npt
 
 from reason_iad.benchmark.features import StoredBanks, StoredVision, vision_namespace
-from reason_iad.benchmark.plan import ContentHashes, Job, Unit, model_fingerprint
+from reason_iad.benchmark.plan import MISSING, ContentHashes, Job, Unit
 from reason_iad.benchmark.record_log import Record
-from reason_iad.benchmark.solver import InspectorSolver, error_record
-from reason_iad.datasets.base import ImageDataset, ImageSample
+from reason_iad.benchmark.solver import InspectorSolver, error_record, is_readable
+from reason_iad.datasets.base import Fault, ImageDataset, ImageSample
+from reason_iad.datasets.masks import join_masks, read_mask, resample
 from reason_iad.errors import InputError
 from reason_iad.files import sha256_of_json
-from reason_iad.images import ImageLimits, read_image
+from reason_iad.images import read_image
 
 if TYPE_CHECKING:
     from reason_iad.evidence.compare import EvidenceMap
@@ -37,7 +39,6 @@ if TYPE_CHECKING:
 CHUNK = 8  # test images a unit: small enough for several workers, large enough to share a bank
 MAX_BANKS = 16
 MASK_SIDE = 256  # pixels of the longer side at which maps and masks are compared
-_MASK_LIMITS = ImageLimits(min_side=1, max_aspect=1000.0)
 
 
 @dataclass(frozen=True)
@@ -96,56 +97,83 @@ class DetectUnit(Unit):
     setting: DetectSetting
 
     def head(self, job: DetectJob) -> Record:
-        """Image and label."""
+        """Which image was judged."""
+        return {"key": job.key, "id": job.id, "image": job.sample.name}
+
+    def truth(self, job: DetectJob) -> Record:
+        """Label and mask of the image."""
         sample = job.sample
+        mask, how = pack_mask(sample)
         return {
-            "key": job.key,
-            "id": job.id,
-            "image": sample.name,
+            **self.head(job),
+            "image_sha256": job.content,
             "category": sample.category,
             "defective": sample.defective,
             "defect_type": sample.defect_type,
+            "mask": mask,
+            "mask_taken": how,
         }
-
-    def content_of(self, job: DetectJob) -> str:
-        """Hash of the image."""
-        return job.content
 
 
 def plan_detection(
-    dataset: ImageDataset, setting: DetectSetting, limit: int | None = None, hashes: ContentHashes | None = None
+    dataset: ImageDataset,
+    setting: DetectSetting,
+    limit: int | None = None,
+    hashes: ContentHashes | None = None,
+    content: str = "",
 ) -> list[DetectUnit]:
-    """Units of work for all test images; `limit` keeps so many a category, defective and normal in proportion.
+    """Units of work for all test images.
+
+    The one rule for references that are missing: a category with fewer than asked is compared with those it has, one
+    with none is left out; `shortages` says so.
+
+    Args:
+        dataset: the images.
+        setting: how each is judged.
+        limit: so many a category, defective and normal in proportion.
+        hashes: of files, where some are known.
+        content: fingerprint of what a model's verdict depends on besides.
 
     Raises:
-        InputError: a category has too few normal training images.
+        InputError: no category has a normal training image.
     """
     hashes = hashes or ContentHashes()
-    model = model_fingerprint(setting.model) if setting.model else ""
     units = []
     for category in dataset.categories:
         queries = sorted(dataset.queries(category), key=lambda sample: _draw(0, sample.name))
-        if not queries:
-            continue
         goods = sorted(dataset.references(category), key=lambda sample: _draw(setting.seed, sample.name))
-        if len(goods) < setting.shots:
-            raise InputError(
-                f"{category} has {len(goods)} normal training images; expected {setting.shots}: use fewer --shots"
-            )
+        if not queries or not goods:
+            continue
         references = tuple(sample.image for sample in goods[: setting.shots])
         shown = [hashes.of(path) for path in references]
         jobs = []
         for sample in _stratified(queries, limit):
             image = hashes.of(sample.image)
-            masks = [hashes.of(path) for path in sample.masks]
-            content = [image, *shown, *masks, str(sample.defective), setting.fingerprint, model]
-            key = sha256_of_json(content)[:24]
+            parts = [image, *shown, setting.fingerprint, content, *([sample.name] if image == MISSING else [])]
+            key = sha256_of_json(parts)[:24]
             jobs.append(DetectJob(key, sample.name, setting, sample, image))
         units += [
             DetectUnit(tuple(jobs[start : start + CHUNK]), category, references, setting)
             for start in range(0, len(jobs), CHUNK)
         ]
+    if not units:
+        raise InputError(
+            f"no category of {dataset.name} has both test images and a normal training image; expected at least one: "
+            "see the data faults"
+        )
     return units
+
+
+def shortages(dataset: ImageDataset, setting: DetectSetting) -> list[Fault]:
+    """Categories with fewer normal training images than are asked for, and what is done about it."""
+    found = []
+    for category in dataset.categories:
+        count = len(dataset.references(category))
+        if not dataset.queries(category) or count >= setting.shots:
+            continue
+        done = f"it is compared with {count}" if count else "there is nothing to compare it with: it is left out"
+        found.append(Fault(category, f"has {count} normal training images; expected {setting.shots}: {done}"))
+    return found
 
 
 def _draw(seed: int, name: str) -> bytes:
@@ -169,6 +197,7 @@ class DetectSolver:
     ) -> None:
         self._vision, self._store, self._solver = vision, banks, solver
         self._banks: OrderedDict[tuple[Path, ...], MemoryBank] = OrderedDict()
+        self._usable: dict[tuple[Path, ...], tuple[Path, ...]] = {}
 
     @classmethod
     def load(cls, model: str = "", cache: Path | None = None, threads: int = 1) -> DetectSolver:
@@ -203,28 +232,29 @@ class DetectSolver:
 
     def _judge(self, unit: DetectUnit, job: DetectJob) -> Record:
         began = perf_counter()
+        references = self._readable(unit.references)
         if self._solver is None:
             from reason_iad.evidence.compare import compare
 
             image = read_image(job.sample.image)
-            evidence = compare(image.pixels, self._bank(unit.references), self._vision)
+            evidence = compare(image.pixels, self._bank(references), self._vision)
             probability = evidence.anomaly_score
         else:
-            found, probability = self._solver.judge(job.sample.image, unit.references, unit.setting.seed)
+            found, probability = self._solver.judge(job.sample.image, references, unit.setting.seed)
             evidence, image = found
         spent = (perf_counter() - began) * 1000
         return {
             **unit.head(job),
+            "references": len(references),
             "score": round(evidence.anomaly_score, 7),
             "probability": round(probability, 7),
             "p_value": evidence.p_value,
             "map": pack_map(evidence, image.image_hw),
-            "mask": pack_mask(job.sample, image.image_hw),
             "milliseconds": {"judge": round(spent, 1)},
         }
 
     def _bank(self, references: tuple[Path, ...]) -> MemoryBank:
-        """The bank of a category; images that cannot be read would change every result, so they are errors."""
+        """The bank of a category, from those of its references that can be read; the record counts them."""
         from reason_iad.evidence.memory_bank import MemoryBank
 
         if references not in self._banks:
@@ -236,6 +266,18 @@ class DetectSolver:
             if len(self._banks) > MAX_BANKS:
                 self._banks.popitem(last=False)
         return self._banks[references]
+
+    def _readable(self, references: tuple[Path, ...]) -> tuple[Path, ...]:
+        """Those of the references that can be read: the others are passed over as if they were missing.
+
+        Raises:
+            InputError: none can be read.
+        """
+        if references not in self._usable:
+            self._usable[references] = tuple(path for path in references if is_readable(path))
+        if not self._usable[references]:
+            raise InputError(f"none of {len(references)} references can be read; expected at least one image")
+        return self._usable[references]
 
 
 def comparison_hw(image_hw: tuple[int, int]) -> tuple[int, int]:
@@ -263,30 +305,35 @@ def unpack_map(packed: Mapping[str, Any]) -> npt.NDArray[np.float16]:
     return enlarge(values.astype(np.float32), comparison_hw((height, width))).astype(np.float16)
 
 
-def pack_mask(sample: ImageSample, image_hw: tuple[int, int]) -> str | None:
-    """Which pixels are defective at the size they are compared at, as text; None where that is not known."""
-    if sample.defective and not sample.masks:
-        return None
-    height, width = comparison_hw(image_hw)
-    mask = np.zeros((height, width), dtype=bool)
-    for path in sample.masks:
-        whole = read_image(path, _MASK_LIMITS).pixels.max(axis=-1) > 0
-        rows = (np.arange(height) + 0.5) * whole.shape[0] / height
-        columns = (np.arange(width) + 0.5) * whole.shape[1] / width
-        mask |= whole[rows.astype(int)[:, None], columns.astype(int)[None]]
-        if whole.any() and not mask.any():  # smaller than one pixel of the comparison: it keeps one
-            y, x = np.argwhere(whole).mean(0)
-            mask[int(y * height / whole.shape[0]), int(x * width / whole.shape[1])] = True
-    return _pack(np.packbits(mask).tobytes())
+def pack_mask(sample: ImageSample) -> tuple[dict[str, Any] | None, str]:
+    """Which pixels are defective at the size of comparison, and how the masks were taken.
+
+    None where it is not known: the image is defective, and no mask of it can be used.
+    """
+    if not sample.defective:
+        return {"hw": None, "data": ""}, "normal: nothing is marked"
+    readings = [read_mask(path, sample.image) for path in sample.masks]
+    whole = join_masks(readings)
+    how = "; ".join(dict.fromkeys(reading.fault or reading.how for reading in readings)) or "no mask is known"
+    if whole is None:
+        return None, how
+    small = resample(whole, comparison_hw((whole.shape[0], whole.shape[1])))
+    return {"hw": list(small.shape), "data": _pack(np.packbits(small).tobytes())}, how
 
 
 def unpack_mask(record: Record) -> npt.NDArray[np.bool_] | None:
-    """Which pixels are defective (h, w); None where that is not known."""
-    if record["mask"] is None:
-        return None
+    """Which pixels are defective at the size of the map (h, w); None where that is not known."""
+    packed = record["mask"]
     height, width = comparison_hw((record["map"]["image_hw"][0], record["map"]["image_hw"][1]))
-    bits = np.unpackbits(np.frombuffer(_unpack(record["mask"]), dtype=np.uint8), count=height * width)
-    return bits.reshape(height, width).astype(bool)
+    if packed is None:
+        return None
+    if isinstance(packed, str):  # a record of 0.1.0
+        packed = {"hw": [height, width], "data": packed}
+    if packed["hw"] is None:
+        return np.zeros((height, width), dtype=bool)
+    rows, columns = packed["hw"]
+    bits = np.unpackbits(np.frombuffer(_unpack(packed["data"]), dtype=np.uint8), count=rows * columns)
+    return resample(bits.reshape(rows, columns).astype(bool), (height, width))
 
 
 def _pack(data: bytes) -> str:

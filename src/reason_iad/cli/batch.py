@@ -85,7 +85,7 @@ def load_inspector(args: argparse.Namespace, progress: Callable[[str], None]) ->
     return inspector
 
 
-Outcome = tuple[Job, "Inspection | InputError"]
+Outcome = tuple[Job, "Inspection | ReasonIADError"]
 
 
 def one_by_one(jobs: Iterable[Job], inspector: InspectsImages) -> Iterator[Outcome]:
@@ -145,7 +145,7 @@ def inspect_all(
             progress.begin(done, job.path.name)
             _, found = next(outcomes)
             progress.clear()
-            if isinstance(found, InputError):
+            if isinstance(found, ReasonIADError):
                 failures.append((job, str(found)))
                 if folder is not None:
                     folder.add_failure(job.path.name, str(found))

@@ -36,16 +36,14 @@ class Categories:
         Raises:
             InputError: neither the knowledge nor a profile has it; names the nearest.
         """
-        known = self.knowledge.find_category(category)
-        if known is None and (learned := find_profile(category)) is not None:
-            return Named(learned.name, "given")
-        return Named(known or self.knowledge.check_category(category), "given")
+        learned = find_profile(category)  # reported by its own name, though it be an alias in the starter knowledge
+        return Named(learned.name if learned else self.knowledge.check_category(category), "given")
 
     def recognize(self, pixels: Pixels, vision: CachedVision) -> Named:
         """The category that an image (H, W, 3) shows, or unknown."""
         if self.prototypes is None:
             return Named("unknown", "unknown")
-        name, probability = self._learned.extend(self.prototypes).recognize(image_embedding(pixels, vision))  # type: ignore[arg-type]
+        name, probability = self._learned.extend(self.prototypes).recognize(image_embedding(pixels, vision))
         return Named(name, "unknown" if name == "unknown" else "recognized", probability)
 
     def recognizable(self) -> tuple[str, ...]:

@@ -45,7 +45,7 @@ class ServedDialog:
         options = [clean(option) for option in options]
         check_options(options)
         text = question_text(self._model.info, question, options)
-        found = self._model.choose([*self._context, text], len(options)).probabilities
+        found = self._model.choose([*self._context, text], len(options), options).probabilities
         return Reply(answer_of(question, options, found), _no_thought(found))
 
     def tell(self, question: str, max_new_tokens: int = 64, on_text: Callable[[str], None] | None = None) -> Reply:

@@ -242,8 +242,8 @@ class OpenModel(Described, Protocol):
 class ServedModel(Described, Protocol):
     """A model behind an interface that takes text and pictures and gives answers, and shows nothing of its inside."""
 
-    def choose(self, parts: Sequence[str | Pixels], num_options: int) -> Choice:
-        """Probabilities of the option letters that the prompt lists.
+    def choose(self, parts: Sequence[str | Pixels], num_options: int, options: Sequence[str] = ()) -> Choice:
+        """Probabilities of the option letters that the prompt lists; `options` are the texts behind them.
 
         Raises:
             ModelError: the model does not answer.
@@ -264,7 +264,7 @@ class Choice:
     """Probabilities of options from a served model, and what they rest on."""
 
     probabilities: tuple[float, ...]
-    source: str  # logprobs, or samples
+    source: str  # logprobs; constrained samples, where a server lets nothing but a letter pass; or samples
 
 
 Model: TypeAlias = OpenModel | ServedModel

@@ -68,7 +68,7 @@ def load_model(
         _, settings = read_adapter(default_adapter())
         exact = options is not None and options.dtype == "float32"
         device = "cpu" if options is None or options.device == "auto" else options.device
-        return NanoModel.load(vision=vision, precision="float32" if exact else None, device=device), settings
+        return NanoModel.load(vision=vision, exact=exact, device=device), settings
     if name.startswith(SERVED):
         from reason_iad.models.openai_compatible import OpenAICompatible
 

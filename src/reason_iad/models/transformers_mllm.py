@@ -19,9 +19,10 @@ from torch import Tensor, nn
 from reason_iad.errors import ModelError
 from reason_iad.images import Pixels
 from reason_iad.models.base import ChatTemplate, ImageLayout, ImageTokens, ModelInfo
-from reason_iad.models.decoder import CachedDecoder
+from reason_iad.models.decoder import CachedDecoder, fingerprint_of
 from reason_iad.models.families import Family
 from reason_iad.models.layouts import Encoded, Plan
+from reason_iad.models.torch_layers import TorchLayers
 
 _RECENT_IMAGES = 8  # four references and a few inspected ones
 
@@ -72,8 +73,8 @@ class TransformersMLLM(CachedDecoder):
             template=template or family.template,
         )
         base: Any = model.base_model
-        text_model = getattr(base, family.text_model)
-        super().__init__(text_model, model.lm_head, tokenizer, info, fingerprint=fingerprint)  # type: ignore[arg-type]
+        layers = TorchLayers.from_transformers(getattr(base, family.text_model), model.lm_head)  # type: ignore[arg-type]
+        super().__init__(layers, tokenizer, info, lambda: fingerprint or fingerprint_of(model.state_dict()))
         self.model: Any = model.eval().requires_grad_(False)
         self.config, self.family, self.image_processor = config, family, image_processor
         limit = max_image_tokens or family.default_tokens
@@ -149,7 +150,7 @@ class TransformersMLLM(CachedDecoder):
             full[places] = level.to(full.dtype)
             levels.append(full)
         mutual = visual if self.family.mutual else None
-        return ImageLayout(embeds.to(self._table.weight.dtype), patches, positions, advance, mutual, tuple(levels))
+        return ImageLayout(embeds.to(self.layers.dtype), patches, positions, advance, mutual, tuple(levels))
 
     def _positions(self, plan: Plan, visual: Tensor) -> tuple[Tensor | None, int | None]:
         """Three-dimensional positions (3, T) of one grid between marks, and where text goes on (M-RoPE)."""

@@ -15,6 +15,7 @@ from fastapi.responses import StreamingResponse
 from reason_iad.errors import InputError
 from reason_iad.server.access import Admin, AppState, Inspector, Server, Viewer, audit, errors
 from reason_iad.server.intake import BODY, read_inspection
+from reason_iad.server.job_handler import Task
 from reason_iad.server.problems import HttpProblem
 from reason_iad.server.queue import Job, event_text
 from reason_iad.server.rendering import render_figure, render_page
@@ -28,7 +29,6 @@ from reason_iad.server.schemas import (
     QuestionRequest,
     inspection_body,
 )
-from reason_iad.server.worker import Task
 from reason_iad.store.record import Feedback, FeedbackKind, Filter, Record, State
 
 router = APIRouter(prefix="/v1/inspections", tags=["inspections"])

@@ -11,6 +11,7 @@ from fastapi import APIRouter, Path, Query, Request, Response
 from reason_iad import __version__
 from reason_iad.server.access import Admin, Server, Viewer, audit, errors, state_of
 from reason_iad.server.intake import read_images
+from reason_iad.server.job_handler import Lesson
 from reason_iad.server.knowledge import profile_facts
 from reason_iad.server.metrics import MEDIA_TYPE
 from reason_iad.server.problems import HttpProblem
@@ -25,7 +26,6 @@ from reason_iad.server.schemas import (
     StatusBody,
 )
 from reason_iad.server.security import authenticate
-from reason_iad.server.worker import Lesson
 
 router = APIRouter()
 Name = Annotated[str, Path(max_length=100, pattern=r"^[A-Za-z0-9][A-Za-z0-9 _\-]*$", description="of a category")]

@@ -16,7 +16,7 @@ from reason_iad.images import LoadedImage, read_image
 from reason_iad.server.problems import HttpProblem
 from reason_iad.server.settings import Limits
 
-ACCEPTED = "a JPEG, PNG, BMP, TIFF, WebP, GIF or PPM image"
+ACCEPTED = "a JPEG, PNG, BMP, TIFF, WebP, GIF, PPM, JPEG 2000 or AVIF image"
 _MARKUP = re.compile(rb"<!doctype\s+html|<html|<script|<svg[\s>]|<\?php|<iframe", re.IGNORECASE)
 _OTHER_KINDS = (
     (b"PK\x03\x04", "a ZIP archive"),
