@@ -7,7 +7,6 @@ import hashlib
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from reason_iad.datasets.mmad import Templates
 from reason_iad.files import sha256_of_json
 from reason_iad.inspection.options import InspectorOptions, setting
 
@@ -17,7 +16,9 @@ class Setting(InspectorOptions):
     """How every question of a run is asked: the settings of the method, and what the harness itself varies."""
 
     shots: int = setting(1, "normal references shown with each image", low=0, high=64, metavar="K")
-    templates: Templates = setting("random", "which references: any of the category, or those most like the image")
+    templates: Literal["random", "similar"] = setting(
+        "random", "which references: any of the category, or those most like the image"
+    )
     category: Literal["recognized", "given"] = setting(
         "recognized", "whether the true category is told; oracle knowledge tells it in any case"
     )
