@@ -12,16 +12,8 @@ from made_vision import PooledVision
 from PIL import Image
 from scipy.ndimage import zoom
 
-from reason_iad.benchmark.detect import (
-    DetectSetting,
-    DetectSolver,
-    comparison_hw,
-    pack_map,
-    pack_mask,
-    plan_detection,
-    unpack_map,
-    unpack_mask,
-)
+from reason_iad.benchmark.detect import DetectSetting, DetectSolver, plan_detection
+from reason_iad.benchmark.detect_maps import comparison_hw, pack_map, pack_mask, unpack_map, unpack_mask
 from reason_iad.benchmark.detect_run import run_detection
 from reason_iad.benchmark.detect_summary import MEASURES, summarize_detection
 from reason_iad.benchmark.features import StoredBanks, StoredVision

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from reason_iad.errors import InputError, ModelError
-from reason_iad.inspection.dialog import OpenDialog
+from reason_iad.inspection.open_dialog import OpenDialog
 from reason_iad.inspection.options import InspectorOptions
 from reason_iad.inspection.prompts import context_parts, question_text
 from reason_iad.models.base import Prefix

@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from reason_iad.benchmark.detect import DetectSetting, unpack_map, unpack_mask
+from reason_iad.benchmark.detect import DetectSetting
+from reason_iad.benchmark.detect_maps import unpack_map, unpack_mask
 from reason_iad.benchmark.plan_file import read_joined
 from reason_iad.benchmark.record_log import Record, read_run_file
 from reason_iad.errors import InputError

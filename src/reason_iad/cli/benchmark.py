@@ -184,8 +184,10 @@ def run_detect(args: argparse.Namespace) -> int:
         60 * given["minutes"] if "minutes" in given else None,
         progress.show,
     )
-    _say_faults([str(fault) for fault in faults])
     progress.clear()
+    for line in dataset.taken:
+        _say(f"taken: {line}")
+    _say_faults([str(fault) for fault in faults])
     _say_outcome(outcome, "images judged")
     summary = summarize_detection(out)
     print(json.dumps({"dataset": dataset.name, **summary.to_json()}) if args.json else summary.render())

@@ -122,8 +122,8 @@ def run(args: argparse.Namespace, load_vision: Callable[[], Any] | None = None) 
 
 def _learn(args: argparse.Namespace, images: Sequence[LoadedImage], vision: Any, progress: Any) -> CategoryProfile:
     from reason_iad.evidence.features import EvidenceOptions, tiled_streams
-    from reason_iad.evidence.profile import CategoryProfile
     from reason_iad.inspection.sources import evidence_options
+    from reason_iad.profiles import learn
 
     chosen = evidence_options(method_options(args))
     if args.tiles > 1 and chosen.streams != EvidenceOptions().streams:
@@ -134,9 +134,7 @@ def _learn(args: argparse.Namespace, images: Sequence[LoadedImage], vision: Any,
     def tell(done: int, total: int, name: str) -> None:
         progress.say(f"learning {done + 1} of {total}: {name}")
 
-    profile = CategoryProfile.learn(args.category, images, vision, options, _embed(vision), tell)
-    profile.save()
-    return profile
+    return learn(args.category, images, options, vision, tell)
 
 
 def _slow_search(profile: CategoryProfile) -> str | None:

@@ -51,6 +51,7 @@ class ImageSample:
     masks: tuple[Path, ...] = ()  # what is bright in any of them is defective; empty where none is known
     boxes: tuple[tuple[int, int, int, int], ...] = ()  # in pixels, x1 and y1 exclusive, where there are no masks
     group: str = ""  # images of one object; references of a paired query are of its own group
+    taken: str = ""  # what it was taken for, and by what
 
 
 @dataclass(frozen=True)

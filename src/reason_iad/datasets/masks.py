@@ -62,6 +62,15 @@ def read_mask(path: Path, image: Path | None = None) -> MaskReading:
     return MaskReading(marked, f"{how}{turned}", fault)
 
 
+def marks_anything(path: Path) -> bool:
+    """Whether a mask marks any pixel.
+
+    Raises:
+        ImageError: it cannot be read.
+    """
+    return bool(_marked(read_raw(path))[0].any())
+
+
 def _marked(raw: RawImage) -> tuple[Marked, str]:
     """Marked pixels in the file's own orientation, and the form of the mask."""
     bright, how = _bright(raw)

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 from reason_iad.evidence.profile_store import find_profile
 from reason_iad.images import Pixels
 from reason_iad.knowledge.retrieve import KnowledgeBase
-from reason_iad.models.vision_cache import CachedVision
 from reason_iad.recognition.learned import LearnedPrototypes
 from reason_iad.recognition.prototypes import CategoryPrototypes, image_embedding
 from reason_iad.types import CategorySource
+
+if TYPE_CHECKING:
+    from reason_iad.models.vision_cache import CachedVision
 
 
 @dataclass(frozen=True)

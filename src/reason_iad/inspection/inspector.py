@@ -23,7 +23,7 @@ from reason_iad.images import LoadedImage, Pixels, from_pixels, read_image
 from reason_iad.inspection.categories import Categories
 from reason_iad.inspection.clock import Clock
 from reason_iad.inspection.details import DefectDetails, describe_defect, describe_normal
-from reason_iad.inspection.dialog import Dialog, OpenDialog, Reply
+from reason_iad.inspection.dialog import Dialog, Reply
 from reason_iad.inspection.nearest import show_nearest
 from reason_iad.inspection.option_fusion import OptionFusion
 from reason_iad.inspection.options import InspectorOptions
@@ -35,11 +35,11 @@ from reason_iad.inspection.verdict import UNCALIBRATED, Fusion, VerdictOptions, 
 from reason_iad.knowledge.entries import ANY_PRODUCT
 from reason_iad.knowledge.retrieve import KnowledgeBase, RetrievalOptions, tell_encoding
 from reason_iad.models.base import Model, Prefix, is_open
-from reason_iad.models.vision_cache import CachedVision
 from reason_iad.recognition.prototypes import CategoryPrototypes
 from reason_iad.types import InspectionReport, InspectionRequest, LatentTrace, Verdict
 
 if TYPE_CHECKING:
+    from reason_iad.models.vision_cache import CachedVision
     from reason_iad.types import ImageSource
 
 MAX_SEEN = 4  # references that a model which reads pictures is shown
@@ -95,6 +95,7 @@ class Inspector:
         """
         from reason_iad.models.registry import load_model
         from reason_iad.models.vision import BundledVision
+        from reason_iad.models.vision_cache import CachedVision
 
         options = options or InspectorOptions()
         say = progress or (lambda _: None)
@@ -229,6 +230,8 @@ class Inspector:
 
     def _start_dialog(self, context: Context) -> Dialog:
         """Process everything that all questions about the image share."""
+        from reason_iad.inspection.open_dialog import OpenDialog
+
         model, evidence = self.model, context.evidence
         notes, seen = citation_notes(context.citations), context.references[:MAX_SEEN]
         if not is_open(model):

@@ -10,7 +10,6 @@ from reason_iad.inspection.dialog import Reply, answer_of
 from reason_iad.inspection.options import InspectorOptions
 from reason_iad.inspection.prompts import clean, context_parts, question_text
 from reason_iad.models.base import ImageTokens, ServedModel
-from reason_iad.reasoning.answers import check_options
 from reason_iad.types import Answer, LatentTrace
 
 CLOSED = (
@@ -42,6 +41,8 @@ class ServedDialog:
 
     def choose(self, question: str, options: Sequence[str], think: bool = True) -> Reply:
         """Answer a question with given options; see `Dialog`."""
+        from reason_iad.reasoning.answers import check_options
+
         options = [clean(option) for option in options]
         check_options(options)
         text = question_text(self._model.info, question, options)
