@@ -91,8 +91,9 @@ def plain_nano() -> Any:
     from transformers import AutoModelForCausalLM
 
     from reason_iad import weights
-    from reason_iad.models.nano import NanoModel, default_adapter, read_adapter
+    from reason_iad.models.nano import NanoModel, read_adapter
     from reason_iad.models.smollm import SmolLM
+    from reason_iad.models.sources import default_adapter
     from reason_iad.models.torch_layers import TorchLayers
 
     model = NanoModel.load(exact=True)

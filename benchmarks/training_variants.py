@@ -35,7 +35,8 @@ from torch.nn import functional as F
 from reason_iad.images import Pixels
 from reason_iad.metrics.intervals import bootstrap
 from reason_iad.models.base import VisionTowers
-from reason_iad.models.nano import CELLS, VIT_LAYERS, default_adapter, read_adapter, vision_features
+from reason_iad.models.nano import CELLS, VIT_LAYERS, read_adapter, vision_features
+from reason_iad.models.sources import default_adapter
 from reason_iad.models.vision import BundledVision
 from reason_iad.training import train_nano
 from reason_iad.training.notes import products

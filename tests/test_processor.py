@@ -1,3 +1,7 @@
+import os
+import subprocess
+import sys
+
 import pytest
 
 from reason_iad import processor
@@ -69,3 +73,28 @@ def test_an_override_that_names_no_level_is_refused_with_those_that_are(monkeypa
     monkeypatch.setenv(processor.OVERRIDE, "fast")
     with pytest.raises(InputError, match="REASON_IAD_PROCESSOR is 'fast'; expected one of plain, avx2"):
         processor.usable()
+
+
+@pytest.mark.parametrize(
+    ("given", "expected"),
+    [({}, "passive"), ({"OMP_WAIT_POLICY": "active"}, "active"), ({"GOMP_SPINCOUNT": "100"}, None)],
+)
+def test_waiting_threads_sleep_unless_the_user_has_set_how_they_wait(
+    given: dict[str, str], expected: str | None
+) -> None:
+    kept = {k: v for k, v in os.environ.items() if k not in ("OMP_WAIT_POLICY", "GOMP_SPINCOUNT", "KMP_BLOCKTIME")}
+    told = "import reason_iad, os, sys; print(os.environ.get('OMP_WAIT_POLICY'), 'torch' in sys.modules)"
+    done = subprocess.run([sys.executable, "-c", told], env={**kept, **given}, capture_output=True, text=True)
+    assert done.stdout.split() == [str(expected), "False"]
+
+
+@pytest.mark.parametrize("given", ["1", "3", ""])
+def test_threads_are_those_of_torch_and_before_its_import_those_it_will_have(
+    given: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    code = "from reason_iad.processor import threads; n = threads(); import torch; print(n, torch.get_num_threads())"
+    done = subprocess.run(
+        [sys.executable, "-c", code], env={**os.environ, "OMP_NUM_THREADS": given}, capture_output=True, text=True
+    )
+    before, after = done.stdout.split()
+    assert before == after

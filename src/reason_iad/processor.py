@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 import platform
+import sys
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -100,6 +101,25 @@ def abilities() -> dict[str, bool]:
     """Which instructions for matrix products this processor has, by the names that people know."""
     found = _instructions()
     return {title: bool(names & found) for title, names in _TITLES.items()}
+
+
+def threads() -> int:
+    """Threads that compute: torch's, or what they will be where torch is not imported yet."""
+    torch = sys.modules.get("torch")
+    if torch is not None and hasattr(torch, "get_num_threads"):
+        return int(torch.get_num_threads())
+    given = os.environ.get("OMP_NUM_THREADS", "")
+    return min(int(given), cores()) if given.isdigit() and int(given) else cores()
+
+
+def cores() -> int:
+    """Cores that this process may use; two threads of one core count once where the system tells."""
+    may = set(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else set(range(os.cpu_count() or 1))
+    siblings = "/sys/devices/system/cpu/cpu{}/topology/thread_siblings_list"
+    try:
+        return len({Path(siblings.format(cpu)).read_text(encoding="ascii") for cpu in may})
+    except OSError:
+        return len(may)
 
 
 def model_name() -> str:

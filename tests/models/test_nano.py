@@ -11,15 +11,14 @@ from torch import nn
 
 from reason_iad.errors import ModelError
 from reason_iad.inspection.verdict import FUSIONS
-from reason_iad.models.llama_graph import LlamaShape
 from reason_iad.models.nano import (
     Projector,
     StreamWidths,
-    default_adapter,
     evidence_cells,
     read_adapter,
 )
 from reason_iad.models.smollm import check_updates, merge_low_rank
+from reason_iad.models.sources import default_adapter
 from reason_iad.models.vision_cache import CachedVision
 from reason_iad.training.train_nano import LowRank
 
@@ -35,10 +34,10 @@ def test_merging_the_low_rank_update_equals_running_it_beside():
 
 
 def test_an_update_for_another_model_is_refused():
-    shape = LlamaShape(8, 16, 1, 2, 1, 10, 1e-5, 1e4, 64)
-    check_updates({"model.layers.0.mlp.up_proj.lora_a": torch.zeros(1, 8)}, shape)
+    names = {"model.layers.0.mlp.up_proj.weight"}
+    check_updates(["model.layers.0.mlp.up_proj.lora_a", "latents"], names)
     with pytest.raises(ModelError, match=r"model\.layers\.1\.mlp\.up_proj"):
-        check_updates({"model.layers.1.mlp.up_proj.lora_a": torch.zeros(1, 8)}, shape)
+        check_updates(["model.layers.1.mlp.up_proj.lora_a"], names)
 
 
 def test_the_shipped_adapter_fits_the_projector_and_has_its_fusion():

@@ -200,7 +200,7 @@ def home(tmp_path, monkeypatch):
 
 
 def run_sum(source=SUM, write=write_sum):
-    return open_graph(source, write, 1).run(None, {"x": np.ones(5000, dtype=np.float32)})[0][0]
+    return open_graph(source, write).run(None, {"x": np.ones(5000, dtype=np.float32)})[0][0]
 
 
 def test_a_graph_is_written_once_and_told(home, capfd):

@@ -82,7 +82,7 @@ def model_fingerprint(name: str) -> str:
 
 @functools.cache
 def _nano_fingerprint() -> str:
-    from reason_iad.models.nano import default_adapter
+    from reason_iad.models.sources import default_adapter
     from reason_iad.weights.table import PARTS
 
     digest = hashlib.sha256()

@@ -79,6 +79,9 @@ def check_method(args: argparse.Namespace, category: str | None = None) -> None:
 def load_inspector(args: argparse.Namespace, progress: Callable[[str], None]) -> InspectsImages:
     """Load the inspector that the options of the method ask for."""
     from reason_iad.cli.method import method_options
+    from reason_iad.models.sources import begin
+
+    begin(args.model)  # while torch is imported
     from reason_iad.inspection.inspector import Inspector
 
     inspector: InspectsImages = Inspector.load(method_options(args), progress=progress)

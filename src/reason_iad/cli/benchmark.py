@@ -235,10 +235,10 @@ def ask_all(given: dict[str, Any], folders: dict[Setting, Path], args: argparse.
     from reason_iad.benchmark.plan import Shard
     from reason_iad.benchmark.runner import run_questions
     from reason_iad.datasets.manifest import seen_categories
-    from reason_iad.datasets.mmad import read_mmad
+    from reason_iad.datasets.questions import read_questions
 
     root, file = _needed(given, "root", Path), _needed(given, "questions", Path)
-    questions = read_mmad(root, file, bool(given.get("known_faults")))
+    questions = read_questions(root, file, bool(given.get("known_faults")))
     _say_faults([str(fault) for fault in questions.faults])
     facts = {"images": len(questions.samples), "seen_categories": seen_categories(root)}
     progress = ProgressLine()

@@ -10,18 +10,22 @@ import json
 import shutil
 import sys
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import filelock
 import numpy as np
+import numpy.typing as npt
 
 from reason_iad import weights
 from reason_iad.errors import ModelError
 from reason_iad.files import home, sha256, sha256_of_file, sync
 from reason_iad.models.onnx_writer import Weights
+from reason_iad.processor import threads
 
 if TYPE_CHECKING:
     import onnxruntime
@@ -65,23 +69,43 @@ def stored(path: Path) -> Weights:
     """Weights of a file by name, in float32, each read when it is asked for."""
     from safetensors import safe_open
 
-    opened: Any = safe_open(path, framework="np")
-    return lambda name: opened.get_tensor(name).astype(np.float32, copy=False)
+    def read(name: str) -> npt.NDArray[np.float32]:
+        opened: Any
+        with safe_open(path, framework="np") as opened:  # closed again: what was read would count as held
+            return opened.get_tensor(name).astype(np.float32, copy=False)  # type: ignore[no-any-return]
+
+    return read
 
 
-def open_graph(source: GraphSource, write: Callable[[Path], None], threads: int) -> onnxruntime.InferenceSession:
+_opening: dict[Path, tuple[int, Future[onnxruntime.InferenceSession]]] = {}  # begun, with so many threads
+
+
+def begin(sources: Iterable[GraphSource]) -> None:
+    """Begin to open graphs, one after the other, in a thread of their own; `open_graph` takes them over."""
+    pool = ThreadPoolExecutor(1)
+    for source in sources:
+        if _fault(source) is None:
+            path, count = source.folder / f"{source.name}.onnx", threads()
+            _opening[path] = count, pool.submit(new_session, path, count)
+    pool.shutdown(wait=False)
+
+
+def open_graph(source: GraphSource, write: Callable[[Path], None]) -> onnxruntime.InferenceSession:
     """A session of a graph, which is written where the cache does not hold it whole.
 
     Args:
         source: what it is made from.
         write: fills an empty folder with `<name>.onnx` and the files beside it.
-        threads: that compute.
 
     Raises:
         NoRoomError: it cannot be kept.
         ModelError: onnxruntime cannot read what was written.
     """
     folder, fault = source.folder, _fault(source)
+    path = folder / f"{source.name}.onnx"
+    begun = _opening.pop(path, None)
+    if fault is None and begun is not None and begun[0] == threads():
+        return begun[1].result()
     if fault is not None:
         try:
             _install(source, write, fault)
@@ -90,10 +114,10 @@ def open_graph(source: GraphSource, write: Callable[[Path], None], threads: int)
                 f"the {source.name} graph cannot be kept in {folder.parent} ({error.strerror or error}); expected "
                 "500 MB and a writable folder: free some, or set REASON_IAD_HOME to another folder"
             ) from error
-    return new_session(folder / f"{source.name}.onnx", threads)
+    return new_session(path, threads())
 
 
-def new_session(path: Path, threads: int) -> onnxruntime.InferenceSession:
+def new_session(path: Path, num_threads: int) -> onnxruntime.InferenceSession:
     """A session of a graph on the CPU.
 
     Raises:
@@ -101,8 +125,11 @@ def new_session(path: Path, threads: int) -> onnxruntime.InferenceSession:
     """
     import onnxruntime
 
+    _share_memory()
     options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads, options.inter_op_num_threads = threads, 1
+    options.intra_op_num_threads, options.inter_op_num_threads = num_threads, 1
+    options.add_session_config_entry("session.use_env_allocators", "1")
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")  # leaves the cores to torch in between
     options.log_severity_level = 4  # what goes wrong is raised, too
     try:
         return onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
@@ -111,6 +138,18 @@ def new_session(path: Path, threads: int) -> onnxruntime.InferenceSession:
             f"onnxruntime {onnxruntime.__version__} cannot run {path} ({' '.join(str(error).split())[:200]}); "
             "expected 1.20 or newer: update it, or delete the folder"
         ) from error
+
+
+@cache
+def _share_memory() -> None:
+    """One pool for all graphs, which run in turn, and that grows by what is asked for instead of doubling."""
+    import onnxruntime
+
+    kind = onnxruntime.OrtMemoryInfo(
+        "Cpu", onnxruntime.OrtAllocatorType.ORT_ARENA_ALLOCATOR, 0, onnxruntime.OrtMemType.DEFAULT
+    )
+    settings = onnxruntime.OrtArenaCfg({"arena_extend_strategy": 1})
+    onnxruntime.create_and_register_allocator(kind, settings)
 
 
 def faults(source: GraphSource) -> str | None:

@@ -21,6 +21,23 @@ class LlamaOutput(NamedTuple):
     last_hidden_state: Tensor  # (M, S, D), final norm applied
 
 
+class Matrix(nn.Linear):
+    """A linear map without a bias, whose weights come from a file: nothing is drawn at random first."""
+
+    def __init__(self, inputs: int, outputs: int) -> None:
+        super().__init__(inputs, outputs, bias=False)
+
+    def reset_parameters(self) -> None:
+        """Leave the memory as it is."""
+
+
+class Table(nn.Embedding):
+    """Vectors of tokens, which come from a file, too."""
+
+    def reset_parameters(self) -> None:
+        """Leave the memory as it is."""
+
+
 class RootMeanSquareNorm(nn.Module):
     """x over its root mean square, times a weight a channel."""
 
@@ -40,10 +57,10 @@ class Attention(nn.Module):
         super().__init__()
         self.layer_idx, self.width = layer, shape.head_width
         kept = shape.num_key_value_heads * shape.head_width
-        self.q_proj = nn.Linear(shape.hidden_size, shape.hidden_size, bias=False)
-        self.k_proj = nn.Linear(shape.hidden_size, kept, bias=False)
-        self.v_proj = nn.Linear(shape.hidden_size, kept, bias=False)
-        self.o_proj = nn.Linear(shape.hidden_size, shape.hidden_size, bias=False)
+        self.q_proj = Matrix(shape.hidden_size, shape.hidden_size)
+        self.k_proj = Matrix(shape.hidden_size, kept)
+        self.v_proj = Matrix(shape.hidden_size, kept)
+        self.o_proj = Matrix(shape.hidden_size, shape.hidden_size)
 
     def forward(self, x: Tensor, turn: tuple[Tensor, Tensor], mask: Tensor | None, **options: Any) -> Tensor:
         """(M, S, D) to (M, S, D)."""
@@ -61,9 +78,9 @@ class FeedForward(nn.Module):
 
     def __init__(self, shape: LlamaShape) -> None:
         super().__init__()
-        self.gate_proj = nn.Linear(shape.hidden_size, shape.intermediate_size, bias=False)
-        self.up_proj = nn.Linear(shape.hidden_size, shape.intermediate_size, bias=False)
-        self.down_proj = nn.Linear(shape.intermediate_size, shape.hidden_size, bias=False)
+        self.gate_proj = Matrix(shape.hidden_size, shape.intermediate_size)
+        self.up_proj = Matrix(shape.hidden_size, shape.intermediate_size)
+        self.down_proj = Matrix(shape.intermediate_size, shape.hidden_size)
         self.act_fn = nn.SiLU()
 
     def forward(self, x: Tensor) -> Tensor:
@@ -94,16 +111,14 @@ class Llama(nn.Module):
     def __init__(self, shape: LlamaShape) -> None:
         super().__init__()
         self.shape = shape
-        self.embed_tokens = nn.Embedding(shape.vocab_size, shape.hidden_size)
+        self.embed_tokens = Table(shape.vocab_size, shape.hidden_size)
         self.layers = nn.ModuleList(Layer(shape, number) for number in range(shape.num_layers))
         self.norm = RootMeanSquareNorm(shape.hidden_size, shape.norm_eps)
 
     @classmethod
     def of(cls, shape: LlamaShape, state: Mapping[str, Tensor]) -> Llama:
         """A decoder with the weights `model.*` of `state`, in float32, which are taken over without a copy."""
-        with torch.device("meta"):
-            decoder = cls(shape)
-        front = "model."
+        decoder, front = cls(shape), "model."
         named = {name.removeprefix(front): value.float() for name, value in state.items() if name.startswith(front)}
         decoder.load_state_dict(named, assign=True)
         return decoder.eval().requires_grad_(False)

@@ -13,7 +13,6 @@ import hashlib
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
-from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +28,7 @@ from reason_iad.models.base import ChatTemplate, ImageTokens, ModelInfo, VisionT
 from reason_iad.models.decoder import CachedDecoder, DecoderLayers, Tokenizer, fingerprint_of
 from reason_iad.models.llama_graph import LlamaShape
 from reason_iad.models.smollm import SmolLM
+from reason_iad.models.sources import default_adapter
 from reason_iad.processor import IN_TORCH, Arithmetic, choose
 from reason_iad.weights import parts as pinned_parts
 
@@ -209,11 +209,6 @@ def content_fingerprint(adapter: Path) -> str:
     for part in pinned_parts():
         digest.update(part.folder_name.encode())  # its name holds the hash of the source and the form of conversion
     return digest.hexdigest()[:16]
-
-
-def default_adapter() -> Path:
-    """Folder of the adapter that ships with the package."""
-    return Path(str(files("reason_iad"))) / "data" / "nano"
 
 
 def read_adapter(folder: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:

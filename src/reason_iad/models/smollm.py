@@ -2,31 +2,28 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 import torch
-from torch import Tensor, nn
+from safetensors import safe_open
+from torch import Tensor
 
 from reason_iad import weights
 from reason_iad.errors import ModelError
-from reason_iad.files import sha256_of_file
-from reason_iad.models import llama_graph
 from reason_iad.models.decoder import DecoderLayers, Tokenizer
-from reason_iad.models.graph_cache import GraphSource, NoRoomError, open_graph, stored, tell, weights_digest
+from reason_iad.models.graph_cache import NoRoomError, open_graph, stored, tell
 from reason_iad.models.int8 import quantize_linears
-from reason_iad.models.llama import Llama
-from reason_iad.models.llama_graph import LlamaShape, write_llama
+from reason_iad.models.llama import Llama, Matrix
+from reason_iad.models.llama_graph import write_llama
 from reason_iad.models.onnx_layers import OnnxLayers
+from reason_iad.models.sources import DECODER, PARTS, decoder_source, read_shape
 from reason_iad.models.torch_layers import TorchLayers
 from reason_iad.processor import Arithmetic
 
-GRAPH = "language-model"  # name of its graph
-CONTEXT = 2048  # tokens; the adapter saw no longer prompts
-_PART, _WEIGHTS, _TABLE = "smollm2-135m", "model.safetensors", "model.embed_tokens.weight"
+_WEIGHTS, _TABLE = "model.safetensors", "model.embed_tokens.weight"
 
 
 class SmolLM:
@@ -44,11 +41,12 @@ class SmolLM:
 
     def __init__(self, adapter: Path, updates: Mapping[str, Tensor], scale: float) -> None:
         self._adapter, self._updates, self._scale = adapter, updates, scale
-        self._folder = weights.resolve(_PART)
-        config = json.loads((self._folder / "config.json").read_text(encoding="utf-8"))
-        self.shape = LlamaShape.from_config(config, min(int(config["max_position_embeddings"]), CONTEXT))
+        self._folder = weights.resolve(PARTS[DECODER])
+        self.shape = read_shape(self._folder)
         self._stored = stored(self._folder / _WEIGHTS)
-        check_updates(updates, self.shape)
+        with safe_open(self._folder / _WEIGHTS, framework="np") as opened:
+            self._names = frozenset(opened.keys())
+        check_updates(updates, self._names)
 
     def tokenizer(self) -> Tokenizer:
         """The tokenizer, read without transformers."""
@@ -63,26 +61,17 @@ class SmolLM:
                 tell(f"{error}. Until then the language model runs in torch, slower")
         return self.in_torch(arithmetic, device)
 
-    def source(self) -> GraphSource:
-        """What the graph is made from."""
-        adapter = sha256_of_file(self._adapter / "adapter.safetensors")
-        return GraphSource(
-            GRAPH, llama_graph.VERSION, (weights_digest(self._folder), adapter, f"{self._scale}", f"{self.shape}")
-        )
-
     def _in_onnxruntime(self) -> OnnxLayers:
-        session = open_graph(
-            self.source(), lambda folder: write_llama(folder, GRAPH, self.shape, self.matrix), torch.get_num_threads()
-        )
-        table = torch.from_numpy(self._stored(_TABLE))
+        source = decoder_source(self._folder, self._adapter)
+        session = open_graph(source, lambda folder: write_llama(folder, DECODER, self.shape, self.matrix))
+        with safe_open(self._folder / _WEIGHTS, framework="pt") as opened:
+            table = opened.get_tensor(_TABLE).float()
         return OnnxLayers(session, table, self.shape.num_layers, lambda: self.in_torch(Arithmetic("float32")))
 
     def in_torch(self, arithmetic: Arithmetic, device: str = "cpu") -> TorchLayers:
         """The decoder in torch: in float32, or with 8-bit products where the arithmetic asks for them."""
-        with torch.device("meta"):
-            names = Llama(self.shape).state_dict().keys()
-        decoder = Llama.of(self.shape, {f"model.{n}": torch.from_numpy(self.matrix(f"model.{n}")) for n in names})
-        head = nn.Linear(self.shape.hidden_size, self.shape.vocab_size, bias=False, device="meta")
+        decoder = Llama.of(self.shape, {name: torch.from_numpy(self.matrix(name)) for name in self._names})
+        head = Matrix(self.shape.hidden_size, self.shape.vocab_size)
         head.weight = decoder.embed_tokens.weight
         kept = torch.bfloat16 if arithmetic.keys == "bfloat16" else None
         if arithmetic.weights != "int8":
@@ -104,17 +93,15 @@ def merge_low_rank(matrix: Tensor, down: Tensor, up: Tensor, scale: float) -> Te
     return matrix.add(up.float() @ down.float(), alpha=scale)
 
 
-def check_updates(updates: Mapping[str, Tensor], shape: LlamaShape) -> None:
+def check_updates(updates: Iterable[str], names: Collection[str]) -> None:
     """Refuse updates of another model.
 
     Raises:
-        ModelError: an update names a matrix that the language model lacks.
+        ModelError: an update names a matrix that is not among the `names` of the language model's.
     """
-    with torch.device("meta"):
-        known = {f"model.{name}" for name, _ in Llama(shape).named_modules()}
     for name in updates:
         target = name.removesuffix(".lora_a")
-        if name.endswith(".lora_a") and target not in known:
+        if name.endswith(".lora_a") and f"{target}.weight" not in names:
             raise ModelError(f"the adapter updates {target}, which the language model lacks; reinstall the package")
 
 

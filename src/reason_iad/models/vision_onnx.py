@@ -12,8 +12,8 @@ import torch
 from torch import Tensor
 
 from reason_iad import weights
-from reason_iad.models import vision_graph
-from reason_iad.models.graph_cache import GraphSource, open_graph, stored, weights_digest
+from reason_iad.models.graph_cache import open_graph, stored
+from reason_iad.models.sources import EFFICIENTNET, PARTS, VIT, tower_source
 from reason_iad.models.vision import BLOCKS, IMAGENET_MEAN, IMAGENET_STD, STRIDES, TAPS, WEIGHTS, Towers
 from reason_iad.models.vision_graph import write_efficientnet, write_vit
 from reason_iad.models.vit import PATCH, stretch_positions
@@ -53,13 +53,11 @@ class OnnxVision(Towers):
             WeightsError: the weights could not be fetched.
             NoRoomError: the graphs cannot be kept.
         """
-        vit, efficientnet = (weights.resolve(part) / WEIGHTS for part in ("vit-s14", "efficientnet-lite0"))
-        threads = torch.get_num_threads()
-        transformer = open_graph(tower_source("vit", vit.parent), lambda folder: _write_vit(folder, vit), threads)
+        vit, efficientnet = (weights.resolve(PARTS[name]) / WEIGHTS for name in (VIT, EFFICIENTNET))
+        transformer = open_graph(tower_source(VIT, vit.parent), lambda folder: _write_vit(folder, vit))
         convolutional = open_graph(
-            tower_source("efficientnet", efficientnet.parent),
-            lambda folder: write_efficientnet(folder, "efficientnet", stored(efficientnet), BLOCKS, TAPS),
-            threads,
+            tower_source(EFFICIENTNET, efficientnet.parent),
+            lambda folder: write_efficientnet(folder, EFFICIENTNET, stored(efficientnet), BLOCKS, TAPS),
         )
         return cls(transformer, convolutional, torch.from_numpy(stored(vit)("embeddings.position_embeddings")))
 
@@ -76,10 +74,5 @@ class OnnxVision(Towers):
         return {stride: torch.from_numpy(features) for stride, features in zip(STRIDES, found, strict=True)}
 
 
-def tower_source(name: str, folder: Path) -> GraphSource:
-    """What a tower's graph is made from: the weights in `folder`."""
-    return GraphSource(name, vision_graph.VERSION, (weights_digest(folder),))
-
-
 def _write_vit(folder: Path, path: Path) -> None:
-    write_vit(folder, "vit", stored(path), NUM_LAYERS, NUM_HEADS, IMAGENET_MEAN, IMAGENET_STD)
+    write_vit(folder, VIT, stored(path), NUM_LAYERS, NUM_HEADS, IMAGENET_MEAN, IMAGENET_STD)
