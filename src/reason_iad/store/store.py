@@ -31,13 +31,14 @@ from reason_iad.store.record import (
     Record,
     State,
 )
+from reason_iad.types import InspectionRequest
 
 if TYPE_CHECKING:
     from sqlalchemy import Engine
     from sqlalchemy.orm import Session
 
     from reason_iad.store.tables import FeedbackRow, InspectionRow
-    from reason_iad.types import InspectionReport, InspectionRequest
+    from reason_iad.types import InspectionReport
 
 MAX_NAME = 255
 MAX_COMMENT = 2000
