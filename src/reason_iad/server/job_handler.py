@@ -85,7 +85,7 @@ class JobHandler:
 
         send("stage", "profile")
         changed = load_profile(payload["category"]).add_feedback(
-            _image(payload), payload["label"], self._inspector.vision
+            _image(payload), payload["label"], self._inspector.vision, self._embed
         )
         changed.save()
         self._sessions.pop(payload["id"], None)  # its evidence is out of date
@@ -96,15 +96,22 @@ class JobHandler:
         from reason_iad.evidence.profile import CategoryProfile
         from reason_iad.images import read_image
 
-        images = [read_image(data, name=name) for name, data in payload["images"]]
+        images = [read_image(data, name=name) for data, name in payload["images"]]
         profile = CategoryProfile.learn(
             payload["category"],
             images,
             self._inspector.vision,
+            embed=self._embed,
             progress=lambda done, total, name: send("stage", f"image {done + 1} of {total}"),
         )
         profile.save()
         return {"version": profile.version, "normals": len(profile.normals), "warnings": list(profile.warnings)}
+
+    def _embed(self, pixels: Any) -> Any:
+        """The vector by which images of a learned category are recognized."""
+        from reason_iad.recognition.prototypes import image_embedding
+
+        return image_embedding(pixels, self._inspector.vision)
 
     def _remember(self, identifier: str, session: Any) -> None:
         if session is None:
