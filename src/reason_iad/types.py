@@ -126,6 +126,8 @@ def _text(name: str, value: object) -> str | None:
         raise InputError(f"{name} is {type(value).__name__}; expected text")
     if "\x00" in value:
         raise InputError(f"{name} holds a null character; expected plain text")
+    if any("\ud800" <= character <= "\udfff" for character in value):
+        raise InputError(f"{name} holds half of a character; expected valid Unicode")
     return value.strip()
 
 
