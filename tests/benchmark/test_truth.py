@@ -237,7 +237,7 @@ def test_other_weights_under_one_name_are_another_run(ask, tmp_path, monkeypatch
     assert code == 2
     assert "the model's weights (then" in said
     monkeypatch.setattr("reason_iad.models.fingerprint.WHOLE", 8)
-    monkeypatch.setattr("reason_iad.benchmark.content._BLOCK", 4)
+    monkeypatch.setattr("reason_iad.models.fingerprint._BLOCK", 4)
     (model / "model.safetensors").write_bytes(b"0" * 400)
     first = of_model(str(model))
     (model / "model.safetensors").write_bytes(b"0" * 200 + b"1" * 200)

@@ -59,10 +59,10 @@ def check_data(questions: MmadQuestions) -> list[str]:
     return lines
 
 
-def probe(questions: MmadQuestions, folders: Mapping[Setting, Path], pool: Pool) -> float:
+def probe(questions: MmadQuestions, folders: Mapping[Setting, Path], pool: Pool, limit: int | None = None) -> float:
     """Seconds that one question costs in all settings: of what was asked before, or of the first images, asked now."""
     if not all(read_records(folder).answered for folder in folders.values()):
-        few = replace(questions, samples=tuple(mixed(questions.samples)[:PROBE_IMAGES]))
+        few = replace(questions, samples=tuple(mixed(spread(questions.samples, limit))[:PROBE_IMAGES]))
         run_questions(few, folders, pool)
     total = 0.0
     for folder in folders.values():

@@ -78,7 +78,7 @@ def run_reproduce(args: argparse.Namespace) -> int:
     by_setting = {setting: folders[name] for name, setting in settings.items()}
     _say(f"memory: {memory_need(args.model)}, in each of {args.workers} workers")
     pool = _pool(args, args.model)
-    seconds = reproduce.probe(questions, by_setting, pool)
+    seconds = reproduce.probe(questions, by_setting, pool, args.limit)
     samples = spread(questions.samples, args.limit)
     asked = sum(len(sample.questions) for sample in samples)
     _say(
