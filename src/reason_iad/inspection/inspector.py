@@ -33,13 +33,13 @@ from reason_iad.inspection.details import DefectDetails, describe_defect, descri
 from reason_iad.inspection.dialog import Dialog
 from reason_iad.inspection.nearest import Compared, show_nearest
 from reason_iad.inspection.option_fusion import OptionFusion
-from reason_iad.inspection.prompts import citation_notes, context_parts
+from reason_iad.inspection.prompts import citation_notes, image_parts, product_parts
 from reason_iad.inspection.remote import CLOSED, RemoteDialog
 from reason_iad.inspection.session import DETECTION_QUESTION, NO, YES, Context, Session
 from reason_iad.inspection.verdict import UNCALIBRATED, Fusion, VerdictOptions, decide, fusion_key
 from reason_iad.knowledge.entries import ANY_PRODUCT
 from reason_iad.knowledge.retrieve import KnowledgeBase, RetrievalOptions, tell_encoding
-from reason_iad.models.base import MultimodalModel, Prefix
+from reason_iad.models.base import MultimodalModel
 from reason_iad.models.loading import LoadOptions
 from reason_iad.models.openai_compatible import OpenAICompatible
 from reason_iad.models.vision_cache import CachedVision
@@ -368,8 +368,8 @@ class Inspector:
             return RemoteDialog(self.model, context.image.pixels, notes, context.line, context.references[:4])
         tokens = self.model.encode_image(context.image.pixels, None if evidence is None else evidence.anomaly_map)
         shown = [self.model.encode_image(r) for r in context.references[:4]] if info.sees_references else []
-        parts = context_parts(info, tokens, citation_notes(context.citations), context.line, shown)
-        prefix = self.model.extend(Prefix(), parts)
+        product = self.model.recall(product_parts(info, citation_notes(context.citations), shown))
+        prefix = self.model.extend(product, image_parts(tokens, context.line))
         grid = None if evidence is None else evidence.grid(*tokens.grid_hw)
         return Dialog(self.model, prefix, self.options.latent_options(), self.options.injection == "on", grid)
 
