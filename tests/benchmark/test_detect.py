@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -107,6 +108,17 @@ def test_a_category_with_fewer_training_images_than_shots_is_compared_with_those
     assert (outcome.asked, outcome.errors) == (4, 0)
     assert "nut: has 4 normal training images; expected 5: it is compared with 4" in map(str, faults)
     assert {record["references"] for record in read_joined(tmp_path).records.records} == {4}
+
+
+def test_an_image_with_references_of_its_own_is_compared_with_those(root, vision, tmp_path):
+    dataset = read_dataset(root)
+    own = (root / "nut/train/good/3.png",)
+    samples = tuple(replace(s, references=own) if s.defective else s for s in dataset.samples)
+    units = plan_detection(replace(dataset, samples=samples), SETTING)
+    for unit in units:
+        defective = {job.sample.defective for job in unit.jobs}
+        assert len(defective) == 1
+        assert (unit.references == own) == defective.pop()
 
 
 def test_a_test_image_that_cannot_be_read_is_recorded_and_the_others_are_judged(root, vision, tmp_path):

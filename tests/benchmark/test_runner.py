@@ -227,18 +227,3 @@ def test_an_image_that_ends_every_worker_is_recorded_as_an_error_and_the_others_
     )
     assert (outcome.asked, outcome.errors) == (36, 3)
     assert all("ended 2 times" in record["error"] for record in read_records(tmp_path / "run").failed)
-
-
-@pytest.mark.slow
-@pytest.mark.filterwarnings("ignore")
-def test_ray_and_local_runs_write_the_same_records_though_an_actor_is_killed(questions, tmp_path, monkeypatch):
-    pytest.importorskip("ray", reason="Ray is an extra")
-    from reason_iad.benchmark.ray_pool import answer_on_ray
-
-    monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parent))
-    run_questions(questions, {PLAIN: tmp_path / "alone"}, here())
-    factory = functools.partial(make, deadly="005", marker=str(tmp_path / "died"))
-    outcome = run_questions(questions, {PLAIN: tmp_path / "ray"}, functools.partial(answer_on_ray, factory, workers=2))
-    assert (tmp_path / "died").exists()
-    assert (outcome.asked, outcome.errors) == (36, 0)
-    assert contents(tmp_path / "ray") == contents(tmp_path / "alone")

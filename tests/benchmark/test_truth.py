@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 
 import pytest
+from made_robustmad import robustmad
 from made_solver import MadeSolver, write_questions
 
 from reason_iad.benchmark.solver import InspectorSolver
@@ -289,3 +290,23 @@ def test_a_missing_reference_gives_its_place_to_the_next_and_none_left_is_no_err
     code, found, said = ask(shots="1")
     assert (code, found["n"], found["unreadable"]) == (0, 36, 0)
     assert "no other is listed, so it is asked without one" in said
+
+
+def test_robustmad_is_scored_by_its_rule_and_twins_are_compared(data, tmp_path, capsys):
+    file = robustmad(tmp_path / "robust")
+    options = ["--root", str(tmp_path / "robust"), "--questions", str(file), "--out", str(tmp_path / "run")]
+    assert main(["benchmark", "mmad", *options, "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert found["n"] == 16
+    records = [json.loads(line) for line in (tmp_path / "run/records-0-of-1.jsonl").read_text().splitlines()]
+    plan = [json.loads(line) for line in (tmp_path / "run/plan-0-of-1.jsonl").read_text().splitlines()[1:]]
+    given = {record["key"]: record["answer"] for record in records}
+    right = {(row["pair"], row["dataset"]): given[row["key"]] == row["target"] for row in plan}
+    pairs = sorted({pair for pair, _ in right})
+    change = sum(right[pair, "RobustMAD degraded"] - right[pair, "RobustMAD"] for pair in pairs) / len(pairs)
+    assert found["twins"]["all"]["difference"] == pytest.approx(change)
+    assert (found["twins"]["all"]["n"], found["twins"]["degraded by blur"]["n"]) == (8, 8)
+    assert main(["benchmark", "mmad", *options]) == 0
+    shown = capsys.readouterr().out
+    assert "unanswerable questions:" in shown
+    assert "twins, all:" in shown

@@ -148,7 +148,7 @@ TREES = {
 
 
 def test_every_reader_has_a_tree_here():
-    assert set(TREES) == set(READERS)
+    assert set(TREES) | {"kaputt", "cross_domain_vad"} == set(READERS)  # these in test_new_readers
 
 
 @pytest.mark.parametrize("layout", TREES)

@@ -14,7 +14,8 @@ from reason_iad.benchmark.plan_file import Joined, Plan, read_joined, read_plan
 from reason_iad.benchmark.record_log import Record, Records, read_run_file
 from reason_iad.benchmark.setting import Setting
 from reason_iad.benchmark.summary import Summary, cluster_of, is_right, split_by_category, summarize
-from reason_iad.datasets.mmad import read_mmad
+from reason_iad.benchmark.twins import twin_lines, twins_of
+from reason_iad.datasets.questions import read_questions
 from reason_iad.errors import InputError
 from reason_iad.files import sha256_of_file
 from reason_iad.metrics.intervals import Estimate
@@ -59,6 +60,15 @@ class Run:
         """The summary as one object."""
         parts = {name: part.to_json() for name, part in self.parts.items()}
         found = {"run": self.name, "setting": self.setting.to_mapping(), **self.summary.to_json(), **parts}
+        if twins := twins_of(self.records.records):
+            found["twins"] = {
+                name: {
+                    "original": one.original.value, "degraded": one.degraded.value, "difference": one.difference.value,
+                    "interval": [one.difference.low, one.difference.high], "n": one.difference.n,
+                    "p": one.test.p_value,
+                }
+                for name, one in twins.items()
+            }  # fmt: skip
         return {
             **found, "unasked": self.joined.unasked, "duplicates": self.joined.duplicates,
             "left_plan": len(self.joined.left), "faults": len(self.facts.get("faults", ())), "notes": self.notes,
@@ -107,7 +117,7 @@ def refreshed(plan: Plan | None) -> tuple[Plan | None, list[str]]:
     try:
         if sha256_of_file(file) == plan.source["sha256"]:
             return plan, []
-        found = read_mmad(root, file, known_faults=bool(plan.source.get("known_faults")))
+        found = read_questions(root, file, known_faults=bool(plan.source.get("known_faults")))
     except (InputError, OSError):
         return plan, [f"{file} cannot be read now; which answers are right is as the last run found it there"]
     now = {(s.id, q.number, q.question, q.options): (s, q) for s in found.samples for q in s.questions}
@@ -201,6 +211,7 @@ def render_run(run: Run) -> str:
         f"  {'changed by thought':24} {thought.changed} ({thought.right_before} right before, "
         f"{thought.right_after} right after)"
     )
+    lines += twin_lines(run.records.records)
     lines += [f"  note: {line}" for line in run.notes]
     failed: list[Record] = list(run.records.failed)
     lines += [f"  unreadable: {record['id']}: {record['error']}" for record in failed[:20]]

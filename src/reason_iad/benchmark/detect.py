@@ -135,18 +135,20 @@ def plan_detection(
     for category in dataset.categories:
         queries = sorted(dataset.queries(category), key=lambda sample: _draw(0, sample.name))
         goods = sorted(dataset.references(category), key=lambda sample: _draw(setting.seed, sample.name))
-        if not queries or not goods:
-            continue
-        references = tuple(sample.image for sample in goods[: setting.shots])
-        shown = [hashes.of(path) for path in references]
-        jobs = []
+        drawn = tuple(sample.image for sample in goods[: setting.shots])
+        together: dict[tuple[Path, ...], list[DetectJob]] = {}
         for sample in _stratified(queries, limit):
+            references = sample.references[: setting.shots] or drawn
+            if not references:
+                continue
             image = hashes.of(sample.image)
+            shown = [hashes.of(path) for path in references]
             parts = [image, *shown, setting.fingerprint, content, *([sample.name] if image == MISSING else [])]
             key = sha256_of_json(parts)[:24]
-            jobs.append(DetectJob(key, sample.name, setting, sample, image))
+            together.setdefault(references, []).append(DetectJob(key, sample.name, setting, sample, image))
         units += [
             DetectUnit(tuple(jobs[start : start + CHUNK]), category, references, setting)
+            for references, jobs in together.items()
             for start in range(0, len(jobs), CHUNK)
         ]
     if not units:
@@ -162,7 +164,8 @@ def shortages(dataset: ImageDataset, setting: DetectSetting) -> list[Fault]:
     found = []
     for category in dataset.categories:
         count = len(dataset.references(category))
-        if not dataset.queries(category) or count >= setting.shots:
+        queries = [sample for sample in dataset.queries(category) if not sample.references]
+        if not queries or count >= setting.shots:
             continue
         done = f"it is compared with {count}" if count else "there is nothing to compare it with: it is left out"
         found.append(Fault(category, f"has {count} normal training images; expected {setting.shots}: {done}"))

@@ -102,6 +102,8 @@ class QuestionUnit(Unit):
             "target": question.target,
             "yes": question.yes,
             "questions": len(sample.questions),
+            **({"pair": question.pair} if question.pair else {}),
+            **({"difficulty": question.difficulty} if question.difficulty else {}),
         }
 
 

@@ -52,6 +52,7 @@ class ImageSample:
     boxes: tuple[tuple[int, int, int, int], ...] = ()  # in pixels, x1 and y1 exclusive, where there are no masks
     group: str = ""  # images of one object; references of a paired query are of its own group
     taken: str = ""  # what it was taken for, and by what
+    references: tuple[Path, ...] = ()  # its own, where the data set gives each image some; else those of its category
 
 
 @dataclass(frozen=True)

@@ -10,6 +10,7 @@ from typing import Any
 
 from reason_iad.datasets.base import Fault, ImageDataset, ImageSample, Split, refuse_empty
 from reason_iad.datasets.manifest import FILE, read_rows
+from reason_iad.datasets.mmad_entry import find_file
 from reason_iad.datasets.names import TEST, TRAINING, VALIDATION, is_normal, plain
 from reason_iad.errors import InputError
 
@@ -149,13 +150,13 @@ class _Adder:
         group: str = "",
     ) -> None:
         """Add an image whose label is known, or say that it is missing."""
-        image = self._file(name)
+        image = find_file(self.root, name)
         if image is None:
             self._fault(name, "image", f"the image is missing; expected it at {self.root / name}")
             return
         masks: tuple[Path, ...] = ()
         if defective and mask:
-            found = self._file(mask)
+            found = find_file(self.root, mask)
             if found is None:
                 self._fault(name, "mask", f"its mask is missing; expected it at {self.root / mask}")
             masks = () if found is None else (found,)
@@ -175,17 +176,6 @@ class _Adder:
                 f"{said}, by {self.file}",
             )
         )
-
-    def _file(self, name: str) -> Path | None:
-        """A file below the root; backslashes are read as slashes."""
-        for spelled in dict.fromkeys((name, name.replace("\\", "/"))):
-            try:
-                inside = bool(spelled) and not Path(spelled).is_absolute() and ".." not in Path(spelled).parts
-                if inside and (self.root / spelled).is_file():
-                    return self.root / spelled
-            except (OSError, ValueError):  # a name that no file can have
-                continue
-        return None
 
     def _boxes(self, name: str, text: str) -> tuple[tuple[int, int, int, int], ...]:
         if not text:

@@ -15,7 +15,7 @@ from typing import Any, Literal
 
 from reason_iad.datasets.base import Fault
 from reason_iad.datasets.known_faults import MMAD_FAULTS, KnownFault, known_faults_of
-from reason_iad.datasets.located import LocatedJson
+from reason_iad.datasets.located import LocatedJson, Member
 from reason_iad.datasets.mmad_entry import EntryReader
 from reason_iad.datasets.mmad_types import DETECTION, TYPES, MmadQuestion, MmadSample
 from reason_iad.errors import InputError
@@ -55,28 +55,58 @@ def read_mmad(root: Path, questions: Path, known_faults: bool = False) -> MmadQu
     """
     try:
         data = questions.read_bytes()
-        located = LocatedJson(data.decode("utf-8-sig"))
-        members = list(located.members())
-    except (OSError, ValueError, RecursionError) as error:
-        raise InputError(
-            f"{questions} cannot be read ({error}); expected a JSON file in the MMAD layout, an object that maps "
-            "images to entries"
-        ) from error
-    if not members:
-        raise InputError(f"{questions} holds no entry; expected an object that maps images to entries")
+        text = data.decode("utf-8-sig")
+    except (OSError, UnicodeDecodeError) as error:
+        raise InputError(f"{questions} cannot be read ({error}); expected a JSON file in the MMAD layout") from error
+    located, members = read_located(questions, text)
     reader = EntryReader(root, questions, located)
     samples = [sample for member in members if (sample := reader.read(member)) is not None]
-    faults = reader.faults
-    faults.extend(_misplaced(samples))
+    return finished(root, questions, data, samples, reader.faults, len(members), known_faults)
+
+
+def read_located(file: Path, text: str) -> tuple[LocatedJson, list[Member]]:
+    """The members of a JSON object with their places.
+
+    Raises:
+        InputError: the text is something else.
+    """
+    located = LocatedJson(text)
+    try:
+        members = list(located.members())
+    except (ValueError, RecursionError) as error:
+        raise InputError(
+            f"{file} cannot be read ({error}); expected a JSON file in the MMAD layout, an object that maps images to "
+            "entries"
+        ) from error
+    if not members:
+        raise InputError(f"{file} holds no entry; expected an object that maps images to entries")
+    return located, members
+
+
+def finished(
+    root: Path,
+    file: Path,
+    data: bytes,
+    samples: list[MmadSample],
+    faults: list[Fault],
+    listed: int,
+    known_faults: bool,
+) -> MmadQuestions:
+    """What was read from a file of `listed` entries, after what is known of its faults was said or applied.
+
+    Raises:
+        InputError: nothing is left to be asked.
+    """
+    faults = [*faults, *_misplaced(samples)]
     samples, said = _with_known(samples, known_faults)
     faults.extend(said)
     if not samples:
         raise InputError(
-            f"of {len(members)} entries in {questions} none can be asked ({faults[0]}); expected images under {root} "
+            f"of {listed} entries in {file} none can be asked ({faults[0]}); expected images under {root} "
             "at the paths that the file names: check --root"
         )
     source = {
-        "questions": str(questions.resolve()), "root": str(root.resolve()), "known_faults": known_faults,
+        "questions": str(file.resolve()), "root": str(root.resolve()), "known_faults": known_faults,
         "sha256": sha256(data),
     }  # fmt: skip
     return MmadQuestions(tuple(samples), tuple(faults), source)

@@ -39,12 +39,12 @@ class EntryReader:
     def read(self, member: Member) -> MmadSample | None:
         """The sample of an entry; None where nothing about it can be asked."""
         name, entry = member.name, member.value
-        image = self._found(name)
+        image = find_file(self._root, name)
         if image is None:
             self._fault(member, (), f"the image is missing; expected it at {self._root / name}; it is not asked about")
             return None
         if not isinstance(entry, dict):
-            self._fault(member, (), f"the entry is {_kind(entry)}; expected an object with a conversation; left out")
+            self._fault(member, (), f"the entry is {in_words(entry)}; expected an object with a conversation; left out")
             return None
         if not any(key.startswith("conversation") for key in entry):
             self._fault(member, (), "the entry has no conversation; expected Question, Options, Answer and type")
@@ -81,7 +81,7 @@ class EntryReader:
             for index, item in enumerate(value if listed else [value]):
                 path: tuple[str | int, ...] = (key, index) if listed else (key,)
                 try:
-                    question = _question(item, number)
+                    question = read_question(item, number)
                     found.append(question)
                 except BadFieldError as error:
                     deeper = (*path, error.field) if error.field else path
@@ -102,13 +102,15 @@ class EntryReader:
             self._fault(member, (field,), "is text; expected a list of paths; it is taken for a list of one")
             listed = [listed] if listed else []
         if not isinstance(listed, list):
-            self._fault(member, (field,), f"is {_kind(listed)}; expected a list of paths; no reference of it is used")
+            self._fault(
+                member, (field,), f"is {in_words(listed)}; expected a list of paths; no reference of it is used"
+            )
             return ()
         kept, missing = [], []
         for index, one in enumerate(listed):
             if not isinstance(one, str) or not one:
-                self._fault(member, (field, index), f"is {_kind(one)}; expected a path; it is not used")
-            elif (path := self._found(one)) is None:
+                self._fault(member, (field, index), f"is {in_words(one)}; expected a path; it is not used")
+            elif (path := find_file(self._root, one)) is None:
                 missing.append(one)
             else:
                 kept.append(path)
@@ -124,24 +126,12 @@ class EntryReader:
         if named is None or named == "":
             return None
         if not isinstance(named, str):
-            self._fault(member, ("mask_path",), f"is {_kind(named)}; expected a path or nothing; it is not used")
+            self._fault(member, ("mask_path",), f"is {in_words(named)}; expected a path or nothing; it is not used")
             return None
-        found = self._found(named)
+        found = find_file(self._root, named)
         if found is None:
             self._fault(member, ("mask_path",), f"its mask {named} is missing; places cannot be checked")
         return found
-
-    def _found(self, name: str) -> Path | None:
-        """A file that the question file names; backslashes are read as slashes."""
-        for spelled in dict.fromkeys((name, name.replace("\\", "/"))):
-            path = self._root / spelled
-            try:
-                inside = bool(spelled) and not Path(spelled).is_absolute() and ".." not in Path(spelled).parts
-                if inside and path.is_file():
-                    return path
-            except (OSError, ValueError):  # a name that no file can have
-                continue
-        return None
 
     def _fault(self, member: Member, path: tuple[str | int, ...], what: str, number: int | None = None) -> None:
         where = member.name if number is None else f"{member.name}, question {number + 1}"
@@ -150,22 +140,26 @@ class EntryReader:
         self.faults.append(Fault(where, what, self._file.name, line, named[-1] if named else ""))
 
 
-def _question(item: Any, number: int) -> MmadQuestion:
-    """A question; `BadFieldError` says in plain words what is wrong with it."""
+def read_question(item: Any, number: int) -> MmadQuestion:
+    """Read one question.
+
+    Raises:
+        BadFieldError: says in plain words what is wrong with which field.
+    """
     if not isinstance(item, dict):
-        raise BadFieldError("", f"it is {_kind(item)}; expected an object with {', '.join(_EXPECTED)}")
+        raise BadFieldError("", f"it is {in_words(item)}; expected an object with {', '.join(_EXPECTED)}")
     for name, expected in _EXPECTED.items():
         if name not in item:
             raise BadFieldError(name, f"it is missing; expected {expected}")
     words, options, answer, kind = (item[name] for name in _EXPECTED)
     for name, value in (("Question", words), ("type", kind)):
         if not isinstance(value, str) or not value.strip():
-            raise BadFieldError(name, f"it is {_kind(value)}; expected text")
+            raise BadFieldError(name, f"it is {in_words(value)}; expected text")
     if not isinstance(options, dict):
-        raise BadFieldError("Options", f"they are {_kind(options)}; expected {_EXPECTED['Options']}")
+        raise BadFieldError("Options", f"they are {in_words(options)}; expected {_EXPECTED['Options']}")
     for letter, text in options.items():
         if isinstance(text, bool) or not isinstance(text, (str, int, float)) or not str(text).strip():
-            raise BadFieldError("Options", f"option {letter} is {_kind(text)}; expected text")
+            raise BadFieldError("Options", f"option {letter} is {in_words(text)}; expected text")
     texts = tuple(str(text).strip() for text in options.values())
     if not 2 <= len(texts) <= MOST_OPTIONS or len(set(texts)) < len(texts):
         raise BadFieldError(
@@ -177,7 +171,20 @@ def _question(item: Any, number: int) -> MmadQuestion:
     return MmadQuestion(_SAME_TYPE.get(kind, kind), words, texts, list(options).index(answer), number)
 
 
-def _kind(value: Any) -> str:
+def find_file(root: Path, name: str) -> Path | None:
+    """A file below a folder that a question file names; backslashes are read as slashes. None where there is none."""
+    for spelled in dict.fromkeys((name, name.replace("\\", "/"))):
+        path = root / spelled
+        try:
+            inside = bool(spelled) and not Path(spelled).is_absolute() and ".." not in Path(spelled).parts
+            if inside and path.is_file():
+                return path
+        except (OSError, ValueError):  # a name that no file can have
+            continue
+    return None
+
+
+def in_words(value: Any) -> str:
     """What a value is, in plain words."""
     if value is None:
         return "empty (null)"

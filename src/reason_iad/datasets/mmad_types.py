@@ -23,6 +23,8 @@ class MmadQuestion:
     options: tuple[str, ...]
     target: int
     number: int = 0  # place among all questions about the image, as the file has them
+    pair: str = ""  # shared with the same question about a degraded twin of the image, where there is one
+    difficulty: str = ""  # as the file rates it, where it does
 
     @property
     def yes(self) -> int | None:
@@ -46,11 +48,13 @@ class MmadSample:
     dataset: str = ""
     mask: Path | None = None
     repeat: int = 1  # 2 for the second entry of one name
+    part: str = ""  # tells what is asked beside a reference from what is asked about the image alone
 
     @property
     def id(self) -> str:
-        """The name, with its number where it is not the first entry of that name."""
-        return self.name if self.repeat == 1 else f"{self.name} ({self.repeat})"
+        """The name, with its number where it is not the first entry of that name, and its part."""
+        named = self.name if self.repeat == 1 else f"{self.name} ({self.repeat})"
+        return f"{named} ({self.part})" if self.part else named
 
     def templates(self, kind: Literal["random", "similar"], count: int) -> tuple[Path, ...]:
         """The first `count` references of a kind."""

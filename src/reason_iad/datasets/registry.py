@@ -6,7 +6,7 @@ from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
-from reason_iad.datasets import folders, kolektor, listed
+from reason_iad.datasets import cross_domain, folders, kaputt, kolektor, listed
 from reason_iad.datasets.base import ImageDataset, images_in
 from reason_iad.datasets.manifest import FILE
 from reason_iad.datasets.names import images_below, masked_stem, plain, subfolders
@@ -20,6 +20,8 @@ READERS: dict[str, Callable[[Path], ImageDataset]] = {
     "real_iad": listed.read_real_iad,
     "mvtec_ad_2": partial(folders.read_folders, layout=folders.MVTEC_AD_2),
     "autovi": partial(folders.read_folders, layout=folders.AUTOVI),
+    "kaputt": kaputt.read_kaputt,
+    "cross_domain_vad": cross_domain.read_cross_domain,
     "mpdd": partial(folders.read_folders, layout=folders.MPDD),
     "btad": partial(folders.read_folders, layout=folders.BTAD),
     "kolektor_sdd": kolektor.read_kolektor,
@@ -55,6 +57,10 @@ def recognize_layout(root: Path) -> str:
         return "manifest"
     if (root / listed.VISA_SPLIT).is_file():
         return "visa_raw"
+    if kaputt.find_tables(root) is not None:
+        return "kaputt"
+    if cross_domain.find_manifests(root):
+        return "cross_domain_vad"
     if any(root.glob("realiad_jsons*")):
         return "real_iad"
     if any(images_in(folder) for folder in root.glob("kos*")):
