@@ -47,7 +47,9 @@ def tiny_nano():
     import torch
     from transformers import LlamaConfig, LlamaForCausalLM
 
+    from reason_iad.models.llama_graph import LlamaShape
     from reason_iad.models.nano import NanoModel, Projector, StreamWidths
+    from reason_iad.models.torch_layers import TorchLayers
     from reason_iad.models.vision import BundledVision
 
     torch.manual_seed(0)
@@ -57,10 +59,12 @@ def tiny_nano():
         initializer_range=0.2,
     )  # fmt: skip
     language_model = LlamaForCausalLM(config).float()
+    layers = TorchLayers.from_transformers(language_model.model, language_model.lm_head)
+    shape = LlamaShape.from_config(config.to_dict(), 2048)
     projector = Projector(StreamWidths(), 48, reduced=16, inner=32)
     latents = torch.randn(4, 48) * 0.2
     settings = {"version": "tiny", "answer_scale": 4.0, "lora_scale": 1.0}
-    return NanoModel(language_model, ByteTokenizer(), BundledVision.random(), projector, latents, settings)
+    return NanoModel(layers, shape, ByteTokenizer(), BundledVision.random(), projector, latents, settings)
 
 
 @pytest.fixture(scope="session")

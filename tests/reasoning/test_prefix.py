@@ -11,7 +11,7 @@ from reason_iad.inspection.prompts import context_parts, question_text
 from reason_iad.models.attention import AttentionCapture
 from reason_iad.models.base import ImageTokens, Prefix
 from reason_iad.reasoning.answers import ContentReader
-from reason_iad.reasoning.rewards import RewardWeights
+from reason_iad.reasoning.rewards import EntropyReward, RewardWeights
 from reason_iad.reasoning.scoring import SuffixScorer, ask
 
 
@@ -34,12 +34,12 @@ def whole_prompt(model, image: ImageTokens) -> torch.Tensor:
 
 def eager(model, embeds: torch.Tensor, **options):
     """The same weights through transformers' own eager attention, without any of our code."""
-    config = model.text_model.config
+    config = model.layers.text_model.config
     kept = config._attn_implementation
     config._attn_implementation = "eager"
     try:
         with torch.no_grad():
-            return model.text_model(inputs_embeds=embeds, use_cache=False, **options)
+            return model.layers.text_model(inputs_embeds=embeds, use_cache=False, **options)
     finally:
         config._attn_implementation = kept
 
@@ -127,7 +127,7 @@ def test_keys_kept_in_half_precision_change_the_result_by_their_rounding(tiny_na
     parts = context_parts(tiny_nano.info, image)
     suffix = torch.randn(2, 7, 48, generator=torch.Generator().manual_seed(0)) * 0.2
     exact = tiny_nano.run_suffix(tiny_nano.extend(Prefix(), parts), suffix).hidden
-    monkeypatch.setattr(tiny_nano, "_kept_dtype", torch.bfloat16)
+    monkeypatch.setattr(tiny_nano.layers, "kept_dtype", torch.bfloat16)
     half = tiny_nano.extend(Prefix(), parts)
     assert {t.dtype for t in (*half.segments[0].keys, *half.segments[0].values)} == {torch.bfloat16}
     found = tiny_nano.run_suffix(half, suffix).hidden
@@ -154,7 +154,9 @@ def test_question_and_plain_answer_in_one_pass_are_those_of_two(tiny_nano, image
     text, reader = question_text(tiny_nano.info, "Is it good?"), ContentReader(tiny_nano, ("Yes.", "Yes, very.", "No."))
     prefix, answer = ask(tiny_nano, context, text, reader)
     slow = tiny_nano.extend(context, [text])
-    torch.testing.assert_close(answer, SuffixScorer(tiny_nano, slow, reader, RewardWeights()).base_answer())
+    torch.testing.assert_close(
+        answer, SuffixScorer(tiny_nano, slow, reader, EntropyReward(RewardWeights())).base_answer()
+    )
     assert (prefix.length, prefix.next_position) == (slow.length, slow.next_position)
     for ours, theirs in zip(prefix.segments[-1].keys, slow.segments[-1].keys, strict=True):
         torch.testing.assert_close(ours, theirs, atol=1e-5, rtol=1e-4)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import base64
 import json
+import os
+import signal
 import time
 
 import pytest
@@ -94,7 +96,19 @@ def test_a_crash_of_the_model_marks_the_inspection_and_the_next_one_works(serve,
     assert send(client, picture()).status_code == 200
     failed = client.get("/v1/inspections?state=failed").json()["inspections"]
     assert [f["name"] for f in failed] == ["crash_1.png"]
-    assert "reason_iad_model_restarts_total 1.0" in client.get("/metrics").text
+    assert "reason_iad_model_restarts_total 2.0" in client.get("/metrics").text  # it was tried once more
+
+
+def test_a_process_that_is_killed_once_costs_no_inspection(serve, picture):
+    client = serve()
+    sent = send(client, picture(), "slow_1.png", wait=0).json()["id"]
+    limit = time.monotonic() + 30
+    while client.get(f"/v1/inspections/{sent}").json()["state"] != "running":
+        assert time.monotonic() < limit
+        time.sleep(0.02)
+    time.sleep(0.3)
+    os.kill(client.app.state.reason_iad.model.pid, signal.SIGKILL)
+    wait_for(client, sent, "done")
 
 
 def test_an_inspection_that_takes_too_long_is_stopped(serve, picture):

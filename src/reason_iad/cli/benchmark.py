@@ -7,10 +7,13 @@ import functools
 import json
 import sys
 import time
+from collections.abc import Collection
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, get_args
 
+from reason_iad.cli.method import add_method_options
 from reason_iad.errors import InputError
+from reason_iad.inspection.options import declared_settings
 from reason_iad.types import KnowledgeMode, LatentMode
 
 if TYPE_CHECKING:
@@ -18,10 +21,10 @@ if TYPE_CHECKING:
     from reason_iad.benchmark.setting import Setting
     from reason_iad.benchmark.solver import SolverFactory
 
-SETTING_OPTIONS = (
-    "model", "shots", "templates", "knowledge", "latents", "injection", "evidence", "category", "num_steps", "seed",
+RUN_OPTIONS = (
+    "layout", "root", "questions", "known_faults", "out", "cache", "limit", "shard", "workers", "threads", "ray",
+    "minutes",
 )  # fmt: skip
-RUN_OPTIONS = ("layout", "root", "questions", "out", "cache", "limit", "shard", "workers", "threads", "ray", "minutes")
 
 
 def add_parser(subparsers: Any) -> None:
@@ -35,7 +38,7 @@ def add_parser(subparsers: Any) -> None:
         "it was stopped; several commands may share one --cache.",
     )
     _add_run_options(mmad)
-    _add_setting_options(mmad)
+    add_setting_flags(mmad)
     mmad.set_defaults(run=run_mmad)
     ablate = commands.add_parser(
         "ablate",
@@ -84,16 +87,16 @@ def _add_grid_options(parser: argparse.ArgumentParser) -> None:
     add("--grid-evidence", nargs="+", choices=("off", "on"), help="comparison with the references")
     add("--only", nargs="+", default=[], metavar="NAME", help="only these settings; --list names them")
     add("--list", action="store_true", help="name the settings and end")
-    add("--model", metavar="ID", help="language model (default: nano, the bundled one)")
-    add("--templates", choices=("random", "similar"), help="which references (default: random)")
-    add("--num-steps", type=int, metavar="N", help="steps of latent reasoning at most (default: 10)")
-    add("--seed", type=int, metavar="N", help="seed of every random choice (default: 0)")
+    add_setting_flags(parser, leave_out=("shots", "knowledge", "latents", "injection", "evidence"))
 
 
 def _add_run_options(parser: argparse.ArgumentParser, questions: bool = True) -> None:
     parser.add_argument("--root", type=Path, metavar="DIR", help="folder of the data set")
     if questions:
         parser.add_argument("--questions", type=Path, metavar="FILE", help="questions over it, JSON in the MMAD layout")
+        parser.add_argument(
+            "--known-faults", action="store_true", default=None, help="leave out what is known to be wrong in MMAD"
+        )
     parser.add_argument("--out", type=Path, metavar="RUN", help="folder of the run; an interrupted one goes on there")
     parser.add_argument("--cache", type=Path, metavar="DIR", help="folder for image features, shared by all settings")
     parser.add_argument("--config", type=Path, metavar="TOML", help="file with these options; the command line wins")
@@ -109,18 +112,18 @@ def _add_run_options(parser: argparse.ArgumentParser, questions: bool = True) ->
     parser.add_argument("--json", action="store_true", help="print the summary as one JSON object")
 
 
-def _add_setting_options(parser: argparse.ArgumentParser) -> None:
-    add = parser.add_argument
-    add("--model", metavar="ID", help="language model (default: nano, the bundled one)")
-    add("--shots", type=int, metavar="K", help="normal references shown with each image (default: 1)")
-    add("--templates", choices=("random", "similar"), help="which references (default: random)")
-    add("--knowledge", choices=get_args(KnowledgeMode), help="use of knowledge (default: retrieved)")
-    add("--latents", choices=get_args(LatentMode), help="latent reasoning (default: on)")
-    add("--injection", choices=("off", "on"), help="visual injection (default: on)")
-    add("--evidence", choices=("off", "on"), help="comparison with the references (default: on)")
-    add("--category", choices=("recognized", "given"), help="whether the true category is told (default: recognized)")
-    add("--num-steps", type=int, metavar="N", help="steps of latent reasoning at most (default: 10)")
-    add("--seed", type=int, metavar="N", help="seed of every random choice (default: 0)")
+def add_setting_flags(parser: argparse.ArgumentParser, leave_out: Collection[str] = ()) -> None:
+    """Add a flag for every setting of a run; those not given stay unset, since a file may give them."""
+    from reason_iad.benchmark.setting import Setting
+
+    add_method_options(parser, leave_out, unset=True, settings=Setting)
+
+
+def setting_names() -> tuple[str, ...]:
+    """Names of all settings of a run, as a configuration file knows them."""
+    from reason_iad.benchmark.setting import Setting
+
+    return tuple(declared.name for declared in declared_settings(Setting))
 
 
 def run_mmad(args: argparse.Namespace) -> int:
@@ -128,7 +131,7 @@ def run_mmad(args: argparse.Namespace) -> int:
     from reason_iad.benchmark.setting import Setting
 
     given = merged_options(args)
-    setting = Setting.from_mapping({name: given[name] for name in SETTING_OPTIONS if name in given})
+    setting = Setting.from_mapping({name: given[name] for name in setting_names() if name in given})
     out = _needed(given, "out", Path)
     return ask_all(given, {setting: out}, args)
 
@@ -137,14 +140,15 @@ def run_ablate(args: argparse.Namespace) -> int:
     """Run, or go on with, many settings side by side, each into a folder of its own under --out."""
     from reason_iad.benchmark.ablation import Grid, choose, preset
     from reason_iad.benchmark.setting import Setting
+    from reason_iad.models.registry import sees_references
 
     given = merged_options(args)
-    base = Setting.from_mapping({name: given[name] for name in SETTING_OPTIONS if name in given})
+    base = Setting.from_mapping({name: given[name] for name in setting_names() if name in given})
     axes = {name: getattr(args, f"grid_{name}") for name in ("shots", "knowledge", "latents", "injection", "evidence")}
     chosen = {name: values for name, values in axes.items() if values is not None}
     if chosen and args.preset:
         raise InputError(f"found --preset {args.preset} and --grid-{next(iter(chosen))}; expected one of them")
-    sees = base.model != "nano"  # the bundled model knows references through the evidence alone
+    sees = sees_references(base.model)
     settings = Grid(**chosen).settings(base, sees) if chosen else preset(args.preset or "steps", base, sees)
     settings = choose(settings, args.only)
     if args.list:
@@ -157,29 +161,33 @@ def run_ablate(args: argparse.Namespace) -> int:
 
 def run_detect(args: argparse.Namespace) -> int:
     """Run, or go on with, detection on a data set; 0 when all was judged, 2 when some images could not be."""
-    from reason_iad.benchmark.detect import DetectSetting, DetectSolver, plan_detection
+    from reason_iad.benchmark.detect import DetectSetting, DetectSolver
+    from reason_iad.benchmark.detect_run import run_detection
     from reason_iad.benchmark.detect_summary import summarize_detection
-    from reason_iad.benchmark.plan import Shard, model_fingerprint
-    from reason_iad.benchmark.record_log import write_run_file
-    from reason_iad.benchmark.runner import describe, run_units
+    from reason_iad.benchmark.plan import Shard
     from reason_iad.datasets.registry import read_dataset
 
     given = merged_options(args)
     setting = DetectSetting.from_mapping({name: given[name] for name in ("shots", "model", "seed") if name in given})
     root, out = _needed(given, "root", Path), _needed(given, "out", Path)
     dataset = read_dataset(root, given.get("layout", "auto"))
-    _say_faults([str(fault) for fault in dataset.faults])
-    shard = Shard.parse(given.get("shard", "0/1"))
-    units = plan_detection(dataset, setting, given.get("limit"))[shard.index :: shard.count]
-    facts = {"dataset": dataset.name, "faults": [str(fault) for fault in dataset.faults]}
-    model = model_fingerprint(setting.model) if setting.model else ""
-    write_run_file(out, describe("detect", setting, model, facts))
     make = functools.partial(DetectSolver.load, setting.model, given.get("cache"), given.get("threads", 1))
-    pool = choose_pool(given, setting.model, make)
     progress = ProgressLine("images")
-    seconds = 60 * given["minutes"] if "minutes" in given else None
-    outcome = run_units(units, {setting: out}, pool, shard.name, args.retry_errors, seconds, progress.show)
+    outcome, faults = run_detection(
+        dataset,
+        setting,
+        out,
+        choose_pool(given, setting.model, make),
+        Shard.parse(given.get("shard", "0/1")),
+        given.get("limit"),
+        args.retry_errors,
+        60 * given["minutes"] if "minutes" in given else None,
+        progress.show,
+    )
     progress.clear()
+    for line in dataset.taken:
+        _say(f"taken: {line}")
+    _say_faults([str(fault) for fault in faults])
     _say_outcome(outcome, "images judged")
     summary = summarize_detection(out)
     print(json.dumps({"dataset": dataset.name, **summary.to_json()}) if args.json else summary.render())
@@ -227,17 +235,12 @@ def ask_all(given: dict[str, Any], folders: dict[Setting, Path], args: argparse.
     from reason_iad.benchmark.plan import Shard
     from reason_iad.benchmark.runner import run_questions
     from reason_iad.datasets.manifest import seen_categories
-    from reason_iad.datasets.mmad import read_mmad
+    from reason_iad.datasets.questions import read_questions
 
     root, file = _needed(given, "root", Path), _needed(given, "questions", Path)
-    questions = read_mmad(root, file)
+    questions = read_questions(root, file, bool(given.get("known_faults")))
     _say_faults([str(fault) for fault in questions.faults])
-    facts = {
-        "questions": file.name,
-        "images": len(questions.samples),
-        "seen_categories": seen_categories(root),
-        "faults": [str(fault) for fault in questions.faults],
-    }
+    facts = {"images": len(questions.samples), "seen_categories": seen_categories(root)}
     progress = ProgressLine()
     outcome = run_questions(
         questions,
@@ -260,7 +263,7 @@ def _say_faults(faults: list[str]) -> None:
     for fault in faults[:10]:
         _say(f"data fault: {fault}")
     if len(faults) > 10:
-        _say(f"and {len(faults) - 10} more data faults; see run.json in the run")
+        _say(f"and {len(faults) - 10} more data faults; all stand in the first line of plan-*.jsonl in the run")
 
 
 def _say_outcome(outcome: RunOutcome, done: str) -> None:
@@ -270,6 +273,7 @@ def _say_outcome(outcome: RunOutcome, done: str) -> None:
     _say(
         f"{outcome.asked} {done} in {outcome.seconds:.0f} s (harness itself {own:.1%}), "
         f"{outcome.kept} kept from before, {outcome.errors} errors, {outcome.left} left"
+        + (f", {outcome.duplicates} duplicates take another's answer" if outcome.duplicates else "")
     )
 
 
@@ -306,7 +310,7 @@ def merged_options(args: argparse.Namespace) -> dict[str, Any]:
         InputError: the file cannot be read, or names an option that does not exist.
     """
     given = {} if args.config is None else _read_config(args.config)
-    for name in (*SETTING_OPTIONS, *RUN_OPTIONS):
+    for name in (*setting_names(), *RUN_OPTIONS):
         if getattr(args, name, None) is not None:
             given[name] = getattr(args, name)
     return given
@@ -319,7 +323,7 @@ def _read_config(path: Path) -> dict[str, Any]:
         given = tomllib.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         raise InputError(f"{path} cannot be read ({error}); expected a TOML file such as docs/benchmark.md") from error
-    allowed = {*SETTING_OPTIONS, *RUN_OPTIONS}
+    allowed = {*setting_names(), *RUN_OPTIONS}
     if unknown := set(given) - allowed:
         raise InputError(f"{path} names {sorted(unknown)}; expected some of {sorted(allowed)}")
     for name in ("root", "questions", "out", "cache"):

@@ -17,7 +17,7 @@ from reason_iad.knowledge.changes import apply_changes, writing
 from reason_iad.knowledge.commands import find_instructions
 from reason_iad.knowledge.editing import approve_draft, dump_category
 from reason_iad.knowledge.entries import CategoryKnowledge
-from reason_iad.knowledge.importers import identifier
+from reason_iad.knowledge.names import identifier
 
 QUESTION = "Describe the product: its shape, color, surface and parts."
 SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".webp", ".tif", ".tiff")
@@ -73,7 +73,8 @@ def approve(base: Path, name: str, who: str) -> CategoryKnowledge:
 
 def _by_model(model: str) -> Describer:
     def describe(images: Sequence[Path]) -> list[str]:
-        from reason_iad.inspection.inspector import Inspector, InspectorOptions
+        from reason_iad.inspection.inspector import Inspector
+        from reason_iad.inspection.options import InspectorOptions
 
         options = InspectorOptions(model=model, knowledge="none", latents="off", injection="off")
         inspector = Inspector.load(options, lambda text: print(f"reason-iad: {text}", file=sys.stderr))

@@ -21,6 +21,7 @@ from functools import cached_property
 from pathlib import Path
 
 from reason_iad.errors import InputError
+from reason_iad.knowledge import TOP_K
 from reason_iad.knowledge.commands import withhold_orders
 from reason_iad.knowledge.database import KnowledgeDatabase, Progress
 from reason_iad.knowledge.encoders import Encoder, configured_encoder, encoder_name
@@ -30,8 +31,8 @@ from reason_iad.knowledge.entries import (
     Entry,
     check_unique,
     load_categories,
-    normalize_name,
 )
+from reason_iad.knowledge.names import identifier, normalize_name
 from reason_iad.knowledge.store import EntryIndex, Hit, HybridIndex
 from reason_iad.types import Citation, KnowledgeMode
 
@@ -64,7 +65,7 @@ def tell_encoding(say: Callable[[str], None], least: int = 200) -> Progress:
 class RetrievalOptions:
     """How much knowledge a prompt may hold."""
 
-    top_k: int = 6
+    top_k: int = TOP_K
     token_budget: int = 400  # the normal description is kept even where it alone is longer
     count_tokens: Callable[[str], int] = estimate_tokens  # give the model's own tokenizer for an exact budget
 
@@ -171,7 +172,8 @@ class KnowledgeBase:
 
     def find_category(self, name: str) -> str | None:
         """The identifier that a name, alias or identifier stands for, or None."""
-        return self._names.get(normalize_name(name))
+        found = self._names.get(normalize_name(name))
+        return found or self._names.get(normalize_name(identifier(name)))
 
     def check_category(self, name: str) -> str:
         """The identifier that a name, alias or identifier stands for.

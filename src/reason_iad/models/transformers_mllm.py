@@ -19,15 +19,16 @@ from torch import Tensor, nn
 from reason_iad.errors import ModelError
 from reason_iad.images import Pixels
 from reason_iad.models.base import ChatTemplate, ImageLayout, ImageTokens, ModelInfo
-from reason_iad.models.decoder import CachedDecoder
+from reason_iad.models.decoder import CachedDecoder, fingerprint_of
 from reason_iad.models.families import Family
 from reason_iad.models.layouts import Encoded, Plan
+from reason_iad.models.torch_layers import TorchLayers
 
 _RECENT_IMAGES = 8  # four references and a few inspected ones
 
 
 class TransformersMLLM(CachedDecoder):
-    """A model of any family in the table; implements `MultimodalModel`."""
+    """A model of any family in the table; implements `OpenModel`."""
 
     def __init__(
         self,
@@ -39,6 +40,7 @@ class TransformersMLLM(CachedDecoder):
         name: str | None = None,
         version: str = "unknown",
         max_image_tokens: int | None = None,
+        fingerprint: str | None = None,
     ) -> None:
         """Wrap a loaded model.
 
@@ -51,6 +53,7 @@ class TransformersMLLM(CachedDecoder):
             name: shown in reports; the family's title where None.
             version: shown in reports.
             max_image_tokens: most visual tokens an image; the row's default where None.
+            fingerprint: hash of the files that it was loaded from; of its weights where None.
 
         Raises:
             ModelError: the family cannot read an image in so few tokens.
@@ -70,7 +73,8 @@ class TransformersMLLM(CachedDecoder):
             template=template or family.template,
         )
         base: Any = model.base_model
-        super().__init__(getattr(base, family.text_model), model.lm_head, tokenizer, info)  # type: ignore[arg-type]
+        layers = TorchLayers.from_transformers(getattr(base, family.text_model), model.lm_head)  # type: ignore[arg-type]
+        super().__init__(layers, tokenizer, info, lambda: fingerprint or fingerprint_of(model.state_dict()))
         self.model: Any = model.eval().requires_grad_(False)
         self.config, self.family, self.image_processor = config, family, image_processor
         limit = max_image_tokens or family.default_tokens
@@ -146,7 +150,7 @@ class TransformersMLLM(CachedDecoder):
             full[places] = level.to(full.dtype)
             levels.append(full)
         mutual = visual if self.family.mutual else None
-        return ImageLayout(embeds.to(self._table.weight.dtype), patches, positions, advance, mutual, tuple(levels))
+        return ImageLayout(embeds.to(self.layers.dtype), patches, positions, advance, mutual, tuple(levels))
 
     def _positions(self, plan: Plan, visual: Tensor) -> tuple[Tensor | None, int | None]:
         """Three-dimensional positions (3, T) of one grid between marks, and where text goes on (M-RoPE)."""

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,12 +12,13 @@ from pydantic import ValidationError
 from starlette.datastructures import UploadFile
 from starlette.exceptions import HTTPException
 
+from reason_iad.server import schemas
 from reason_iad.server.access import AppState
 from reason_iad.server.problems import HttpProblem
-from reason_iad.server.schemas import TINY_PNG, InspectionRequest
+from reason_iad.server.schemas import TINY_PNG
 from reason_iad.server.settings import Limits
 from reason_iad.server.uploads import check_image, from_base64
-from reason_iad.store.record import Request as Asked
+from reason_iad.types import InspectionRequest
 
 _FIELDS = ("name", "category", "question", "choices", "image", "references")
 _BINARY = {"type": "string", "format": "binary"}
@@ -60,18 +60,16 @@ BODY = {
 class Intake:
     """A checked request."""
 
-    image: bytes
-    name: str
+    request: InspectionRequest
     media_type: str
-    references: tuple[bytes, ...]
-    asked: Asked
 
 
 async def read_inspection(request: Request, state: AppState) -> Intake:
     """Read and check the body of a request for an inspection.
 
     Raises:
-        HttpProblem: with what is wrong.
+        HttpProblem: with what is wrong about the body or its images.
+        InputError: with what is wrong about the question.
     """
     kind = request.headers.get("content-type", "").split(";")[0].strip().lower()
     limits = state.settings.limits
@@ -85,34 +83,16 @@ async def read_inspection(request: Request, state: AppState) -> Intake:
             "unknown_body",
             f"the body is {kind[:80] or 'of no kind'}; expected multipart/form-data or application/json",
         )
-    asked = checked(fields.get("category"), fields.get("question"), fields.get("choices") or ())
+    question = (fields.get("question") or "").strip() or None  # a form sends fields that were left empty, too
+    choices = tuple(fields.get("choices") or ())
+    asked = InspectionRequest(image, fields.get("category"), tuple(references), question, choices, name)
     if asked.category is not None:
         await asyncio.to_thread(state.knowledge.check, asked.category)
     async with state.decoding:  # a few large images at once would fill the memory
         await asyncio.to_thread(check_image, image, name, limits)
         for number, reference in enumerate(references, 1):
             await asyncio.to_thread(check_image, reference, f"reference {number}", limits)
-    return Intake(image, name, media_type_of(image), tuple(references), asked)
-
-
-def checked(category: str | None, question: str | None, choices: Sequence[str]) -> Asked:
-    """Check what is asked about an image.
-
-    Raises:
-        HttpProblem: 422, choices without a question, or that cannot be told apart.
-    """
-    category = (category or "").strip() or None
-    question = (question or "").strip() or None
-    choices = tuple(choice.strip() for choice in choices)
-    if any("\x00" in text for text in (category or "", question or "", *choices)):
-        raise HttpProblem(422, "null_character", "a text holds a null character; expected plain text")
-    if choices and question is None:
-        raise HttpProblem(422, "no_question", f"found {len(choices)} choices and no question; send both")
-    if choices and (not 2 <= len(choices) <= 26 or len(set(choices)) < len(choices) or "" in choices):
-        raise HttpProblem(
-            422, "bad_choices", f"the choices are {list(choices)!r:.200}; expected 2 to 26 different answers"
-        )
-    return Asked(category, question, choices)
+    return Intake(asked, media_type_of(image))
 
 
 async def read_images(request: Request, state: AppState, most: int) -> tuple[str, list[tuple[bytes, str]]]:
@@ -196,7 +176,7 @@ async def _fields(form: Any) -> tuple[bytes, str, list[bytes], dict[str, Any]]:
 
 async def _from_json(request: Request, limits: Limits) -> tuple[bytes, str, list[bytes], dict[str, Any]]:
     try:
-        body = InspectionRequest.model_validate(json.loads(await request.body()))
+        body = schemas.InspectionRequest.model_validate(json.loads(await request.body()))
     except (ValueError, RecursionError) as error:  # ValidationError is a ValueError, and so is bad UTF-8
         detail = "it is no JSON"
         if isinstance(error, ValidationError):

@@ -9,21 +9,24 @@ from __future__ import annotations
 
 import asyncio
 import json
+import logging
 import time
 from collections import OrderedDict, deque
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
 from typing import Any
 
-from reason_iad.errors import InputError
+from reason_iad.errors import ReasonIADError, WorkerLostError
+from reason_iad.server.job_handler import Lesson, Task
 from reason_iad.server.metrics import Metrics
-from reason_iad.server.model_process import JobFailedError, JobLostError, JobRefusedError, ModelProcess
+from reason_iad.server.model_process import ModelProcess
 from reason_iad.server.problems import HttpProblem
 from reason_iad.server.settings import Settings
-from reason_iad.store.record import Record, Request
 from reason_iad.store.store import Store
-from reason_iad.types import InspectionReport
+from reason_iad.types import InspectionReport, InspectionRequest
+from reason_iad.workers import TaskFailedError
 
+_log = logging.getLogger("reason_iad.server")
 KEPT_HISTORIES = 256  # of inspections that ended, for those who look late
 
 
@@ -33,7 +36,7 @@ class Job:
 
     id: str
     kind: str
-    payload: dict[str, Any] = field(default_factory=dict)
+    payload: Task | Lesson | None = None  # None before an inspection of the record begins
     persisted: bool = False
     events: list[tuple[str, dict[str, Any]]] = field(default_factory=list)
     changed: asyncio.Event = field(default_factory=asyncio.Event)
@@ -118,9 +121,7 @@ class InspectionQueue:
             message = f"{self.waiting} inspections wait already and there is room for {self._settings.queue_size}"
             raise HttpProblem(429, "queue_full", f"{message}; try again in {seconds} s", retry_after=seconds)
 
-    async def accept(
-        self, image: bytes, name: str, request: Request, references: tuple[bytes, ...], who: str, media_type: str
-    ) -> Job:
+    async def accept(self, request: InspectionRequest, who: str, media_type: str) -> Job:
         """Put an inspection into the record and the queue.
 
         Raises:
@@ -129,16 +130,14 @@ class InspectionQueue:
         self.check_room()
         self._reserved += 1  # two who ask at the same moment must not take the same place
         try:
-            identifier = await asyncio.to_thread(
-                self._store.accept, image, name, request, who, "server", media_type, references
-            )
+            identifier = await asyncio.to_thread(self._store.accept, request, who, "server", media_type)
         finally:
             self._reserved -= 1
         job = Job(identifier, "inspect", persisted=True)
         self._enter(job, self._inspections)
         return job
 
-    async def ask(self, kind: str, identifier: str, payload: dict[str, Any]) -> Job:
+    async def ask(self, kind: str, identifier: str, payload: Task | Lesson) -> Job:
         """Put a question, a feedback or a lesson into the queue.
 
         Raises:
@@ -219,18 +218,19 @@ class InspectionQueue:
             if job.persisted:
                 job.payload = await asyncio.to_thread(self._begin, job.id)
             job.tell("started")
-            result = await self._model.run(job.id, job.kind, job.payload, lambda kind, rest: _pass_on(job, kind, rest))
+            result = await self._model.run(job.kind, job.payload, lambda kind, rest: _pass_on(job, kind, rest))
             if job.persisted:
                 report = await asyncio.to_thread(self._finish, job.id, result)
                 self._count(report, time.monotonic() - began)
                 result = {"verdict": report.verdict, "probability": report.probability}
             job.result = result
             self._end(job, "done", **result)
-        except (JobRefusedError, InputError) as error:
-            await self._fail(job, HttpProblem(422, "not_inspectable", str(error)))
-        except JobLostError as error:
+        except WorkerLostError as error:
             await self._fail(job, HttpProblem(503, "interrupted", f"The inspection was interrupted: {error}.", 5))
-        except JobFailedError as error:
+        except ReasonIADError as error:
+            await self._fail(job, HttpProblem(422, "not_inspectable", str(error)))
+        except TaskFailedError as error:
+            _log.error("the %s job %s failed: %s", job.kind, job.id, "".join([str(error), *error.__notes__]))
             await self._fail(job, HttpProblem(500, "failed", str(error)))
         except asyncio.CancelledError:
             await self._fail(job, HttpProblem(503, "stopping", "The server was stopped during the inspection.", 10))
@@ -239,14 +239,14 @@ class InspectionQueue:
             await self._fail(job, HttpProblem(500, "failed", f"{type(error).__name__}: {error}"[:500]))
         finally:
             self._seconds = 0.8 * self._seconds + 0.2 * (time.monotonic() - began)
-            job.payload = {}  # images are not kept in memory
+            job.payload = None  # images are not kept in memory
 
-    def _begin(self, identifier: str) -> dict[str, Any]:
+    def _begin(self, identifier: str) -> Task:
         """Mark an inspection as running; gives what the model process needs."""
         self._store.start(identifier)
         record = self._store.get(identifier)
         assert record is not None
-        return inspection_payload(self._store, record)
+        return Task(identifier, self._store.request_of(record))
 
     def _finish(self, identifier: str, result: dict[str, Any]) -> InspectionReport:
         report = InspectionReport.from_json(result["report"])
@@ -275,20 +275,6 @@ class InspectionQueue:
         self._metrics.inspection_seconds.observe(seconds)
         for stage, milliseconds in report.milliseconds.items():
             self._metrics.stage_seconds.labels(stage).observe(milliseconds / 1000)
-
-
-def inspection_payload(store: Store, record: Record) -> dict[str, Any]:
-    """What the model process needs to look at an image of the record again."""
-    given = sorted((role for role in record.files if role.startswith("reference-")), key=lambda role: int(role[10:]))
-    return {
-        "id": record.id,
-        "image": store.files.get(record.files["image"]),
-        "name": record.name,
-        "category": record.request.category,
-        "references": [store.files.get(record.files[role]) for role in given],
-        "question": record.request.question,
-        "choices": record.request.choices,
-    }
 
 
 def event_text(event: tuple[str, dict[str, Any]] | None) -> str:
