@@ -187,16 +187,16 @@ def test_reports_of_the_same_settings_are_taken_over_and_join_the_index(tmp_path
         add(folder, "a.png", image_sha256="1" * 64)
         add(folder, "gone.png", image_sha256="3" * 64)
     with resumed(tmp_path) as folder:
-        taken = folder.take_earlier("1" * 64)
+        taken = folder.take_earlier("1" * 64, "a.png")
         assert taken is not None
         assert taken.name == "a.png"
-        assert folder.take_earlier("2" * 64) is None
+        assert folder.take_earlier("2" * 64, "b.png") is None
         add(folder, "b.png", image_sha256="2" * 64)
         folder.finish()
     assert [row["image"] for row in table(tmp_path)] == ["a.png", "b.png"]
     with resumed(tmp_path) as folder:
-        assert folder.take_earlier("1" * 64) is not None
-        assert folder.take_earlier("2" * 64) is not None
+        assert folder.take_earlier("1" * 64, "a.png") is not None
+        assert folder.take_earlier("2" * 64, "b.png") is not None
 
 
 @files_only
@@ -216,7 +216,7 @@ def test_reports_of_other_settings_are_never_mixed_in(tmp_path: Path, changes: d
     with ReportFolder.create(tmp_path, made_by={**SETTINGS, **changes}) as folder:  # all again
         add(folder, "b.png")
     with resumed(tmp_path, **changes) as folder:
-        assert folder.take_earlier(make_report().image_sha256) is not None
+        assert folder.take_earlier(make_report().image_sha256, "b.png") is not None
 
 
 @files_only
@@ -247,8 +247,8 @@ def test_half_a_line_of_a_killed_run_spoils_nothing(tmp_path: Path) -> None:
     log = tmp_path / REPORT_MARK
     log.write_bytes(log.read_bytes()[:-30])
     with resumed(tmp_path) as folder:
-        assert folder.take_earlier("1" * 64) is not None
-        assert folder.take_earlier("2" * 64) is None
+        assert folder.take_earlier("1" * 64, "a.png") is not None
+        assert folder.take_earlier("2" * 64, "b.png") is None
         add(folder, "b.png", image_sha256="2" * 64)
         folder.finish()
     assert len(table(tmp_path)) == 2
@@ -260,7 +260,7 @@ def test_a_report_whose_page_is_gone_is_made_again(tmp_path: Path) -> None:
         add(folder, "a.png", image_sha256="1" * 64)
     (tmp_path / "a.html").unlink()
     with resumed(tmp_path) as folder:
-        assert folder.take_earlier("1" * 64) is None
+        assert folder.take_earlier("1" * 64, "a.png") is None
 
 
 @files_only

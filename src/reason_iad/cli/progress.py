@@ -60,9 +60,9 @@ class Progress:
             self._draw(done, name, passed)
         elif self._live:
             self.say(f"{self._verb} {printable(name)}")
-        elif now - self._said >= self._interval:
-            counter = f"{done + 1:,} of {self._total:,}: " if self._total > 1 else ""
-            self._line(f"{self._verb} {counter}{printable(name)}{self._rate(done, passed)}")
+        elif self._total > 1 and now - self._said >= self._interval:
+            counter = f"{done + 1:,} of {self._total:,}"
+            self._line(f"{self._verb} {counter}: {printable(name)}{self._rate(done, passed)}")
 
     def clear(self) -> None:
         """Take the line away, so that an answer can be printed."""

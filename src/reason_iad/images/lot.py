@@ -86,7 +86,10 @@ def find_lot(
             continue
         label = path.name if bases[path.name] == 1 and path.name else name.rstrip("/") or name
         if is_folder:
+            before = len(lot.images), len(lot.problems), lot.left_out.copy()
             walk.folder(path, f"{label}/" if several else "")
+            if (len(lot.images), len(lot.problems)) == before[:2]:
+                lot.problems.append((label, _no_image(path, Lot(left_out=lot.left_out - before[2]))))
         elif exists:
             lot.images.append(LotImage(path, label))
         else:
@@ -107,11 +110,11 @@ def find_images(path: str | Path) -> list[Path]:
         raise ImageError(f"{path} does not exist; expected an image file or a folder of images")
     lot = find_lot([path])
     if not lot.images:
-        raise ImageError(no_image(path, lot))
+        raise ImageError(lot.problems[0][1])
     return [image.path for image in lot.images]
 
 
-def no_image(path: str | Path, lot: Lot) -> str:
+def _no_image(path: str | Path, lot: Lot) -> str:
     """Say that a folder holds no image, and what it does hold."""
     found = f"; found {lot.left_out_phrase()}" if lot.left_out else ""
     return f"{path} holds no image{found}; expected files ending in {', '.join(sorted(readable_suffixes()))}"
@@ -181,7 +184,7 @@ class _Walk:
             self.lot.left_out[f"{suffix}{cannot}" if suffix else "file without an ending"] += 1
             return
         self.lot.images.append(LotImage(path, place))
-        if self.say is not None and len(self.lot.images) % 1000 == 0:
+        if self.say is not None and len(self.lot.images) % 20_000 == 0:
             self.say(len(self.lot.images))
 
 

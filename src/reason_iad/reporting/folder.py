@@ -7,7 +7,7 @@ folder; `run_log` says how.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 from types import TracebackType
@@ -45,6 +45,7 @@ class ReportFolder:
     left_out: str = ""  # which files of the lot are no images, in words
     _counts: Counter[str] = field(default_factory=Counter)  # of verdicts, and of `failed`
     _has_truth: bool = False
+    _last: str = ""
     _names: set[str] = field(default_factory=lambda: {Path(INDEX).stem})
 
     @classmethod
@@ -80,11 +81,16 @@ class ReportFolder:
         folder = cls(path, log, title, introduction)
         if resume:
             try:
-                folder._names.update(name.casefold() for name in log.resume().values())
+                folder._names.update(name.casefold() for name in log.resume())
             except InputError:
                 folder.close()
                 raise
         return folder
+
+    @property
+    def last(self) -> str:
+        """Name of the image whose row was written last."""
+        return self._last
 
     def __enter__(self) -> ReportFolder:
         return self
@@ -134,12 +140,18 @@ class ReportFolder:
         """Keep on the index that an image could not be inspected, and why."""
         self._keep(IndexRow(name, error=error))
 
-    def take_earlier(self, sha256: str) -> IndexRow | None:
+    def take_earlier(self, sha256: str, image: str) -> IndexRow | None:
         """Put the report that an earlier run made of this image on the index; None where there is none."""
-        row = self.log.earlier(sha256)
+        row = self.log.earlier(sha256, image)
         if row is not None:
             self._count(row)
         return row
+
+    def take_all_earlier(self) -> Iterator[tuple[str, IndexRow]]:
+        """Put every report of earlier runs on the index; gives the SHA-256 and the row of each."""
+        for sha256, row in self.log.earlier_rows():
+            self._count(row)
+            yield sha256, row
 
     def finish(self) -> Path:
         """Write the index, and the same as a table; returns the path of the index."""
@@ -164,6 +176,7 @@ class ReportFolder:
         self._count(row)
 
     def _count(self, row: IndexRow) -> None:
+        self._last = row.name
         self._counts[row.verdict or "failed"] += 1
         self._has_truth = self._has_truth or bool(row.truth)
 

@@ -36,7 +36,7 @@ class RunLog:
     made_by: Mapping[str, Any]  # every setting that a report depends on, by its name
     _lock: Any
     _places: list[int] = field(default_factory=list)  # where the rows of this run's index begin
-    _earlier: dict[str, int] = field(default_factory=dict)  # the same of earlier rows, by the image's SHA-256
+    _earlier: dict[str, int] = field(default_factory=dict)  # the same of earlier rows, by content and name
     _begun: bool = False
 
     @classmethod
@@ -70,38 +70,50 @@ class RunLog:
         """How many rows the index of this run has so far."""
         return len(self._places)
 
-    def resume(self) -> dict[str, str]:
-        """Take up what earlier runs left; returns the name of each earlier report by the image's SHA-256.
+    def former(self) -> str:
+        """What an earlier run left here, in words; empty where nothing."""
+        count = sum(bool(record.get("href")) for _, record in self._records()) if self.path.is_file() else 0
+        return f"{count:,} report{'' if count == 1 else 's'}" if count else ""
+
+    def resume(self) -> list[str]:
+        """Take up what earlier runs left; returns the name of each of their reports.
 
         Raises:
             InputError: their reports were made by other settings, or nobody knows by which.
         """
-        named: dict[str, str] = {}
+        names: list[str] = []
         if not self.path.is_file():
             if any(self.folder.glob("*.json")):
                 raise InputError(
                     f"{self.folder} holds reports, but not what they were made by; expected a folder of this version: "
                     "leave out --resume to inspect all images again, or choose another folder with --out"
                 )
-            return named
+            return names
         for place, record in self._records():
             if "run" in record:
                 self._check(record["run"])
             elif record.get("sha256") and record.get("href"):
                 name = record["href"].removesuffix(".html")
                 if all((self.folder / f"{name}{ending}").is_file() for ending in (".html", ".json")):
-                    self._earlier[record["sha256"]] = place
-                    named[record["sha256"]] = name
-        return named
+                    self._earlier[_key(record["sha256"], record["name"])] = place
+                    names.append(name)
+        return names
 
-    def earlier(self, sha256: str) -> IndexRow | None:
-        """The row of an earlier report of this image; it is then on this run's index."""
-        place = self._earlier.pop(sha256, None)
+    def earlier(self, sha256: str, name: str) -> IndexRow | None:
+        """The row of an earlier report of the image of this content and name; it is then on this run's index."""
+        place = self._earlier.pop(_key(sha256, name), None)
         if place is None:
             return None
         self._places.append(place)
         with self.path.open("rb") as file:
             return self._row(place, file)
+
+    def earlier_rows(self) -> Iterator[tuple[str, IndexRow]]:
+        """Content and row of every earlier report; all are then on this run's index."""
+        for key in list(self._earlier):
+            sha256, _, name = key.partition(" ")
+            if (row := self.earlier(sha256, name)) is not None:
+                yield sha256, row
 
     def begin(self) -> None:
         """Begin the log of this run, before it writes its first report: what it replaces is no longer taken over."""
@@ -175,6 +187,10 @@ class RunLog:
         record = json.loads(file.readline())
         record.pop("sha256")
         return IndexRow(**{**record, "cells": tuple(record.get("cells", ()))})
+
+
+def _key(sha256: str, name: str) -> str:
+    return f"{sha256} {name}"
 
 
 def _short(value: Any) -> str:
