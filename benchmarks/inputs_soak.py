@@ -16,7 +16,6 @@ import json
 import os
 import random
 import shutil
-import signal
 import subprocess
 import sys
 import tempfile
@@ -34,6 +33,7 @@ KINDS = {  # how often each is done
     "renamed into place": 40, "written in two halves": 22, "moved away later": 10, "renamed at once": 6,
     "deleted later": 6, "rewritten later": 5, "deleted at once": 4, "truncated for ever": 2, "no image": 5,
 }  # fmt: skip
+BRIEF = 3.0  # seconds within which a file may come and go without being seen
 
 
 @dataclass
@@ -44,7 +44,7 @@ class Camera:
     outside: Path
     rng: random.Random
     whole: dict[str, str] = field(default_factory=dict)  # SHA-256 of each picture that was whole, and its place
-    brief: set[str] = field(default_factory=set)  # those that were there for too short a time to be seen for sure
+    brief: set[str] = field(default_factory=set)  # those that were there for less than `BRIEF` seconds
     damaged: set[str] = field(default_factory=set)  # places
     later: list[tuple[float, str, Path]] = field(default_factory=list)
     counts: Counter[str] = field(default_factory=Counter)
@@ -85,7 +85,10 @@ class Camera:
         elif kind == "renamed at once":
             path.rename(path.with_name(f"r{path.name}"))
         elif kind in ("moved away later", "deleted later", "rewritten later"):
-            self.later.append((now + self.rng.uniform(0.2, 20), kind, path))
+            delay = self.rng.uniform(0.2, 20)
+            if delay < BRIEF:
+                self.brief.add(sha256(data))
+            self.later.append((now + delay, kind, path))
 
     def tidy(self) -> None:
         """Do what was to be done later."""
@@ -164,7 +167,7 @@ def soak(files: int, minutes: float, seed: int, base: Path) -> dict[str, object]
             last, quiet = lines, time.monotonic()
         time.sleep(0.5)
     memory.append(round(resident(child.pid), 1))
-    child.send_signal(signal.SIGINT)
+    child.terminate()
     code = child.wait(120)
     return account(camera, out, (base / "stderr").read_text("utf-8"), memory) | {
         "exit_code": code, "minutes": round((time.monotonic() - began) / 60, 1), "files": files, "seed": seed,

@@ -76,7 +76,7 @@ class InspectionRequest:
     name: str | None = None
 
     def __post_init__(self) -> None:
-        if self.image is None or (isinstance(self.image, str | bytes) and not self.image):
+        if self.image is None or (isinstance(self.image, str) and not self.image):
             raise InputError("the request has no image; expected a path, bytes of an image file, or pixels")
         category = _text("category", self.category)
         question = _text("question", self.question)
@@ -126,13 +126,15 @@ def _text(name: str, value: object) -> str | None:
         raise InputError(f"{name} is {type(value).__name__}; expected text")
     if "\x00" in value:
         raise InputError(f"{name} holds a null character; expected plain text")
+    if any("\ud800" <= character <= "\udfff" for character in value):
+        raise InputError(f"{name} holds half of a character; expected valid Unicode")
     return value.strip()
 
 
 class _Checked:
-    """Settings by which pydantic checks a part of a report: exact types and shapes, nothing unknown, finite numbers."""
+    """Settings by which pydantic checks a part of a report: nothing unknown, and finite numbers."""
 
-    __pydantic_config__: ClassVar[dict[str, Any]] = {"extra": "forbid", "strict": True, "allow_inf_nan": False}
+    __pydantic_config__: ClassVar[dict[str, Any]] = {"extra": "forbid", "allow_inf_nan": False}
 
 
 @dataclass(frozen=True)
@@ -317,7 +319,7 @@ class InspectionReport(_Checked):
 
         try:
             # from the text, since in JSON a list is the form of a tuple and a whole number may stand for a float
-            return _adapter().validate_json(text)
+            return _adapter().validate_json(text, strict=True)
         except ValidationError as error:
             raise InputError(f"the report cannot be used: {_first_problem(error)}") from error
 

@@ -235,7 +235,7 @@ def test_ray_and_local_runs_write_the_same_records_though_an_actor_is_killed(que
     pytest.importorskip("ray", reason="Ray is an extra")
     from reason_iad.benchmark.ray_pool import answer_on_ray
 
-    monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parent))
+    monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parent), prepend=os.pathsep)
     run_questions(questions, {PLAIN: tmp_path / "alone"}, here())
     factory = functools.partial(make, deadly="005", marker=str(tmp_path / "died"))
     outcome = run_questions(questions, {PLAIN: tmp_path / "ray"}, functools.partial(answer_on_ray, factory, workers=2))

@@ -60,6 +60,7 @@ class HotFolder:
     outputs: tuple[Path, ...] = ()  # folders that are written meanwhile; what is in them is left out
     read: Callable[[Path, str], LoadedImage] = lambda path, name: read_image(path, name=name)
     left_out: str = ""
+    more: bool = False  # whether the last look ended before all that was complete was taken
     passed_over: Counter[str] = field(default_factory=Counter)  # files that were inspected already, by why they are met
     _seen: dict[Path, _Seen] = field(default_factory=dict)
     _done: dict[Path, Stamp] = field(default_factory=dict)  # of files that are there
@@ -84,11 +85,13 @@ class HotFolder:
         return sorted(path.relative_to(self.path).as_posix() for path in self._seen)
 
     def arrivals(self, say: Callable[[str], None] = lambda _: None) -> Iterator[Arrival]:
-        """Look once: images that became complete since the last look, by name, and those that never will.
+        """Look once: images that became complete since the last look, oldest first, and those that never will.
 
-        Each is read when it is asked for, so that a thousand of them need the memory of one.
+        Each is read when it is asked for, so that a thousand of them need the memory of one. It ends early, with `more`
+        set, when it is time to look again: what comes and goes while others are inspected shall be seen too.
         """
         began = time.perf_counter()
+        self.more = False
         if not self.path.is_dir():
             if not self._gone:
                 say(f"{self.path} is gone; waiting for it to come back")
@@ -101,6 +104,7 @@ class HotFolder:
         self.left_out = lot.left_out_phrase()
         found = {image.path: image for image in lot.images}
         ready = [image for image in lot.images if self._is_ready(image)]
+        ready.sort(key=lambda image: self._seen[image.path].since)
         yield from self._vanished(found)
         while self._replaced:
             image = self._replaced.pop()
@@ -108,10 +112,13 @@ class HotFolder:
                 image, None, f"{image.place} was replaced before it could be inspected; the new one is waited for"
             )
         self._took = time.perf_counter() - began
-        for image in ready:
+        for left, image in enumerate(ready, 1 - len(ready)):
             arrival = self._take(image)
             if arrival is not None:
                 yield arrival
+            if left and time.perf_counter() - began > self.pause:
+                self.more = True
+                return
 
     def _is_ready(self, image: LotImage) -> bool:
         """Whether a file is new and has been quiet for long enough."""

@@ -60,7 +60,8 @@ def watch(
                 _inspect(arrival, plan, inspector, printer, folder, record)
                 current, index.due = "", True
             index.write()
-            sleep(hot.pause)
+            if not hot.more:
+                sleep(hot.pause)
     except KeyboardInterrupt:
         pass
     finally:

@@ -7,7 +7,7 @@ import io
 from collections.abc import Iterable, Iterator, Sequence
 
 from reason_iad.reporting.text import total_milliseconds
-from reason_iad.store.cells import safe_cell
+from reason_iad.store.cells import MARK, safe_cell
 from reason_iad.types import InspectionReport
 
 COLUMNS = (
@@ -19,7 +19,7 @@ COLUMNS = (
 
 def table_parts(rows: Iterable[Sequence[str]]) -> Iterator[str]:
     """Write a table piece by piece: for each image the cells of `report_row`, or its name and why there is none."""
-    yield _line(COLUMNS)
+    yield MARK + _line(COLUMNS)
     for cells in rows:
         if len(cells) == len(COLUMNS):
             yield _line(cells)
@@ -29,8 +29,8 @@ def table_parts(rows: Iterable[Sequence[str]]) -> Iterator[str]:
 
 
 def _line(cells: Sequence[str]) -> str:
-    buffer = io.StringIO()
-    csv.writer(buffer, lineterminator="\n").writerow(cells)
+    buffer = io.StringIO(newline="")
+    csv.writer(buffer, lineterminator="\r\n").writerow(cells)
     return buffer.getvalue()
 
 

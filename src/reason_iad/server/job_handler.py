@@ -106,7 +106,12 @@ class JobHandler:
         assert isinstance(request.image, bytes)
         assert request.category is not None
         image = read_image(request.image, name=request.name)
-        changed = load_profile(request.category).add_feedback(image, task.label, self._inspector.vision)  # type: ignore[arg-type]
+        changed = load_profile(request.category).add_feedback(
+            image,
+            task.label,  # type: ignore[arg-type]
+            self._inspector.vision,
+            self._embed,
+        )
         changed.save()
         self._sessions.pop(task.id, None)  # its evidence is out of date
         return {"version": changed.version, "normals": len(changed.normals), "defectives": len(changed.defectives)}
@@ -121,10 +126,17 @@ class JobHandler:
             lesson.category,
             images,
             self._inspector.vision,
+            embed=self._embed,
             progress=lambda done, total, name: send("stage", f"image {done + 1} of {total}"),
         )
         profile.save()
         return {"version": profile.version, "normals": len(profile.normals), "warnings": list(profile.warnings)}
+
+    def _embed(self, pixels: Any) -> Any:
+        """The vector by which images of a learned category are recognized."""
+        from reason_iad.recognition.prototypes import image_embedding
+
+        return image_embedding(pixels, self._inspector.vision)
 
     def _remember(self, identifier: str, session: Any) -> None:
         if session is None:

@@ -62,8 +62,8 @@ class ModelProcess:
         result: asyncio.Future[dict[str, Any]] = asyncio.wrap_future(future)
         try:
             done, _ = await asyncio.wait({result}, timeout=limit)
-            if not done:
-                self._pool.stop_task(future, f"it took longer than {limit:g} s and was stopped")
+            if not done and self._pool.stop_task(future, f"it took longer than {limit:g} s and was stopped"):
+                self.ready.clear()  # the time of what comes next begins when there is a process for it
             return await result
         finally:
             result.cancel()

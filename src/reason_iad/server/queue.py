@@ -161,6 +161,15 @@ class InspectionQueue:
                 break
         return job.ended
 
+    def drop(self, job: Job) -> bool:
+        """Take back a question or lesson that nobody waits for any more; False where it has begun."""
+        if job not in self._questions:
+            return False
+        self._questions.remove(job)
+        job.payload = None
+        self._metrics.queue.set(self.waiting)
+        return True
+
     def find(self, identifier: str) -> Job | None:
         """An inspection that waits, runs, or ended not long ago."""
         return self._jobs.get(identifier)

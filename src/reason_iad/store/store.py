@@ -86,11 +86,11 @@ class Store:
         return cls(engine, EvidenceFiles(Path(folder)))
 
     def close(self) -> None:
-        """Let go of all connections."""
+        """Close all connections."""
         self._engine.dispose()
 
     def ping(self) -> None:
-        """Ask the database for a sign of life; raises what the driver raises."""
+        """Check that the database answers; raises what the driver raises."""
         from sqlalchemy import text
 
         with self._reads() as session:
@@ -118,13 +118,12 @@ class Store:
         kept = [("image", media_type, image)]
         files = [_file(reference) for reference in request.references]
         kept += [(f"reference-{n}", "application/octet-stream", data) for n, data in enumerate(files, 1)]
-        asked = {"category": request.category, "question": request.question, "choices": list(request.choices)}
         digests = {role: self.files.put(data) for role, _, data in kept}
         with self._sessions.begin() as session:
             session.add(
                 InspectionRow(
                     id=identifier, state="queued", origin=origin, who=who[:100], name=_display_name(request.name or ""),
-                    image_sha256=sha256(image), request=asked,
+                    image_sha256=sha256(image), request=_asked(request),
                     created_at=_now(),
                 )
             )  # fmt: skip
@@ -148,6 +147,24 @@ class Store:
             record.choices,
             record.name,
         )
+
+    def refuse(
+        self, name: str, image_sha256: str, error: str, request: InspectionRequest | None = None, who: str = "local",
+        origin: Origin = "server",
+    ) -> str:  # fmt: skip
+        """Record an image that came and cannot be inspected, and why, without its bytes; returns the id."""
+        from reason_iad.store.tables import InspectionRow
+
+        identifier, now = secrets.token_hex(16), _now()
+        with self._sessions.begin() as session:
+            session.add(
+                InspectionRow(
+                    id=identifier, state="failed", origin=origin, who=who[:100], name=_display_name(name),
+                    image_sha256=image_sha256, request=_asked(request), created_at=now,
+                    finished_at=now, error=error[:2000],
+                )
+            )  # fmt: skip
+        return identifier
 
     def start(self, identifier: str) -> None:
         """Note that the model has begun with an inspection."""
@@ -212,13 +229,13 @@ class Store:
             return _record(row, files, tuple(_feedback(one) for one in said))
 
     def find(self, wanted: Filter | None = None) -> tuple[Record, ...]:
-        """Inspections that match, newest first, without their reports' files."""
+        """Inspections that match, newest first, without reports and files: a page of them stays small."""
         from reason_iad.store.queries import matching
 
         with self._reads() as session:
             rows = list(session.scalars(matching(wanted or Filter())))
             said = self._feedback_of(session, [row.id for row in rows])
-            return tuple(_record(row, {}, tuple(said.get(row.id, ()))) for row in rows)
+            return tuple(_record(row, {}, tuple(said.get(row.id, ())), with_report=False) for row in rows)
 
     def counts(self) -> dict[str, int]:
         """How many inspections there are by verdict, and by state where there is no verdict."""
@@ -379,7 +396,9 @@ def _attach(session: Session, identifier: str, role: str, digest: str, media_typ
     session.add(InspectionFileRow(inspection_id=identifier, role=role, sha256=digest))
 
 
-def _record(row: InspectionRow, files: dict[str, str], feedback: tuple[Feedback, ...]) -> Record:
+def _record(
+    row: InspectionRow, files: dict[str, str], feedback: tuple[Feedback, ...], with_report: bool = True
+) -> Record:
     request = row.request
     return Record(
         id=row.id, state=cast(State, row.state), origin=cast(Origin, row.origin), who=row.who, name=row.name,
@@ -387,14 +406,21 @@ def _record(row: InspectionRow, files: dict[str, str], feedback: tuple[Feedback,
         category_given=request.get("category"), question=request.get("question"),
         choices=tuple(request.get("choices", ())),
         created_at=row.created_at, started_at=row.started_at, finished_at=row.finished_at, verdict=row.verdict,
-        probability=row.probability, category=row.category, defect_type=row.defect_type, report=row.report,
-        error=row.error, files=files, feedback=feedback,
+        probability=row.probability, category=row.category, defect_type=row.defect_type, error=row.error,
+        report=row.report if with_report else None, files=files, feedback=feedback,
     )  # fmt: skip
 
 
 def _feedback(row: FeedbackRow) -> Feedback:
     kind = cast(FeedbackKind, row.kind)
     return Feedback(row.id, row.inspection_id, kind, row.comment, row.who, row.created_at, row.effect)
+
+
+def _asked(request: InspectionRequest | None) -> dict[str, Any]:
+    """What was asked, as the record keeps it beside the files."""
+    if request is None:
+        return {"category": None, "question": None, "choices": []}
+    return {"category": request.category, "question": request.question, "choices": list(request.choices)}
 
 
 def _file(source: object) -> bytes:
