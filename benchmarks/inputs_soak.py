@@ -46,6 +46,7 @@ class Camera:
     whole: dict[str, str] = field(default_factory=dict)  # SHA-256 of each picture that was whole, and its place
     brief: set[str] = field(default_factory=set)  # those that were there for less than `BRIEF` seconds
     damaged: set[str] = field(default_factory=set)  # places
+    lived: dict[str, float] = field(default_factory=dict)  # seconds until a file was moved, removed or rewritten
     later: list[tuple[float, str, Path]] = field(default_factory=list)
     counts: Counter[str] = field(default_factory=Counter)
 
@@ -86,7 +87,8 @@ class Camera:
             path.rename(path.with_name(f"r{path.name}"))
         elif kind in ("moved away later", "deleted later", "rewritten later"):
             delay = self.rng.uniform(0.2, 20)
-            if delay < BRIEF:
+            self.lived[place] = round(delay, 1)
+            if delay < BRIEF and kind != "moved away later":
                 self.brief.add(sha256(data))
             self.later.append((now + delay, kind, path))
 
@@ -181,7 +183,7 @@ def account(camera: Camera, out: Path, said: str, memory: list[float]) -> dict[s
     inspected = Counter(row["image_sha256"] for row in rows if row["image_sha256"])
     refused = {row["image"] for row in rows if row["error"]}
     lost = [
-        place for digest, place in camera.whole.items()
+        (place, camera.lived.get(place)) for digest, place in camera.whole.items()
         if digest not in inspected and digest not in camera.brief
         and not {place, f"{place.split('/')[0]}/r{place.split('/')[1]}", f"sorted/{place.split('/')[1]}"} & refused
     ]  # fmt: skip
@@ -195,7 +197,8 @@ def account(camera: Camera, out: Path, said: str, memory: list[float]) -> dict[s
         "damaged": len(camera.damaged),
         "damaged_not_said": len(camera.damaged - refused),
         "unknown": len(set(inspected) - set(camera.whole)),
-        "lost": lost[:20],
+        "lost": len(lost),
+        "lost_with_seconds_they_lived": lost[:20],
         "memory_mib": {"first": memory[0], "middle": memory[len(memory) // 2], "last": memory[-1], "peak": max(memory)},
         "says_gone_and_back": (said.count(" is gone"), said.count(" is back")),
     }

@@ -156,7 +156,7 @@ def test_images_of_equal_names_in_two_folders_keep_their_places(tmp_path: Path) 
 
 
 def table(folder: Path) -> list[dict[str, str]]:
-    with (folder / "index.csv").open(newline="", encoding="utf-8") as file:
+    with (folder / "index.csv").open(newline="", encoding="utf-8-sig") as file:
         return list(csv.DictReader(file))
 
 
