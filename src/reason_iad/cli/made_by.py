@@ -23,14 +23,15 @@ def made_by(args: argparse.Namespace, references: Sequence[LoadedImage]) -> dict
     Raises:
         KnowledgeError: the knowledge base cannot be read.
     """
-    from reason_iad.benchmark.content import knowledge_fingerprint, model_fingerprint, profiles_fingerprint
+    from reason_iad.benchmark.content import knowledge_fingerprint, profiles_fingerprint
     from reason_iad.cli.method import method_options
+    from reason_iad.models.fingerprint import of_model
 
     method = {name: value for name, value in dataclasses.asdict(method_options(args)).items() if name != "device"}
     settings = {
         "program": __version__,
         **method,
-        "content of the model": model_fingerprint(args.model),
+        "content of the model": of_model(args.model),
         "content of the knowledge base": knowledge_fingerprint() if args.knowledge != "none" else None,
         "learned categories": profiles_fingerprint() if not references and args.evidence != "off" else None,
         "category": args.category,
