@@ -21,6 +21,7 @@ from reason_iad.benchmark.runner import Pool, mixed, run_questions, spread
 from reason_iad.benchmark.setting import Setting
 from reason_iad.benchmark.summary import question_cost
 from reason_iad.datasets.mmad import TYPES, MmadQuestions
+from reason_iad.models.registry import sees_references
 
 PROBE_IMAGES = 2
 MMAD_SIZE = (8366, 39672)  # images and questions, as published (arXiv 2410.09453)
@@ -54,23 +55,6 @@ def check_data(questions: MmadQuestions) -> list[str]:
     if questions.faults:
         lines.append(f"{len(questions.faults)} data faults; each is listed above and in the plan")
     return lines
-
-
-def memory_need(model: str) -> str:
-    """Memory that a model needs, in words; nothing is loaded to find out."""
-    from reason_iad.models import memory
-    from reason_iad.models.checkpoint import read_checkpoint
-
-    folder = Path(model).expanduser()
-    if model == "nano":
-        return "about 2 GB for the bundled models"
-    if model.startswith("openai:"):
-        return "that of the server"
-    if not folder.is_dir():
-        return f"as `reason-iad models` says of {model}"
-    checkpoint = read_checkpoint(folder)
-    dtype = memory.pick_dtype("auto", memory.pick_device("auto"))
-    return str(memory.need_of(checkpoint.num_parameters, memory.text_part(checkpoint.config), dtype))
 
 
 def probe(questions: MmadQuestions, folders: Mapping[Setting, Path], pool: Pool, limit: int | None = None) -> float:
@@ -109,7 +93,7 @@ def table(card: Mapping[str, Any], whole: bool) -> str:
     for name, result in card["results"].items():
         cells = [_cell(result["official"].get(kind)) for kind in TYPES]
         more = f", {result['unreadable']} unreadable" if result["unreadable"] else ""
-        trained = "no" if card["model"] == "nano" else "not stated"
+        trained = "not stated" if sees_references(card["model"]) else "no"
         average = _cell(result["official_average"])
         lines.append(_row(f"**{name}** (here)", cells, average, f"{result['n']:,}{more}", trained))
     for one in published_results():
