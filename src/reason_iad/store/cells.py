@@ -4,32 +4,28 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 
-from reason_iad.files import TABLE_MARK, table_separator
+from reason_iad.files import table_separator
 
 _FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n", "\uff1d", "\uff0b", "\uff0d", "\uff20", "|", "%")
 
 
-def write_table(columns: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
-    """A table with a heading; None becomes an empty cell, and numbers have a decimal comma where cells are split by ";".
+def table_line(cells: Iterable[object]) -> str:
+    """One line of a table, its cells as `cell_text` writes them.
 
     Raises:
         InputError: the separator that the environment names does not exist.
     """
-    separator = table_separator()
     out = io.StringIO(newline="")
-    out.write(TABLE_MARK)
-    writer = csv.writer(out, delimiter=separator, lineterminator="\r\n")
-    writer.writerow(columns)
-    for row in rows:
-        writer.writerow([_cell(value, "," if separator == ";" else ".") for value in row])
+    csv.writer(out, delimiter=table_separator(), lineterminator="\r\n").writerow(map(cell_text, cells))
     return out.getvalue()
 
 
-def _cell(value: object, point: str) -> str:
+def cell_text(value: object) -> str:
+    """A cell: empty for None, numbers with a decimal comma where cells are split by ";", texts never as formulas."""
     if isinstance(value, float):
-        return str(value).replace(".", point)
+        return str(value).replace(".", "," if table_separator() == ";" else ".")
     return "" if value is None else safe_cell(value)
 
 

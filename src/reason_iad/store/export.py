@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from reason_iad.errors import InputError
-from reason_iad.files import replacing
-from reason_iad.store.cells import write_table
+from reason_iad.files import TABLE_MARK, replacing
+from reason_iad.store.cells import table_line
 from reason_iad.store.record import Filter, Record
 from reason_iad.store.store import Store
 
@@ -52,15 +52,15 @@ def as_row(record: Record) -> list[Any]:
 
 
 def _fill(archive: zipfile.ZipFile, store: Store, wanted: Filter | None, files: bool) -> int:
-    rows, lines, seen = [], [], set()
+    rows, lines, seen = [table_line(COLUMNS)], [], set()
     for record in store.records(wanted):
-        rows.append(as_row(record))
+        rows.append(table_line(as_row(record)))
         lines.append(as_json(record))
         for digest in record.files.values() if files else ():
             if digest not in seen:
                 seen.add(digest)
                 archive.writestr(zipfile.ZipInfo(f"files/{digest}"), store.files.get(digest))
-    archive.writestr("inspections.csv", write_table(COLUMNS, rows))
+    archive.writestr("inspections.csv", TABLE_MARK + "".join(rows))
     archive.writestr("inspections.jsonl", "".join(f"{line}\n" for line in lines))
     return len(lines)
 
