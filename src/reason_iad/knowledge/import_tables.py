@@ -130,7 +130,7 @@ def _inherit(
     cells: list[str], above: list[list[str]], leading: Sequence[int], heading: Sequence[str],
     understanding: Understanding, roles: dict[int, str],
 ) -> None:  # fmt: skip
-    """Fill blank leading cells, up to the first that is not, with the value above; products and ditto marks anywhere."""
+    """Fill blank leading cells, up to the first that is not, with the value above; products and dittos anywhere."""
     open_ = True
     for i in leading:
         value = above[i][-1]
