@@ -196,7 +196,7 @@ class CategoryProfile:
         """Anomaly score of an image (H, W, 3), in [0, 1]; 0.5 at the edge of what the references show."""
         return self.compare(pixels, vision).anomaly_score
 
-    def verdict(self, found: EvidenceMap, max_overkill: float = 0.02) -> ProfileVerdict:
+    def verdict(self, found: EvidenceMap, max_overkill: float) -> ProfileVerdict:
         """Judge a comparison at a false-alarm rate of at most `max_overkill`, as far as the normals promise it."""
         scores = self.bank.normal_scores
         threshold = conformal.score_threshold(scores, max_overkill)

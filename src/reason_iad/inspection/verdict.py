@@ -57,6 +57,10 @@ class Fusion:
             total += self.evidence * logit(evidence)
         return 1 / (1 + math.exp(-total))
 
+    def alone(self, model: float, evidence: float | None) -> tuple[float, float] | None:
+        """What model and evidence would each say had the other said nothing; None where only one of them spoke."""
+        return None if evidence is None else (self.probability(model, 0.5), self.probability(0.5, evidence))
+
 
 UNCALIBRATED = Fusion(0.0, 1.0, 1.0, "not calibrated for this model: the mean of the log-odds of model and evidence")
 
@@ -65,18 +69,30 @@ UNCALIBRATED = Fusion(0.0, 1.0, 1.0, "not calibrated for this model: the mean of
 class VerdictOptions:
     """Where "uncertain" begins and ends."""
 
+    max_overkill: float  # share of good parts that may be stopped
     lower: float = 0.35  # at or below: normal
     upper: float = 0.65  # at or above: defective
-    max_overkill: float = 0.02  # share of good parts that may be stopped
 
 
 def decide(
-    probability: float, evidence: EvidenceSummary | None, options: VerdictOptions
+    probability: float,
+    evidence: EvidenceSummary | None,
+    options: VerdictOptions,
+    alone: tuple[float, float] | None = None,
 ) -> tuple[Verdict, tuple[str, ...]]:
     """Verdict and, where it is uncertain or limited, why.
 
     With enough held-out normals a defect must be odder than the false-alarm rate allows (split conformal).
+
+    Args:
+        probability: of a defect, from model and evidence together.
+        evidence: the comparison, where there was one.
+        options: where "uncertain" begins and ends.
+        alone: what model and evidence would each say by itself, see `Fusion.alone`.
     """
+    if alone is not None and min(alone) <= options.lower and max(alone) >= options.upper:
+        said = (f"the model alone would say {alone[0]:.2f}", f"the comparison with good parts alone {alone[1]:.2f}")
+        return "uncertain", (f"Uncertain because model and comparison disagree: {', '.join(said)}; look at the part.",)
     if options.lower < probability < options.upper:
         reason = f"the probability of a defect ({probability:.2f}) lies between {options.lower} and {options.upper}"
         return "uncertain", (f"Uncertain because {reason}; look at the part, or give more normal references.",)

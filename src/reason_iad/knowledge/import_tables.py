@@ -229,7 +229,7 @@ def _said_kind(
 
 def _plain(cell: str) -> str:
     """A cell without the apostrophe that an export puts before what a spreadsheet would compute."""
-    return cell[1:] if cell[:1] == "'" and cell[1:2] in ("=", "+", "-", "@") else cell
+    return cell[1:] if cell[:1] == "'" and cell[1:2] in ("=", "+", "-", "@", "＝", "＋", "－", "＠") else cell
 
 
 def _leaves(content: Any, file: str) -> Iterator[tuple[str, str, str, str]]:

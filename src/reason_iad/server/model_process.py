@@ -44,7 +44,7 @@ class ModelProcess:
         self.state, self.detail = "loading", "starting the model process"
         self._pool.start()
 
-    async def run(self, kind: str, payload: dict[str, Any], listen: Listener) -> dict[str, Any]:
+    async def run(self, kind: str, payload: Any, listen: Listener) -> dict[str, Any]:
         """Do one job; what the process says on the way goes to `listen(kind, rest)`.
 
         Raises:
@@ -62,8 +62,8 @@ class ModelProcess:
         result: asyncio.Future[dict[str, Any]] = asyncio.wrap_future(future)
         try:
             done, _ = await asyncio.wait({result}, timeout=limit)
-            if not done:
-                self._pool.stop_task(future, f"it took longer than {limit:g} s and was stopped")
+            if not done and self._pool.stop_task(future, f"it took longer than {limit:g} s and was stopped"):
+                self.ready.clear()  # the time of what comes next begins when there is a process for it
             return await result
         finally:
             result.cancel()

@@ -23,6 +23,7 @@ from reason_iad.inspection.verdict import FUSIONS, fusion_key, logit
 from reason_iad.metrics.classification import auroc, expected_calibration_error
 from reason_iad.recognition.prototypes import CategoryPrototypes
 from reason_iad.training.synth import Synthesizer
+from reason_iad.types import InspectionRequest
 
 SEED = 7  # not the seed that made the training's lines
 
@@ -41,7 +42,7 @@ def collect(inspector: Inspector, num_lines: int, images: int) -> dict[str, list
             for shown in (references, []):
                 if not shown and i >= images // 2:
                     continue
-                session = inspector.open(pixels, references=shown)
+                session = inspector.open(InspectionRequest(pixels, references=tuple(shown)))
                 reply = session.dialog.choose(DETECTION_QUESTION, (YES, NO))
                 summary = session.context.summary
                 score = 0.5 if summary is None else summary.anomaly_score

@@ -106,18 +106,19 @@ class Line:
             often = "once" if task.losses == 1 else "twice" if task.losses == 2 else f"{task.losses} times"
             task.fail(WorkerLostError(task.stopped or f"the model process ended {often} during it; see its memory use"))
 
-    def stop(self, future: Future[Any], why: str) -> None:
-        """End one task, with its process where it runs."""
+    def stop(self, future: Future[Any], why: str) -> bool:
+        """End one task, with its process where it runs; whether a process was ended."""
         with self._changed:
             task = self._running.get(future) or next((one for one in self._waiting if one.future is future), None)
             if task is None:
-                return
+                return False
             task.stopped = why
             if task.process is not None:
                 task.process.kill()  # its thread sees that, and ends the task
-                return
+                return True
             self._waiting.remove(task)
         task.fail(WorkerLostError(why))
+        return False
 
     def close(self, why: Exception) -> None:
         """Begin nothing more; what waits, and what comes, ends with the reason."""

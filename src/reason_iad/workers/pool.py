@@ -112,9 +112,13 @@ class WorkerPool:
         self._line.put(waiting)
         return waiting.future
 
-    def stop_task(self, future: Future[Any], why: str) -> None:
-        """End a task, with its process where it runs; its future gets a `WorkerLostError` that says why."""
-        self._line.stop(future, why)
+    def stop_task(self, future: Future[Any], why: str) -> bool:
+        """End a task, with its process where it runs; its future gets a `WorkerLostError` that says why.
+
+        Returns:
+            Whether a process was ended.
+        """
+        return self._line.stop(future, why)
 
     def events(self, tasks: Iterable[Any]) -> Iterator[Event]:
         """Do tasks in any order, and yield what happens to them as it happens; a few wait in line, not all."""
