@@ -6,22 +6,18 @@ Each is a hash, so that a run under other weights, other knowledge or other prof
 from __future__ import annotations
 
 import dataclasses
-import functools
 import hashlib
 import json
-import os
 from dataclasses import dataclass
-from pathlib import Path
 
 from reason_iad import __version__
 from reason_iad.benchmark.setting import Setting
 from reason_iad.files import sha256
+from reason_iad.models import fingerprint
 
-WHOLE = 64 * 1024 * 1024  # bytes up to which a file is hashed whole; of larger ones evenly spread blocks
-_BLOCKS, _BLOCK = 256, 64 * 1024
 _IN_WORDS = {
     "model": "the model's weights", "knowledge": "the knowledge base", "profiles": "the learned categories",
-    "version": "the version of reason-iad",
+    "version": "the version of reason-iad", "arithmetic": "the precision (--dtype float32 is the same everywhere)",
 }  # fmt: skip
 
 
@@ -33,6 +29,7 @@ class Content:
     knowledge: str = ""
     profiles: str = ""
     version: str = __version__
+    arithmetic: str = ""  # in words
 
     @classmethod
     def of(cls, setting: Setting) -> Content:
@@ -44,7 +41,11 @@ class Content:
         told = setting.knowledge != "none"  # without knowledge in the prompt the name of a category says nothing
         recognized = told and not setting.gives_category
         knowledge = knowledge_fingerprint() if told else ""
-        return cls(model_fingerprint(setting.model), knowledge, profiles_fingerprint() if recognized else "")
+        model = fingerprint.of_model(setting.model)
+        if setting.backbone is not None:
+            model = _digest(f"{model}/{fingerprint.of_model(setting.backbone)}")
+        profiles = profiles_fingerprint() if recognized else ""
+        return cls(model, knowledge, profiles, arithmetic=_arithmetic(setting))
 
     @property
     def fingerprint(self) -> str:
@@ -65,58 +66,19 @@ def differences(held: dict[str, str], now: dict[str, str]) -> list[str]:
     ]
 
 
-def model_fingerprint(name: str) -> str:
-    """Hash that changes with the weights of a model: 16 hexadecimal digits.
+def _arithmetic(setting: Setting) -> str:
+    """In which precision a model computes on this machine, and where."""
+    if setting.model == "nano":
+        from reason_iad.processor import IN_TORCH, choose
 
-    Of a model on a server nothing but its name and the server's address can be known.
-    """
-    if name == "nano":
-        return _nano_fingerprint()
-    if name.startswith("openai:"):
-        return _digest(f"{name}@{os.environ.get('OPENAI_BASE_URL', '').strip()}")
-    folder = Path(name).expanduser()
-    if not folder.is_dir():
-        folder = _snapshot(name) or folder
-    return _folder_fingerprint(folder) if folder.is_dir() else _digest(name)
+        device = setting.bundled_device
+        return str(choose(setting.dtype == "float32")) if device == "cpu" else f"{IN_TORCH} on {device}"
+    if setting.model.startswith("openai:"):
+        return ""
+    from reason_iad.models.memory import pick_device, pick_dtype
 
-
-@functools.cache
-def _nano_fingerprint() -> str:
-    from reason_iad.models.sources import default_adapter
-    from reason_iad.weights.table import PARTS
-
-    digest = hashlib.sha256()
-    for file in ("adapter.safetensors", "adapter.json"):
-        digest.update((default_adapter() / file).read_bytes())
-    for part in PARTS.values():
-        digest.update(part.folder_name.encode())
-    return digest.hexdigest()[:16]
-
-
-def _snapshot(name: str) -> Path | None:
-    """Where the hub's cache keeps a model; None where it has none, as before the first run."""
-    from reason_iad.models.hub import cached_models
-
-    found = cached_models().get(name)
-    return None if found is None else Path(found[0])
-
-
-def _folder_fingerprint(folder: Path) -> str:
-    """Hash over names, sizes and bytes of a model's files."""
-    digest = hashlib.sha256()
-    for path in sorted(folder.rglob("*")):
-        if not path.is_file() or any(part.startswith(".") for part in path.relative_to(folder).parts):
-            continue
-        size = path.stat().st_size
-        digest.update(f"{path.relative_to(folder).as_posix()}/{size}/".encode())
-        with path.open("rb") as file:
-            if size <= WHOLE:
-                digest.update(file.read())
-                continue
-            for index in range(_BLOCKS):
-                file.seek(index * (size - _BLOCK) // (_BLOCKS - 1))
-                digest.update(file.read(_BLOCK))
-    return digest.hexdigest()[:16]
+    device = pick_device(setting.device)
+    return f"{pick_dtype(setting.dtype, device)}, quantization {setting.quantization}, on {device}"
 
 
 def knowledge_fingerprint() -> str:

@@ -19,7 +19,7 @@ import numpy as np
 from reason_iad import __version__
 from reason_iad.errors import InputError
 from reason_iad.evidence.looks import measure_look
-from reason_iad.images import LoadedImage, Pixels, from_pixels, read_image
+from reason_iad.images import LoadedImage, Pixels, alike, at_scale, from_pixels, read_image
 from reason_iad.inspection.categories import Categories
 from reason_iad.inspection.clock import Clock
 from reason_iad.inspection.details import DefectDetails, describe_defect, describe_normal
@@ -27,14 +27,14 @@ from reason_iad.inspection.dialog import Dialog, Reply
 from reason_iad.inspection.nearest import show_nearest
 from reason_iad.inspection.option_fusion import OptionFusion
 from reason_iad.inspection.options import InspectorOptions
-from reason_iad.inspection.prompts import citation_notes, context_parts
+from reason_iad.inspection.prompts import citation_notes, image_parts, product_parts
 from reason_iad.inspection.served import CLOSED, ServedDialog
 from reason_iad.inspection.session import DETECTION_QUESTION, NO, YES, Context, Session
 from reason_iad.inspection.sources import EvidenceSources
 from reason_iad.inspection.verdict import UNCALIBRATED, Fusion, VerdictOptions, decide, fusion_key
 from reason_iad.knowledge.entries import ANY_PRODUCT
 from reason_iad.knowledge.retrieve import KnowledgeBase, RetrievalOptions, tell_encoding
-from reason_iad.models.base import Model, Prefix, is_open
+from reason_iad.models.base import Model, is_open
 from reason_iad.recognition.prototypes import CategoryPrototypes
 from reason_iad.types import InspectionReport, InspectionRequest, LatentTrace, Verdict
 
@@ -193,8 +193,9 @@ class Inspector:
         """Everything that is known about the image before any question."""
         with clock.stage("read"):
             image = _load(request.image, request.name)
-            goods = tuple(_load(reference) for reference in request.references)
-        notes = [*image.notes, *(note for good in goods for note in good.notes)]
+            goods, scale = alike([_load(reference) for reference in request.references])
+            image = at_scale(image, scale)
+        notes = [note for good in goods for note in good.notes]
         if not self.model.capabilities.latents and self.options.latents != "off":
             notes.append(CLOSED.format(name=self.model.info.name))
         if request.category is not None:
@@ -205,6 +206,7 @@ class Inspector:
         name = named.name
         with clock.stage("evidence"):
             source = self._sources.choose(self.options, image, goods, (request.category, name))
+            image = at_scale(image, source.scale)
             finding = source.look(image)
         with clock.stage("knowledge"):
             query = request.question or f"defects of the {name.replace('_', ' ')}"
@@ -221,7 +223,7 @@ class Inspector:
             evidence=evidence,
             citations=citations,
             references=finding.references,
-            notes=(*notes, *finding.notes),
+            notes=(*image.notes, *notes, *finding.notes),
             false_alarm_rate=finding.false_alarm_rate,
             compared=finding.compared,
             look=None if evidence is None else measure_look(image.pixels, evidence.anomaly_map, evidence.raw),
@@ -238,7 +240,8 @@ class Inspector:
             return ServedDialog(model, context.image.pixels, notes, context.line, seen)
         tokens = model.encode_image(context.image.pixels, None if evidence is None else evidence.anomaly_map)
         shown = [model.encode_image(reference) for reference in seen] if model.info.sees_references else []
-        prefix = model.extend(Prefix(), context_parts(model.info, tokens, notes, context.line, shown))
+        product = model.recall(product_parts(model.info, notes, shown))
+        prefix = model.extend(product, image_parts(tokens, context.line))
         return OpenDialog(model, prefix, self.options, None if evidence is None else evidence.grid(*tokens.grid_hw))
 
     def _report(

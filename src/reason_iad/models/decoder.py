@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import hashlib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, Protocol
 
 import torch
@@ -21,6 +20,7 @@ from reason_iad.models.base import (
     Prefix,
     SuffixOutput,
 )
+from reason_iad.models.prefix_cache import PrefixCache
 
 PREFILL_BLOCK = 192  # prompt tokens a pass: what the layers hold in between stays in the processor's cache
 
@@ -105,6 +105,7 @@ class CachedDecoder:
         self.tokenizer = tokenizer
         self._info = info
         self._rms: float | None = None
+        self.shared = PrefixCache(self.tokenize)
         self._fingerprint, self._known = fingerprint, None  # type: tuple[Callable[[], str], str | None]
 
     @property
@@ -150,6 +151,14 @@ class CachedDecoder:
         thought = self.embed(self.tokenize("Let me look closely at the image and compare."))
         repeats = -(-num_latents // thought.shape[0])
         return thought.repeat(repeats, 1)[:num_latents].clone()
+
+    def recall(self, parts: Sequence[str | ImageTokens]) -> Prefix:
+        """Process the beginning of a prompt, or give it as it was processed before; see `PrefixCache`.
+
+        Raises:
+            ModelError: it is longer than the context.
+        """
+        return self.shared.recall(parts, lambda: self.extend(Prefix(), parts))
 
     def extend(self, prefix: Prefix, parts: Sequence[str | ImageTokens]) -> Prefix:
         """Process texts and images after a prefix and keep their keys and values.
@@ -304,12 +313,3 @@ def _join(segments: Sequence[Segment]) -> Segment:
         tuple(torch.cat(layer, dim=2) for layer in zip(*(s.keys for s in segments), strict=True)),
         tuple(torch.cat(layer, dim=2) for layer in zip(*(s.values for s in segments), strict=True)),
     )
-
-
-def fingerprint_of(tensors: Mapping[str, Tensor]) -> str:
-    """Hash of weights that lie in memory: 16 hexadecimal digits."""
-    digest = hashlib.sha256()
-    for name, weight in sorted(tensors.items()):
-        digest.update(name.encode())
-        digest.update(weight.detach().cpu().contiguous().view(-1).view(torch.uint8).numpy().tobytes())
-    return digest.hexdigest()[:16]
