@@ -70,7 +70,7 @@ def test_a_stained_part_is_defective_and_a_good_one_normal(learned):
 
 def test_the_verdict_says_what_twelve_normals_cannot_promise(learned):
     said = learned.verdict(learned.compare(good_part(50), TOWER), 0.02)
-    assert said.threshold is None
+    assert said.threshold == pytest.approx(0.642, abs=1e-3)  # estimated: about 2 of 100 good parts lie above it
     assert said.false_alarm_rate == pytest.approx(1 / 13)
     assert "cannot promise" in said.promise
     assert "at least 49" in said.promise

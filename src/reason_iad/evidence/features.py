@@ -36,32 +36,36 @@ class Stream:
 
     Attributes:
         tower: "efficientnet" or "vit", both bundled, or a hub id such as facebook/dinov2-small (see `backbones`).
-        level: the stride of `efficientnet` (8 or 16), or the hidden state of a transformer (0 to 12 of `vit`).
+        level: the stride of `efficientnet` (8 or 16), or the hidden state of a transformer (0 to 12 of `vit`); of
+            several the mean is taken, each brought to mean 0 and variance 1 over its channels first.
         size: side of the square the image is stretched to, in pixels.
         metric: "euclidean" sees how strong a feature is, "cosine" only which one it is.
         pool: side of the blocks of patches that are averaged into one; 1 for none.
         window: search the references only this many patches around the same position; None searches everywhere.
         unlike: median distance from which on images show different products (see docs/evidence.md); None where unknown.
-        weight: share in the score of the image, relative to the other streams.
-        map_weight: share in the map, relative to the other streams; some layers score better than they locate.
+        weight: share in map and score, relative to the other streams.
         tiles: the image is cut into tiles x tiles pieces, each stretched to `size`: for small defects on large images.
     """
 
     tower: str
-    level: int
+    level: int | tuple[int, ...]
     size: int
     metric: Metric = "cosine"
     pool: int = 1
     window: int | None = None
     unlike: float | None = None
     weight: float = 1.0
-    map_weight: float = 1.0
     tiles: int = 1
+
+    @property
+    def levels(self) -> tuple[int, ...]:
+        """The levels whose mean it compares, most often one."""
+        return (self.level,) if isinstance(self.level, int) else self.level
 
     @property
     def source(self) -> str:
         """Name of the features it compares, such as efficientnet-16@448."""
-        name = f"{self.tower}-{self.level}@{self.size}"
+        name = f"{self.tower}-{'+'.join(map(str, self.levels))}@{self.size}"
         return name + (f"x{self.tiles}" if self.tiles > 1 else "") + (f"/{self.pool}" if self.pool > 1 else "")
 
     @property
@@ -71,9 +75,9 @@ class Stream:
 
 
 DEFAULT_STREAMS = (
-    Stream("efficientnet", 16, 448, "euclidean", map_weight=0.5),
-    Stream("efficientnet", 16, 448, "cosine", unlike=0.38, map_weight=0.0),
-    Stream("vit", 7, 224, "euclidean"),
+    Stream("efficientnet", 16, 448, "euclidean"),
+    Stream("efficientnet", 16, 448, "cosine", unlike=0.38),
+    Stream("vit", (7, 9, 10, 11, 12), 224, "cosine"),
 )
 FAST_STREAMS = DEFAULT_STREAMS[:2]  # no ViT pass; a little worse, above all in maps (docs/evidence.md)
 TILE_REACH = 0.05  # share of the side that a part may lie elsewhere on images that are tiled
@@ -119,8 +123,8 @@ class EvidenceOptions:
             raise EvidenceError(f"max_references is {self.max_references}; expected 1 or more")
         if self.rotations not in ("auto", "off", "on"):
             raise EvidenceError(f"rotations is {self.rotations!r}; expected auto, off or on")
-        if not any(self.weights.values()) or not any(self.map_weights.values()):
-            raise EvidenceError("every stream has the weight 0; expected at least one above it, for score and map")
+        if not any(self.weights.values()):
+            raise EvidenceError("every stream has the weight 0; expected at least one above it")
 
     @property
     def sources(self) -> tuple[str, ...]:
@@ -140,13 +144,8 @@ class EvidenceOptions:
 
     @property
     def weights(self) -> dict[str, float]:
-        """Weight of each stream in the score, by its name."""
+        """Weight of each stream, by its name."""
         return {stream.name: stream.weight for stream in self.streams}
-
-    @property
-    def map_weights(self) -> dict[str, float]:
-        """Weight of each stream in the map, by its name."""
-        return {stream.name: stream.map_weight for stream in self.streams}
 
 
 def tiled_streams(tiles: int, streams: tuple[Stream, ...] = FAST_STREAMS) -> tuple[Stream, ...]:
@@ -161,7 +160,7 @@ def tiled_streams(tiles: int, streams: tuple[Stream, ...] = FAST_STREAMS) -> tup
     """
     found = []
     for stream in streams:
-        patches = stream.size * tiles // (stream.level if stream.tower == "efficientnet" else 14) // stream.pool
+        patches = stream.size * tiles // (stream.levels[0] if stream.tower == "efficientnet" else 14) // stream.pool
         window = stream.window if tiles == 1 else math.ceil(TILE_REACH * patches)
         found.append(dataclasses.replace(stream, tiles=tiles, window=window))
     return tuple(found)
@@ -216,16 +215,27 @@ def _extract_batch(
         by_pass.setdefault((stream.tower, stream.size), {})[stream.source] = stream
     found: dict[str, torch.Tensor] = {}
     for (tower, size), members in by_pass.items():
+        wanted = sorted({level for stream in members.values() for level in stream.levels})
         if tower == "efficientnet":
             levels = vision.efficientnet(batch, size)
         elif tower == "vit":
-            levels = vision.vit(batch, size, sorted({stream.level for stream in members.values()}))
+            levels = vision.vit(batch, size, wanted)
         else:
             device = str(getattr(vision, "device", "cpu"))
-            levels = load_backbone(tower, device).features(batch, size, sorted({s.level for s in members.values()}))
+            levels = load_backbone(tower, device).features(batch, size, wanted)
         for source, stream in members.items():
-            found[source] = pool_blocks(levels[stream.level].float(), stream.pool)
+            found[source] = pool_blocks(_mean_of([levels[level].float() for level in stream.levels]), stream.pool)
     return found
+
+
+def _mean_of(levels: Sequence[torch.Tensor]) -> torch.Tensor:
+    """One level (B, H, W, C) as it is; of several the mean, each normalized over its channels: they differ in scale."""
+    from torch.nn import functional as F
+
+    if len(levels) == 1:
+        return levels[0]
+    mean: torch.Tensor = sum(F.layer_norm(one, one.shape[-1:]) for one in levels) / len(levels)  # type: ignore[assignment]
+    return mean
 
 
 def pool_blocks(features: torch.Tensor, pool: int) -> torch.Tensor:

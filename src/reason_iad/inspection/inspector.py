@@ -305,7 +305,7 @@ class Inspector:
         shown = () if profile is None else profile.references[:4]
         pixels = tuple(good.pixels for good in goods) or tuple(member.preview for member in shown)
         said = tuple(notes)
-        look = None if evidence is None else measure_look(loaded.pixels, evidence.anomaly_map, evidence.raw)
+        look = None if evidence is None else measure_look(loaded.pixels, evidence.heat)
         others = self._learned_categories() if source == "unknown" else ()
         return Context(
             loaded, name, source, certainty, known, evidence, citations, pixels, said, rate, compared, look, others
