@@ -2,16 +2,16 @@
 
     peers/bin/python benchmarks/peers/anomalib_worker.py model.safetensors FOLDER
 
-`model.safetensors` are the EfficientNet-Lite0 weights of this project (batch norms folded into the convolutions). A line
-of standard input is one JSON request, and one of standard output its answer; images and maps are .npy files:
+`model.safetensors` are the EfficientNet-Lite0 weights of this project (batch norms folded into the convolutions). A
+line of standard input is one JSON request, and one of standard output its answer; images and maps are .npy files:
 
     {"fit": "patchcore", "references": ["a.npy"], "ratio": 0.1}   ->  {"memory": 313}
     {"fit": "padim", "references": ["a.npy"]}                     ->  {"memory": 3136}
     {"score": "b.npy"}                                            ->  {"score": 3.1, "map": "FOLDER/map.npy"}
     {"features": "b.npy"}                                         ->  {"8": "FOLDER/8.npy", "16": "FOLDER/16.npy"}
 
-Images are (448, 448, 3) uint8, so that both sides read the same pixels. Models are driven as anomalib's own engine does:
-features of the references in training mode, then the coreset or the Gaussians, then one image at a time.
+Images are (448, 448, 3) uint8, so that both sides read the same pixels. Models are driven as anomalib's own engine
+does: features of the references in training mode, then the coreset or the Gaussians, then one image at a time.
 """
 
 from __future__ import annotations
@@ -40,11 +40,10 @@ PADIM_FEATURES = 100  # of 152, as the paper takes 100 for its small backbone
 class Remembering(nn.Module):
     """A feature extractor that remembers what it said of an image: every method and draw asks for the same ones."""
 
-    kept: OrderedDict[str, dict[str, torch.Tensor]] = OrderedDict()
-
     def __init__(self, extractor: nn.Module) -> None:
         super().__init__()
         self.extractor = extractor
+        self.kept: OrderedDict[str, dict[str, torch.Tensor]] = OrderedDict()
 
     def forward(self, pixels: torch.Tensor) -> dict[str, torch.Tensor]:
         """Features of one image (1, 3, H, W) by layer."""
@@ -65,7 +64,9 @@ def load_weights(extractor: nn.Module, file: str) -> None:
     pairs = list(zip(theirs[::2], theirs[1::2], strict=False))[: len(order)]
     for name, (convolution, norm) in zip(order, pairs, strict=True):
         if convolution.weight.shape != ours[f"{name}.weight"].shape:
-            raise SystemExit(f"{name} is {tuple(ours[f'{name}.weight'].shape)}; expected {tuple(convolution.weight.shape)}")
+            raise SystemExit(
+                f"{name} is {tuple(ours[f'{name}.weight'].shape)}; expected {tuple(convolution.weight.shape)}"
+            )
         with torch.no_grad():
             convolution.weight.copy_(ours[f"{name}.weight"])
             norm.weight.fill_(1.0)
