@@ -43,6 +43,7 @@ class EvidenceMap:
         num_normals: that the p-value is a rank among: held-out ones, else the references, each left out in turn.
         held_out: whether these normals are no references.
         unsuitable: why the image is no picture of this product; None where it is one.
+        compared_with: what it was compared with, in the plural.
         max_regions: how many odd areas are named at most.
         region_share: odd areas weaker than this share of the first are not named.
     """
@@ -58,6 +59,7 @@ class EvidenceMap:
     num_normals: int = 0
     held_out: bool = False
     unsuitable: str | None = None
+    compared_with: str = "normal references"
     max_regions: int = 5
     region_share: float = 0.5
 
@@ -129,7 +131,8 @@ class EvidenceMap:
             image_hw: size of the image.
             verdict: of the whole report, so that both name the same places; None before it is known.
         """
-        count = f"{self.num_references} normal reference{'s' if self.num_references > 1 else ''}"
+        named = self.compared_with if self.num_references > 1 else self.compared_with.removesuffix("s")
+        count = f"{self.num_references} {named}"
         score = f"(score {self.anomaly_score:.2f})"
         known = verdict or ("uncertain" if self.share <= UNUSUAL else "normal")
         found = self.shown(image_hw, known)

@@ -5,7 +5,7 @@ Axes: R references, H x W patches, N = R * H * W patches of all references, C wi
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -59,9 +59,6 @@ def search_left_out(
 ) -> dict[str, Array]:
     """`search`, and the same with each group of references left out in turn, at the cost of one pass.
 
-    With q and r patches, the nearest by Euclidean distance has the largest q.r - |r|^2 / 2, the nearest by cosine the
-    largest q.r / |r|.
-
     Args:
         query: (H, W, C).
         references: (R, H', W', C); each `groups`-th part of them in order is one group.
@@ -72,6 +69,30 @@ def search_left_out(
 
     Returns:
         By metric (1 + G, H, W): beside all references first, then without each group; (1, H, W) where G is 1.
+    """
+    return _search(query, references, groups, metrics, num_neighbors, window, _without_each)
+
+
+def search_each(
+    query: torch.Tensor, references: torch.Tensor, metrics: Sequence[str], num_neighbors: int = 1
+) -> dict[str, Array]:
+    """`search` beside each reference (R, H', W', C) by itself: by metric (R, H, W)."""
+    return _search(query, references, len(references), metrics, num_neighbors, None, lambda nearest, _: nearest)
+
+
+def _search(
+    query: torch.Tensor,
+    references: torch.Tensor,
+    groups: int,
+    metrics: Sequence[str],
+    num_neighbors: int,
+    window: int | None,
+    combine: Callable[[list[torch.Tensor], int], list[torch.Tensor]],
+) -> dict[str, Array]:
+    """The distances that follow from the ranks (P, K) of each group, put together by `combine`: (n, H, W) by metric.
+
+    With q and r patches, the nearest by Euclidean distance has the largest q.r - |r|^2 / 2, the nearest by cosine the
+    largest q.r / |r|.
     """
     import torch
 
@@ -98,7 +119,7 @@ def search_left_out(
             for metric in metrics:
                 nearest[metric].append(best[metric])
         for metric in metrics:
-            ranks = _without_each(nearest[metric], num_neighbors)
+            ranks = combine(nearest[metric], num_neighbors)
             found[metric].append(torch.stack([_distance(mine, one, metric) for one in ranks]))
     return {
         metric: np.ascontiguousarray(torch.cat(parts, dim=1).reshape(-1, rows, columns).float().cpu().numpy())
