@@ -49,7 +49,7 @@ def main() -> int:
     parser.add_argument("--categories", nargs="+", default=[])
     parser.add_argument("--repeat", type=int, default=7)
     args = parser.parse_args()
-    full = BundledVision.load(exact=True)
+    full = BundledVision.load_torch()
     half = BundledVision(full.transformer, full.convolutional, halved=True)
     image = [np.random.default_rng(0).integers(0, 256, (448, 448, 3), dtype=np.uint8)]
     patches, memory = torch.randn(784, 112), torch.randn(16 * 784, 112)

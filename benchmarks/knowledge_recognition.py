@@ -18,6 +18,7 @@ from reason_iad.errors import InputError
 from reason_iad.images import read_image
 from reason_iad.metrics.classification import auroc
 from reason_iad.metrics.intervals import Estimate, bootstrap, share
+from reason_iad.models.base import VisionTowers
 from reason_iad.models.vision import BundledVision
 from reason_iad.recognition.prototypes import UNKNOWN, CategoryPrototypes, Floats, image_embedding
 
@@ -95,7 +96,7 @@ def _embeddings(root: Path, limit: int, cache: Path | None) -> dict[str, dict[st
             groups.setdefault((row["split"], row["category"], row["label"]), []).append(row["image"])
     rng = np.random.default_rng(0)
     known: dict[str, Floats] = dict(np.load(cache)) if cache is not None and cache.is_file() else {}
-    vision: BundledVision | None = None
+    vision: VisionTowers | None = None
     found: dict[str, dict[str, dict[str, Floats]]] = {"train": {}, "test": {}}
     for (split, category, label), images in sorted(groups.items()):
         for image in (images[i] for i in sorted(rng.permutation(len(images))[:limit])):

@@ -86,12 +86,31 @@ class Scene:
         return Dialog(self.model, self.context(), FULL if think else None)
 
 
+def plain_nano() -> Any:
+    """The bundled model with its decoder in transformers' own class, in float32: what the published loop needs."""
+    from transformers import AutoModelForCausalLM
+
+    from reason_iad import weights
+    from reason_iad.models.nano import NanoModel, read_adapter
+    from reason_iad.models.smollm import SmolLM
+    from reason_iad.models.sources import default_adapter
+    from reason_iad.models.torch_layers import TorchLayers
+
+    model = NanoModel.load(exact=True)
+    tensors, settings = read_adapter(default_adapter())
+    merged = SmolLM(default_adapter(), tensors, float(settings["lora_scale"]))
+    decoder = AutoModelForCausalLM.from_pretrained(weights.resolve("smollm2-135m"), dtype=torch.float32)
+    with torch.no_grad():
+        for key, parameter in decoder.named_parameters():
+            parameter.copy_(torch.from_numpy(merged.matrix(key)))
+    model.layers = TorchLayers.from_transformers(decoder.model, decoder.lm_head)
+    return model
+
+
 def load(name: str) -> Any:
     """The bundled model, or a miniature of a family with random weights and about 1,000 image tokens."""
     if name == "nano":
-        from reason_iad.models.nano import NanoModel
-
-        return NanoModel.load()
+        return plain_nano()
     from miniatures import Size, build_miniature
     from transformers import AutoTokenizer
 
@@ -153,13 +172,13 @@ def published_phase(scene: Scene) -> Callable[[], None]:
     def whole(latents: Tensor, patches: Tensor) -> tuple[Tensor, Any]:
         parts = [model.embed(model.tokenize(p)) if isinstance(p, str) else p.embeds for p in [*head, text]]
         embeds = torch.cat([*parts, latents, patches, cue])[None]
-        output = model.text_model(inputs_embeds=embeds, use_cache=False, output_attentions=True)
+        output = model.layers.text_model(inputs_embeds=embeds, use_cache=False, output_attentions=True)
         return torch.softmax(model.logits(output.last_hidden_state[0]).float(), -1), output.attentions
 
     @torch.no_grad()
     def phase() -> None:
-        kept = model.text_model.config._attn_implementation
-        model.text_model.config._attn_implementation = "eager"
+        kept = model.layers.text_model.config._attn_implementation
+        model.layers.text_model.config._attn_implementation = "eager"
         try:
             policy = Policy(model.initial_latents(4), 0.1 * model.embedding_rms)
             patches = model.embed([0, 0])
@@ -172,7 +191,7 @@ def published_phase(scene: Scene) -> Callable[[], None]:
                 reward = 1 - truncated_entropy(probabilities[-5 - len(cue) :][:4].clamp_min(1e-12).log(), 10).mean()
                 policy = Policy(policy.mean + 0.1 * reward * (candidate - policy.mean), policy.sigma * 0.95)
         finally:
-            model.text_model.config._attn_implementation = kept
+            model.layers.text_model.config._attn_implementation = kept
 
     return phase
 
@@ -258,7 +277,9 @@ def growth(args: argparse.Namespace) -> dict[str, Any]:
     for tokens in (500, 1000, 2000, 4000):
         scene = Scene(args.model, tokens)
         rows, spent = time_step(scene, args.repeat)
-        maps = {n: t for n, t in scene.model.text_model.state_dict().items() if t.dim() == 2 and "embed" not in n}
+        maps = {
+            n: t for n, t in scene.model.layers.text_model.state_dict().items() if t.dim() == 2 and "embed" not in n
+        }
         speed = speed or product_speed(next(iter(maps.values())).dtype)
         limit = 2 * sum(t.numel() for t in maps.values()) * rows / speed
         length = scene.context().length
@@ -312,13 +333,15 @@ def expanded(model: Any, prefix: Prefix, embeds: Tensor) -> Tensor:
     for layer in range(len(prefix.segments[0].keys)):
         keys = torch.cat([s.keys[layer] for s in prefix.segments], 2)
         cache.update(keys, torch.cat([s.values[layer] for s in prefix.segments], 2), layer)
-    kept = model.text_model.config._attn_implementation
-    model.text_model.config._attn_implementation = "sdpa"
+    kept = model.layers.text_model.config._attn_implementation
+    model.layers.text_model.config._attn_implementation = "sdpa"
     try:
-        result: Tensor = model.text_model(inputs_embeds=embeds, past_key_values=cache, use_cache=True).last_hidden_state
+        result: Tensor = model.layers.text_model(
+            inputs_embeds=embeds, past_key_values=cache, use_cache=True
+        ).last_hidden_state
         return result
     finally:
-        model.text_model.config._attn_implementation = kept
+        model.layers.text_model.config._attn_implementation = kept
 
 
 def _copies(segment: Any, count: int) -> Any:

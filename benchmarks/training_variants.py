@@ -34,7 +34,9 @@ from torch.nn import functional as F
 
 from reason_iad.images import Pixels
 from reason_iad.metrics.intervals import bootstrap
-from reason_iad.models.nano import CELLS, VIT_LAYERS, default_adapter, read_adapter, vision_features
+from reason_iad.models.base import VisionTowers
+from reason_iad.models.nano import CELLS, VIT_LAYERS, read_adapter, vision_features
+from reason_iad.models.sources import default_adapter
 from reason_iad.models.vision import BundledVision
 from reason_iad.training import train_nano
 from reason_iad.training.notes import products
@@ -221,7 +223,7 @@ def mean_of(change: list[np.ndarray], index: np.ndarray) -> float:
     return float(np.concatenate([change[i] for i in index]).mean())
 
 
-def pooled_features(images: list[Pixels], vision: BundledVision, size: int) -> dict[str, Tensor]:
+def pooled_features(images: list[Pixels], vision: VisionTowers, size: int) -> dict[str, Tensor]:
     """Features at a larger size, averaged to the usual grid: vit, fine and coarse, each (B, 16, 16, C)."""
 
     def pool(values: Tensor, cells: int) -> Tensor:

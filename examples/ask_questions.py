@@ -6,7 +6,7 @@ Usage: python examples/ask_questions.py part.png good_1.png
 import dataclasses
 import sys
 
-from reason_iad.inspection.inspector import Inspector, InspectorOptions
+from reason_iad import Inspector, InspectorOptions
 
 QUESTIONS = {
     "What kind of defect is on the object?": ("Scratch.", "Crack.", "Stain.", "Missing part.", "There is no defect."),

@@ -6,7 +6,7 @@ Usage: python examples/explain_image.py part.png good_1.png good_2.png
 import sys
 from pathlib import Path
 
-from reason_iad.inspection.inspector import Inspector, InspectorOptions
+from reason_iad import Inspector, InspectorOptions
 from reason_iad.reporting.html import render_report
 
 

@@ -7,9 +7,9 @@ import csv
 import sys
 from pathlib import Path
 
+from reason_iad import Inspector
 from reason_iad.errors import ImageError
 from reason_iad.images import find_images, read_image
-from reason_iad.inspection.inspector import Inspector
 from reason_iad.reporting.folder import ReportFolder
 
 

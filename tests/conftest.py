@@ -2,12 +2,30 @@
 
 from __future__ import annotations
 
+import random
+import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
+from hypothesis import settings
 
 DATA = Path(__file__).resolve().parents[2] / "shared" / "data" / "inspection"
+
+
+TORCH_SEED = 67280421310721  # what torch begins with: a test that imports it first draws the same as after others
+
+settings.register_profile("repeatable", derandomize=True, database=None)
+settings.load_profile("repeatable")
+
+
+@pytest.fixture(autouse=True)
+def same_draws_whatever_ran_before() -> None:
+    """Every test draws the same random numbers alone, in its file and in the whole suite."""
+    random.seed(0)
+    np.random.seed(0)
+    if (torch := sys.modules.get("torch")) is not None:
+        torch.manual_seed(TORCH_SEED)
 
 
 @pytest.fixture(scope="session")
@@ -47,7 +65,9 @@ def tiny_nano():
     import torch
     from transformers import LlamaConfig, LlamaForCausalLM
 
+    from reason_iad.models.llama_graph import LlamaShape
     from reason_iad.models.nano import NanoModel, Projector, StreamWidths
+    from reason_iad.models.torch_layers import TorchLayers
     from reason_iad.models.vision import BundledVision
 
     torch.manual_seed(0)
@@ -57,10 +77,12 @@ def tiny_nano():
         initializer_range=0.2,
     )  # fmt: skip
     language_model = LlamaForCausalLM(config).float()
+    layers = TorchLayers.from_transformers(language_model.model, language_model.lm_head)
+    shape = LlamaShape.from_config(config.to_dict(), 2048)
     projector = Projector(StreamWidths(), 48, reduced=16, inner=32)
     latents = torch.randn(4, 48) * 0.2
     settings = {"version": "tiny", "answer_scale": 4.0, "lora_scale": 1.0}
-    return NanoModel(language_model, ByteTokenizer(), BundledVision.random(), projector, latents, settings)
+    return NanoModel(layers, shape, ByteTokenizer(), BundledVision.random(), projector, latents, settings)
 
 
 @pytest.fixture(scope="session")

@@ -1,3 +1,7 @@
+import os
+import subprocess
+import sys
+
 import pytest
 
 from reason_iad import processor
@@ -25,15 +29,19 @@ def _forget() -> object:
     processor._present.cache_clear()
 
 
+EXACT = processor.Arithmetic("onnxruntime", "float32", "onnxruntime")
+FAST = processor.Arithmetic("int8", "bfloat16", "bfloat16")
+
+
 @pytest.mark.parametrize(
-    ("instructions", "int8", "bfloat16"),
-    [(MILAN, False, False), (ICE_LAKE, True, False), (SAPPHIRE_RAPIDS, True, True), (set(), False, False)],
+    ("instructions", "chosen"), [(MILAN, EXACT), (ICE_LAKE, EXACT), (SAPPHIRE_RAPIDS, FAST), (set(), EXACT)]
 )
-def test_a_processor_is_given_the_products_that_it_has_instructions_for(
-    instructions: set[str], int8: bool, bfloat16: bool, monkeypatch: pytest.MonkeyPatch
+def test_a_processor_is_given_the_arithmetic_that_it_has_instructions_for(
+    instructions: set[str], chosen: processor.Arithmetic, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     pretend(instructions, monkeypatch)
-    assert (processor.multiplies_int8(), processor.multiplies_bfloat16()) == (int8, bfloat16)
+    assert processor.choose() == chosen
+    assert processor.choose(exact=True) == EXACT
 
 
 @pytest.mark.parametrize(
@@ -45,11 +53,48 @@ def test_a_rich_processor_that_is_held_back_behaves_like_an_ordinary_one(
 ) -> None:
     pretend(SAPPHIRE_RAPIDS, monkeypatch)
     monkeypatch.setenv(name, value)
-    assert not processor.multiplies_int8()
-    assert not processor.multiplies_bfloat16()
+    assert processor.choose() == EXACT
+
+
+def test_an_override_that_the_processor_lacks_is_refused_with_what_it_has(monkeypatch: pytest.MonkeyPatch) -> None:
+    pretend(ICE_LAKE, monkeypatch)
+    monkeypatch.setenv(processor.OVERRIDE, "amx")
+    with pytest.raises(InputError, match="'amx', which this processor lacks; it has plain, avx2, avx512, vnni"):
+        processor.choose()
+
+
+def test_abilities_have_the_names_that_people_know(monkeypatch: pytest.MonkeyPatch) -> None:
+    pretend({"asimd", "asimddp", "bf16"}, monkeypatch)
+    assert [name for name, has in processor.abilities().items() if has] == ["bfloat16", "ARM dot product"]
+    assert processor.choose() == EXACT
 
 
 def test_an_override_that_names_no_level_is_refused_with_those_that_are(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv(processor.OVERRIDE, "fast")
     with pytest.raises(InputError, match="REASON_IAD_PROCESSOR is 'fast'; expected one of plain, avx2"):
         processor.usable()
+
+
+@pytest.mark.parametrize(
+    ("given", "expected"),
+    [({}, "passive"), ({"OMP_WAIT_POLICY": "active"}, "active"), ({"GOMP_SPINCOUNT": "100"}, None)],
+)
+def test_waiting_threads_sleep_unless_the_user_has_set_how_they_wait(
+    given: dict[str, str], expected: str | None
+) -> None:
+    kept = {k: v for k, v in os.environ.items() if k not in ("OMP_WAIT_POLICY", "GOMP_SPINCOUNT", "KMP_BLOCKTIME")}
+    told = "import reason_iad, os, sys; print(os.environ.get('OMP_WAIT_POLICY'), 'torch' in sys.modules)"
+    done = subprocess.run([sys.executable, "-c", told], env={**kept, **given}, capture_output=True, text=True)
+    assert done.stdout.split() == [str(expected), "False"]
+
+
+@pytest.mark.parametrize("given", ["1", "3", ""])
+def test_threads_are_those_of_torch_and_before_its_import_those_it_will_have(
+    given: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    code = "from reason_iad.processor import threads; n = threads(); import torch; print(n, torch.get_num_threads())"
+    done = subprocess.run(
+        [sys.executable, "-c", code], env={**os.environ, "OMP_NUM_THREADS": given}, capture_output=True, text=True
+    )
+    before, after = done.stdout.split()
+    assert before == after

@@ -31,3 +31,7 @@ class WeightsError(ReasonIADError):
 
 class ModelError(ReasonIADError):
     """A model that cannot be loaded, or cannot do what was asked of it."""
+
+
+class WorkerLostError(ReasonIADError):
+    """A process with a model that ended, or was stopped, in the middle of its work."""

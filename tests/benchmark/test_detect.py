@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -12,24 +13,15 @@ from made_vision import PooledVision
 from PIL import Image
 from scipy.ndimage import zoom
 
-from reason_iad.benchmark.detect import (
-    DetectSetting,
-    DetectSolver,
-    comparison_hw,
-    pack_map,
-    pack_mask,
-    plan_detection,
-    unpack_map,
-    unpack_mask,
-)
+from reason_iad.benchmark.detect import DetectSetting, DetectSolver, plan_detection
+from reason_iad.benchmark.detect_maps import comparison_hw, pack_map, pack_mask, unpack_map, unpack_mask
+from reason_iad.benchmark.detect_run import run_detection
 from reason_iad.benchmark.detect_summary import MEASURES, summarize_detection
 from reason_iad.benchmark.features import StoredBanks, StoredVision
+from reason_iad.benchmark.plan_file import read_joined
 from reason_iad.benchmark.pool import answer_here
-from reason_iad.benchmark.record_log import read_records, write_run_file
-from reason_iad.benchmark.runner import describe, run_units
 from reason_iad.datasets.base import ImageSample
 from reason_iad.datasets.registry import read_dataset
-from reason_iad.errors import InputError
 from reason_iad.evidence.compare import compare
 from reason_iad.evidence.memory_bank import MemoryBank
 from reason_iad.images import read_image
@@ -71,9 +63,8 @@ def vision():
 
 
 def judge(root: Path, vision, folder: Path, setting: DetectSetting = SETTING):
-    units = plan_detection(read_dataset(root), setting)
-    write_run_file(folder, describe("detect", setting, "", {}))
-    return run_units(units, {setting: folder}, functools.partial(answer_here, lambda: DetectSolver(vision)), "all")
+    pool = functools.partial(answer_here, lambda: DetectSolver(vision))
+    return run_detection(read_dataset(root), setting, folder, pool)[0]
 
 
 def test_every_test_image_is_judged_and_a_marked_one_is_found_and_located(root, vision, tmp_path):
@@ -93,7 +84,7 @@ def test_a_record_holds_the_map_that_comparing_gives(root, vision, tmp_path):
     judge(root, vision, tmp_path)
     unit = plan_detection(read_dataset(root), SETTING)[0]
     bank = MemoryBank.build([read_image(path).pixels for path in unit.references], vision)
-    for record in read_records(tmp_path).records:
+    for record in read_joined(tmp_path).records.records:
         evidence = compare(read_image(root / record["image"]).pixels, bank, vision)
         assert record["score"] == pytest.approx(evidence.anomaly_score, abs=1e-5)
         assert unpack_map(record["map"]).shape == (64, 64)
@@ -110,9 +101,24 @@ def test_the_references_depend_on_seed_and_names_alone(root):
     assert len(drawn) > 2
 
 
-def test_more_shots_than_training_images_are_refused(root):
-    with pytest.raises(InputError, match="nut has 4 normal training images; expected 5"):
-        plan_detection(read_dataset(root), DetectSetting(shots=5))
+def test_a_category_with_fewer_training_images_than_shots_is_compared_with_those_it_has(root, vision, tmp_path):
+    setting = DetectSetting(shots=5)
+    pool = functools.partial(answer_here, lambda: DetectSolver(vision))
+    outcome, faults = run_detection(read_dataset(root), setting, tmp_path, pool)
+    assert (outcome.asked, outcome.errors) == (4, 0)
+    assert "nut: has 4 normal training images; expected 5: it is compared with 4" in map(str, faults)
+    assert {record["references"] for record in read_joined(tmp_path).records.records} == {4}
+
+
+def test_an_image_with_references_of_its_own_is_compared_with_those(root, vision, tmp_path):
+    dataset = read_dataset(root)
+    own = (root / "nut/train/good/3.png",)
+    samples = tuple(replace(s, references=own) if s.defective else s for s in dataset.samples)
+    units = plan_detection(replace(dataset, samples=samples), SETTING)
+    for unit in units:
+        defective = {job.sample.defective for job in unit.jobs}
+        assert len(defective) == 1
+        assert (unit.references == own) == defective.pop()
 
 
 def test_a_test_image_that_cannot_be_read_is_recorded_and_the_others_are_judged(root, vision, tmp_path):
@@ -133,7 +139,8 @@ def test_a_packed_map_and_mask_come_back_at_the_size_of_comparison(root, tmp_pat
     sample = ImageSample(tmp_path / "x.png", "x", "nut", "test", True, "dent", (tmp_path / "mask.png",))
     bank = MemoryBank.build([read_image(root / f"nut/train/good/{i}.png").pixels for i in range(2)], vision)
     evidence = compare(read_image(root / "nut/test/bent/0.png").pixels, bank, vision)
-    record = {"mask": pack_mask(sample, (600, 300)), "map": pack_map(evidence, (600, 300))}
+    Image.fromarray(mask).save(tmp_path / "x.png")
+    record = {"mask": pack_mask(sample)[0], "map": pack_map(evidence, (600, 300))}
     found = unpack_mask(record)
     assert found.shape == comparison_hw((600, 300)) == (256, 128)
     assert found.mean() == pytest.approx(mask.mean(), rel=0.05)
@@ -154,7 +161,8 @@ def test_a_defect_smaller_than_a_pixel_of_the_comparison_keeps_one(tmp_path):
     mask[1000:1003, 500:502] = 255
     Image.fromarray(mask).save(tmp_path / "mask.png")
     sample = ImageSample(tmp_path / "x.png", "x", "nut", "test", True, "dent", (tmp_path / "mask.png",))
-    packed = pack_mask(sample, (2048, 2048))
+    Image.fromarray(mask).save(tmp_path / "x.png")
+    packed, _ = pack_mask(sample)
     found = unpack_mask({"mask": packed, "map": {"image_hw": [2048, 2048]}})
     assert found.sum() >= 1
     assert found[124:126, 62:63].any()

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import argparse
+import os
+import signal
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -59,3 +61,17 @@ class ScriptedInspector:
 def load_for_processes(args: argparse.Namespace, progress: Callable[[str], None]) -> ScriptedInspector:
     """A loader that other processes can import."""
     return ScriptedInspector({"b.png": "defective"})
+
+
+class DeadlyInspector(ScriptedInspector):
+    """Ends its process at the image b.png, as one does that is out of memory."""
+
+    def run(self, image: Path, *args: Any, **kwargs: Any) -> MadeInspection:
+        if image.name == "b.png":
+            os.kill(os.getpid(), signal.SIGKILL)
+        return super().run(image, *args, **kwargs)
+
+
+def load_deadly_for_processes(args: argparse.Namespace, progress: Callable[[str], None]) -> ScriptedInspector:
+    """A loader that other processes can import."""
+    return DeadlyInspector()

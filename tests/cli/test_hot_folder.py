@@ -125,6 +125,15 @@ def test_several_processes_say_what_one_says(lot, capsys):
     assert [report["verdict"] for report in one] == ["normal", "defective", "normal", "normal"]
 
 
+def test_an_image_that_ends_its_process_is_told_and_the_others_are_inspected(lot, capsys):
+    from scripted_inspector import load_deadly_for_processes
+
+    assert inspect.run(arguments(lot, "--json", "--jobs", "2"), load_deadly_for_processes) == 2
+    told = capsys.readouterr()
+    assert [json.loads(line)["image"] for line in told.out.splitlines()] == ["a.png", "c.png"]
+    assert "b.png: the model process ended twice during it" in told.err
+
+
 def test_a_batch_can_be_kept_in_the_record(lot, tmp_path, capsys):
     data = tmp_path / "data"
     assert run(ScriptedInspector({"a.png": "defective"}), lot, "--record", data) == 0

@@ -46,7 +46,7 @@ def test_an_entry_becomes_a_sample_with_its_questions_and_references(tmp_path):
     [
         ({**QUESTION, "Answer": "C"}, "'C' is not among"),
         ({**QUESTION, "Options": {"A": "Yes.", "B": "Yes."}}, "different ones"),
-        ({"Question": "?"}, "'Options'"),
+        ({"Question": "?"}, "question 1, Options: cannot be asked: it is missing"),
         ("text", "cannot be asked"),
     ],
 )

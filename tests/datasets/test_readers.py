@@ -42,6 +42,23 @@ def mvtec_loco(root):
     )  # fmt: skip
 
 
+def mvtec_ad_2(root):
+    return tree(
+        root, "can/train/good/000_regular.png", "can/train/good/001_regular.png", "can/validation/good/000_regular.png",
+        "can/test_public/good/000_regular.png", "can/test_public/bad/000_overexposed.png",
+        "can/test_public/ground_truth/bad/000_overexposed_mask.png",
+    )  # fmt: skip
+
+
+def autovi(root):
+    tree(
+        root, "pipe_clip/train/good/0000.png", "pipe_clip/train/good/0001.png", "pipe_clip/test/good/0000.png",
+        "pipe_clip/test/operator/0000.png", "pipe_clip/ground_truth/operator/0000/0000.png",
+    )  # fmt: skip
+    (root / "pipe_clip/defects_config.json").write_text("[]")
+    return root
+
+
 def visa(root):
     return tree(
         root, "pcb/train/good/0.JPG", "pcb/train/good/1.JPG", "pcb/test/good/2.JPG", "pcb/test/bad/3.JPG",
@@ -124,14 +141,14 @@ def manifest(root):
 
 
 TREES = {
-    "mvtec_ad": mvtec_ad, "mvtec_loco": mvtec_loco, "visa": visa, "visa_raw": visa_raw, "real_iad": real_iad,
-    "mpdd": mvtec_ad, "btad": btad, "kolektor_sdd": kolektor_sdd, "kolektor_sdd2": kolektor_sdd2,
-    "goods_ad": goods_ad, "manifest": manifest, "folder": folder,
+    "mvtec_ad": mvtec_ad, "mvtec_ad_2": mvtec_ad_2, "autovi": autovi, "mvtec_loco": mvtec_loco, "visa": visa,
+    "visa_raw": visa_raw, "real_iad": real_iad, "mpdd": mvtec_ad, "btad": btad, "kolektor_sdd": kolektor_sdd,
+    "kolektor_sdd2": kolektor_sdd2, "goods_ad": goods_ad, "manifest": manifest, "folder": folder,
 }  # fmt: skip
 
 
 def test_every_reader_has_a_tree_here():
-    assert set(TREES) == set(READERS)
+    assert set(TREES) | {"kaputt", "cross_domain_vad"} == set(READERS)  # these in test_new_readers
 
 
 @pytest.mark.parametrize("layout", TREES)
@@ -166,6 +183,9 @@ def test_the_folder_of_one_category_is_enough(tmp_path):
     [
         ("mvtec_ad", "nut/ground_truth/bent/0_mask.png", "MVTec AD keeps it under"),
         ("mvtec_loco", "bag/ground_truth/logical_anomalies/0/*", "MVTec LOCO keeps it under"),
+        ("mvtec_ad_2", "can/test_public/ground_truth/bad/*", "keeps it under"),
+        ("mvtec_ad_2", "can/train/good/*", "MVTec AD 2 keeps normal training images there"),
+        ("autovi", "pipe_clip/ground_truth/operator/0000/0000.png", "AutoVI keeps it under"),
         ("btad", "01/ground_truth/ko/1.png", "BTAD keeps it under"),
         ("visa_raw", "pcb/Data/Masks/Anomaly/0.png", "its mask is missing; expected it at"),
         ("visa_raw", "pcb/Data/Images/Normal/0.JPG", "the image is missing; expected it at"),
@@ -189,6 +209,17 @@ def test_what_is_missing_is_named_with_the_place_it_should_lie_at(layout, gone, 
 def test_an_empty_folder_is_refused_with_the_layout_that_was_expected(layout, tmp_path):
     with pytest.raises(InputError, match=r"expected|keeps"):
         read_dataset(tmp_path, layout)
+
+
+def test_images_that_are_published_without_labels_are_named_and_left_out(tmp_path):
+    root = mvtec_ad_2(tmp_path / "data")
+    for name in ("test_private/000.png", "test_private_mixed/000.png"):
+        picture(root / "can" / name)
+    found = read_dataset(root)
+    assert len(found.queries("can")) == 2
+    assert [str(fault) for fault in found.faults] == [
+        f"can/{name}: 1 images without labels; left out" for name in ("test_private", "test_private_mixed")
+    ]
 
 
 def test_unknown_names_are_refused(tmp_path):

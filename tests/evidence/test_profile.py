@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import io
 import json
 import shutil
 from dataclasses import replace
@@ -10,11 +11,13 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 
 from reason_iad.errors import EvidenceError
 from reason_iad.evidence.features import EvidenceOptions, Stream
 from reason_iad.evidence.profile import CategoryProfile, choose_references, load_profile
 from reason_iad.evidence.profile_store import find_profile, list_profiles, profile_folder
+from reason_iad.images import read_image
 
 
 class ColorTower:
@@ -257,3 +260,22 @@ def test_a_damaged_profile_is_named_and_no_traceback(learned, home, damage):
         path.write_text(json.dumps({**json.loads(path.read_text()), "format_version": 99}))
     with pytest.raises(EvidenceError):
         load_profile("blue plate")
+
+
+def sixteen_bits(pixels, factor):
+    """A gray TIFF of 16 bits whose values are `factor` times those of the red channel."""
+    buffer = io.BytesIO()
+    Image.fromarray(pixels[..., 0].astype(np.uint16) * factor).save(buffer, "TIFF")
+    return read_image(buffer.getvalue(), name=f"part {factor}")
+
+
+def test_a_profile_reads_every_image_by_the_scale_that_it_was_learned_by(home):
+    parts = [sixteen_bits(good_part(seed), factor) for seed, factor in enumerate((3, 12, 12, 12, 12))]
+    assert parts[0].scale != parts[1].scale  # each file alone would be stretched by itself
+    profile = CategoryProfile.learn("Gray plate", parts, TOWER, OPTIONS)
+    profile.save()
+    assert load_profile("Gray plate").scale == profile.scale == parts[1].scale
+    dark = profile.members[0].preview.mean()
+    assert dark < 0.4 * profile.members[1].preview.mean()
+    corrected = profile.add_feedback(sixteen_bits(good_part(7), 3), "normal", TOWER)
+    assert abs(float(corrected.members[-1].preview.mean()) - dark) < 3

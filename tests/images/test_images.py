@@ -91,7 +91,7 @@ def test_a_stereo_photo_of_a_phone_is_read_as_its_first_picture(tmp_path: Path) 
     path = save(tmp_path / "stereo.jpg", first, format="MPO", save_all=True, append_images=[second])
     loaded = images.read_image(path)
     assert np.abs(loaded.pixels.astype(int) - gradient()).mean() < 6
-    assert loaded.notes == ()
+    assert loaded.notes == ("stereo.jpg holds a second view (MPO); the first was inspected",)
 
 
 def test_text_named_png_is_refused(tmp_path: Path) -> None:
@@ -225,16 +225,20 @@ def test_an_orientation_out_of_range_changes_nothing(tmp_path: Path) -> None:
 @pytest.mark.parametrize("mode", ["RGBA", "LA"])
 def test_transparency_is_laid_on_white(tmp_path: Path, mode: str) -> None:
     image = Image.new(mode, (32, 32), (0,) * len(mode))
+    image.paste((90,) * (len(mode) - 1) + (255,), (8, 8, 24, 24))
     loaded = images.read_image(save(tmp_path / "clear.png", image))
-    assert (loaded.pixels == 255).all()
+    assert (loaded.pixels[:8] == 255).all()
+    assert (loaded.pixels[8:24, 8:24] == 90).all()
     assert "transparency" in loaded.notes[0]
 
 
 def test_a_palette_with_transparency_is_laid_on_white(tmp_path: Path) -> None:
     image = Image.new("P", (32, 32), 0)
     image.putpalette([10, 20, 30, 200, 0, 0])
+    image.paste(1, (8, 8, 24, 24))
     loaded = images.read_image(save(tmp_path / "clear.gif", image, transparency=0))
-    assert (loaded.pixels == 255).all()
+    assert (loaded.pixels[:8] == 255).all()
+    assert (loaded.pixels[12, 12] == (200, 0, 0)).all()
 
 
 @pytest.mark.parametrize("mode", ["1", "L", "P"])

@@ -150,7 +150,7 @@ def own_inputs(model, images: list[np.ndarray]) -> Own:
 @contextmanager
 def eager(model):
     """Transformers' own eager attention in the place of ours."""
-    config = model.text_model.config
+    config = model.layers.text_model.config
     kept = config._attn_implementation
     config._attn_implementation = "eager"
     try:
@@ -164,7 +164,7 @@ def eager(model):
 def positions_read(model):
     """What reaches the rotary embedding of the decoder, pass by pass."""
     seen: list[torch.Tensor] = []
-    hook = model.text_model.rotary_emb.register_forward_pre_hook(
+    hook = model.layers.text_model.rotary_emb.register_forward_pre_hook(
         lambda module, args, kwargs: seen.append(kwargs.get("position_ids", args[1] if len(args) > 1 else None)),
         with_kwargs=True,
     )

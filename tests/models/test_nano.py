@@ -14,11 +14,11 @@ from reason_iad.inspection.verdict import FUSIONS
 from reason_iad.models.nano import (
     Projector,
     StreamWidths,
-    default_adapter,
     evidence_cells,
-    merge_low_rank,
     read_adapter,
 )
+from reason_iad.models.smollm import check_updates, merge_low_rank
+from reason_iad.models.sources import default_adapter
 from reason_iad.models.vision_cache import CachedVision
 from reason_iad.training.train_nano import LowRank
 
@@ -29,17 +29,15 @@ def test_merging_the_low_rank_update_equals_running_it_beside():
     beside = LowRank(base, rank=2, scale=2.0)
     nn.init.normal_(beside.lora_b)
     x = torch.randn(3, 6)
-    expected = beside(x).detach()
-    model = nn.ModuleDict({"layer": base})
-    update = {"layer.lora_a": beside.lora_a.detach(), "layer.lora_b": beside.lora_b.detach()}
-    merge_low_rank(model, update, 2.0)
-    torch.testing.assert_close(base(x), expected)
+    merged = merge_low_rank(base.weight, beside.lora_a.detach(), beside.lora_b.detach(), 2.0)
+    torch.testing.assert_close(x @ merged.T, beside(x).detach())
 
 
 def test_an_update_for_another_model_is_refused():
-    update = {"other.lora_a": torch.zeros(1, 2), "other.lora_b": torch.zeros(2, 1)}
-    with pytest.raises(ModelError, match="other"):
-        merge_low_rank(nn.ModuleDict({"layer": nn.Linear(2, 2)}), update, 1.0)
+    names = {"model.layers.0.mlp.up_proj.weight"}
+    check_updates(["model.layers.0.mlp.up_proj.lora_a", "latents"], names)
+    with pytest.raises(ModelError, match=r"model\.layers\.1\.mlp\.up_proj"):
+        check_updates(["model.layers.1.mlp.up_proj.lora_a"], names)
 
 
 def test_the_shipped_adapter_fits_the_projector_and_has_its_fusion():
@@ -117,16 +115,47 @@ def test_the_real_model_gives_the_logits_of_the_whole_prompt(photo):
     needed = ("vit-s14", "efficientnet-lite0", "smollm2-135m")
     if any(s.state != "cached" for s in weights.verify(needed, full=False)):
         pytest.skip("the bundled weights are not in the cache: run `reason-iad weights fetch`")
-    model = NanoModel.load(precision="float32")
+    model = NanoModel.load(exact=True)
     image = model.encode_image(photo)
     parts = ["<|im_start|>user\nImage:", image, "\nIs there a defect?<|im_end|>\n<|im_start|>assistant\n"]
     prefix = model.extend(model.extend(Prefix(), parts[:2]), parts[2:])
     suffix = model.initial_latents(4)[None]
     ours = model.logits(model.run_suffix(prefix, suffix).hidden)
     pieces = [model.embed(model.tokenize(p)) if isinstance(p, str) else p.embeds for p in parts]
-    model.text_model.config._attn_implementation = "eager"
-    with torch.no_grad():
-        whole = model.text_model(inputs_embeds=torch.cat([*pieces, suffix[0]])[None], use_cache=False)
-    expected = model.logits(whole.last_hidden_state[:, -4:])
-    assert float((ours - expected).abs().max()) < 1e-3 * float(expected.abs().max())
+    expected = whole_prompt(model, torch.cat([*pieces, suffix[0]])[None])[:, -4:]
+    assert float((ours - expected).abs().max()) < 1e-4 * float(expected.abs().max())
     assert json.loads((default_adapter() / "adapter.json").read_text())["version"] == model.info.version
+
+
+def whole_prompt(model, embeds):
+    """Logits of transformers' own model with the merged weights, its attention eager, nothing stored."""
+    from transformers import AutoModelForCausalLM
+
+    from reason_iad import weights
+    from reason_iad.models.smollm import SmolLM
+
+    tensors, settings = read_adapter(default_adapter())
+    merged = SmolLM(default_adapter(), tensors, settings["lora_scale"])
+    language_model = AutoModelForCausalLM.from_pretrained(
+        weights.resolve("smollm2-135m"), dtype=torch.float32, attn_implementation="eager"
+    )
+    with torch.no_grad():
+        for name, parameter in language_model.named_parameters():
+            parameter.copy_(torch.from_numpy(merged.matrix(name)))
+        return language_model(inputs_embeds=embeds, use_cache=False).logits
+
+
+@pytest.mark.weights
+def test_the_tokenizer_is_that_of_transformers():
+    from transformers import AutoTokenizer
+
+    from reason_iad import weights
+    from reason_iad.models.smollm import FileTokenizer
+
+    if weights.verify(["smollm2-135m"], full=False)[0].state != "cached":
+        pytest.skip("the bundled weights are not in the cache: run `reason-iad weights fetch`")
+    folder = weights.resolve("smollm2-135m")
+    ours, theirs = FileTokenizer(folder / "tokenizer.json"), AutoTokenizer.from_pretrained(folder)
+    for text in ("<|im_start|>user\nIs the cap 1204 mm wide? <|im_end|>", " à la carte, 部品", "", "Answer: "):
+        assert ours.encode(text) == theirs.encode(text, add_special_tokens=False)
+        assert ours.decode(ours.encode(text)) == theirs.decode(theirs.encode(text), skip_special_tokens=True)

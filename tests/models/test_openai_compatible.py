@@ -79,7 +79,7 @@ def test_without_log_probabilities_a_few_answers_are_counted(connect, url, name)
     model.choose(["Which?"], 2)
     model.choose(["Which?"], 2)
     later = len(requests(url, name)) - asked
-    assert later == (11 if name == "closed" else 12)  # asked for once a model
+    assert later == (14 if name == "closed" else 15)  # log-probabilities and constraints are asked for once a model
 
 
 def test_a_thought_before_the_answer_is_left_out(connect) -> None:

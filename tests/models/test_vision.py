@@ -1,5 +1,7 @@
 """The bundled towers against independent ways of computing the same features."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
@@ -23,17 +25,30 @@ def square(pixels: Pixels, size: int) -> np.ndarray:
     return np.asarray(Image.fromarray(pixels).resize((size, size), Image.Resampling.BICUBIC), dtype=np.float64)
 
 
+def reference(vision: BundledVision, folder: Path) -> torch.nn.Module:
+    """Transformers' model with the same weights, read from a file: their names differ by release."""
+    from safetensors.torch import save_file
+    from transformers import Dinov2Config, Dinov2Model
+
+    config = Dinov2Config(
+        hidden_size=384, num_attention_heads=6, num_hidden_layers=12, mlp_ratio=1, image_size=56, patch_size=14
+    )
+    config.save_pretrained(folder)
+    save_file(vision.transformer.state_dict(), folder / "model.safetensors", metadata={"format": "pt"})
+    return Dinov2Model.from_pretrained(folder).eval()
+
+
 @pytest.fixture(scope="module")
 def vision() -> BundledVision:
     return BundledVision.random()
 
 
-def test_vit_gives_transformers_hidden_states_without_the_class_token(vision: BundledVision) -> None:
+def test_vit_gives_transformers_hidden_states_without_the_class_token(vision: BundledVision, tmp_path: Path) -> None:
     images = [noise(50, 80, 1), noise(64, 40, 2)]
     found = vision.vit(images, 56, [0, 5, 12])
     x = np.stack([(square(pixels, 56) / 255 - MEAN) / STD for pixels in images])
     with torch.no_grad():
-        states = vision.transformer(torch.from_numpy(x).permute(0, 3, 1, 2).float(), output_hidden_states=True)
+        states = reference(vision, tmp_path)(torch.from_numpy(x).permute(0, 3, 1, 2).float(), output_hidden_states=True)
     assert len(states.hidden_states) == 13
     for layer in (0, 5):
         expected = states.hidden_states[layer][:, 1:].reshape(2, 4, 4, 384)

@@ -34,12 +34,12 @@ def whole_prompt(model, image: ImageTokens) -> torch.Tensor:
 
 def eager(model, embeds: torch.Tensor, **options):
     """The same weights through transformers' own eager attention, without any of our code."""
-    config = model.text_model.config
+    config = model.layers.text_model.config
     kept = config._attn_implementation
     config._attn_implementation = "eager"
     try:
         with torch.no_grad():
-            return model.text_model(inputs_embeds=embeds, use_cache=False, **options)
+            return model.layers.text_model(inputs_embeds=embeds, use_cache=False, **options)
     finally:
         config._attn_implementation = kept
 
@@ -127,7 +127,7 @@ def test_keys_kept_in_half_precision_change_the_result_by_their_rounding(tiny_na
     parts = context_parts(tiny_nano.info, image)
     suffix = torch.randn(2, 7, 48, generator=torch.Generator().manual_seed(0)) * 0.2
     exact = tiny_nano.run_suffix(tiny_nano.extend(Prefix(), parts), suffix).hidden
-    monkeypatch.setattr(tiny_nano, "_kept_dtype", torch.bfloat16)
+    monkeypatch.setattr(tiny_nano.layers, "kept_dtype", torch.bfloat16)
     half = tiny_nano.extend(Prefix(), parts)
     assert {t.dtype for t in (*half.segments[0].keys, *half.segments[0].values)} == {torch.bfloat16}
     found = tiny_nano.run_suffix(half, suffix).hidden

@@ -48,7 +48,7 @@ def serve(tmp_path: Path) -> Iterator[Callable[..., Any]]:
         def start(factory: str = "small_inspectors:load_scripted", **changes: Any) -> TestClient:
             settings = Settings(**({"data": tmp_path / "data", "factory": factory, "stop_seconds": 5.0} | changes))
             app = create_app(settings, load_knowledge)
-            return stack.enter_context(TestClient(app, raise_server_exceptions=False))
+            return stack.enter_context(TestClient(app, "http://127.0.0.1", raise_server_exceptions=False))
 
         yield start
 

@@ -71,6 +71,8 @@ class Dialog:
     def tell(self, question, max_new_tokens=64, on_text=None) -> Any:
         from reason_iad.types import Answer
 
+        if "stuck" in question:
+            time.sleep(3600)
         for piece in ("It looks ", "scratched."):
             if on_text is not None:
                 on_text(piece)
@@ -80,6 +82,12 @@ class Dialog:
 def load_scripted(method: dict[str, Any], progress: Any) -> Scripted:
     progress("loading model scripted")
     return Scripted(method.get("seconds", 0.0))
+
+
+def load_slowly(method: dict[str, Any], progress: Any) -> Scripted:
+    """Takes longer to load than an inspection may take."""
+    time.sleep(3)
+    return Scripted()
 
 
 def load_never(method: dict[str, Any], progress: Any) -> Scripted:

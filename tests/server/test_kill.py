@@ -65,7 +65,8 @@ def test_a_killed_server_loses_nothing_it_accepted_and_leaves_no_process(tmp_pat
             sent = httpx.post(f"{url}/v1/inspections?wait=0", files={"image": (name, picture(), "image/png")})
             ids[name] = sent.json()["id"]
         until(lambda: httpx.get(f"{url}/v1/inspections/{ids['stuck_1.png']}").json()["state"] == "running")
-        children = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
+        threads = Path(f"/proc/{process.pid}/task").glob("*/children")
+        children = [child for thread in threads for child in thread.read_text().split()]
         assert children
         os.kill(process.pid, signal.SIGKILL)
         process.wait()

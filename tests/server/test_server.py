@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import base64
+import hashlib
 import json
+import os
+import signal
 import time
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
@@ -94,7 +98,19 @@ def test_a_crash_of_the_model_marks_the_inspection_and_the_next_one_works(serve,
     assert send(client, picture()).status_code == 200
     failed = client.get("/v1/inspections?state=failed").json()["inspections"]
     assert [f["name"] for f in failed] == ["crash_1.png"]
-    assert "reason_iad_model_restarts_total 1.0" in client.get("/metrics").text
+    assert "reason_iad_model_restarts_total 2.0" in client.get("/metrics").text  # it was tried once more
+
+
+def test_a_process_that_is_killed_once_costs_no_inspection(serve, picture):
+    client = serve()
+    sent = send(client, picture(), "slow_1.png", wait=0).json()["id"]
+    limit = time.monotonic() + 30
+    while client.get(f"/v1/inspections/{sent}").json()["state"] != "running":
+        assert time.monotonic() < limit
+        time.sleep(0.02)
+    time.sleep(0.3)
+    os.kill(client.app.state.reason_iad.model.pid, signal.SIGKILL)
+    wait_for(client, sent, "done")
 
 
 def test_an_inspection_that_takes_too_long_is_stopped(serve, picture):
@@ -104,6 +120,73 @@ def test_an_inspection_that_takes_too_long_is_stopped(serve, picture):
     assert send(client, picture()).status_code == 200
     assert "longer than 4 s" in send(client, picture(), "stuck_.png").json()["error"]["message"]
     assert send(client, picture()).status_code == 200
+
+
+@pytest.mark.parametrize("what", ["inspection", "question"])
+def test_what_takes_too_long_harms_only_itself(serve, picture, what):
+    from reason_iad.server.settings import Limits
+
+    client = serve("small_inspectors:load_slowly", limits=Limits(inspection_seconds=2))  # loading takes 3 s
+    first = send(client, picture()).json()["id"]
+    with ThreadPoolExecutor() as pool:
+        if what == "question":
+            stuck = pool.submit(client.post, f"/v1/inspections/{first}/questions", json={"question": "Is it stuck?"})
+        else:
+            stuck = pool.submit(send, client, picture(), "stuck_.png")
+        time.sleep(0.5)
+        waiting = [send(client, picture(seed=n), f"{n}.png", wait=0).json()["id"] for n in range(3)]
+        assert "longer than 2 s" in stuck.result().json()["error"]["message"]
+    for identifier in waiting:
+        wait_for(client, identifier, "done")
+
+
+def test_a_question_that_nobody_waits_for_is_taken_back(serve, picture):
+    from reason_iad.server.settings import Limits
+
+    client = serve(limits=Limits(wait_seconds=0.5))
+    first = send(client, picture()).json()["id"]
+    wait_for(client, first, "done")
+    second = send(client, picture(), "slow_1.png", wait=0).json()["id"]
+    wait_for(client, second, "running")
+    answer = client.post(f"/v1/inspections/{first}/questions", json={"question": "How does it look?"})
+    assert answer.status_code == 503
+    assert answer.json()["error"]["message"] == "the model is busy and did not begin; ask again"
+    assert client.get("/v1/status").json()["waiting"] == 0
+
+
+def test_a_profile_that_is_learned_on_the_server_is_recognized(serve, picture):
+    client = serve("small_inspectors:load_miniature")
+    files = [("images", (f"{n}.png", picture(seed=n), "image/png")) for n in range(3)]
+    answer = client.post("/v1/profiles", files=files, data={"category": "our lid"})
+    assert answer.status_code == 201, answer.text
+    from reason_iad.evidence.profile_store import find_profile
+    from reason_iad.recognition.learned import read_embeddings
+
+    folder = find_profile("our lid")
+    assert read_embeddings(folder).shape[0] == 3
+    inspected = send(client, picture(seed=9), category="our lid").json()
+    assert inspected["category"] == "our_lid"
+    said = {"kind": "missed" if inspected["verdict"] != "defective" else "false_alarm"}
+    kept = client.post(f"/v1/inspections/{inspected['id']}/feedback", json=said).json()
+    assert "version 2" in kept["effect"], kept
+    facts = json.loads((folder / "versions" / "0002.json").read_text())
+    from safetensors import safe_open
+
+    for member in facts["members"]:
+        with safe_open(folder / "members" / f"{member['id']}.safetensors", "numpy") as file:
+            assert "embedding" in file.keys()  # noqa: SIM118 - not a mapping
+
+
+def test_a_page_of_the_list_reads_no_reports(serve, picture):
+    from sqlalchemy import event
+
+    client = serve()
+    send(client, picture())
+    engine, asked = client.app.state.reason_iad.store._engine, []
+    event.listen(engine, "before_cursor_execute", lambda *told: asked.append(told[2]))
+    found = client.get("/v1/inspections").json()["inspections"]
+    assert found[0]["verdict"] == "defective"
+    assert not [statement for statement in asked if "inspections.report" in statement]
 
 
 def test_a_fault_and_a_refusal_have_their_own_codes_and_stay_in_the_record(serve, picture):
@@ -208,11 +291,28 @@ def test_the_page_and_the_description_are_served_with_safe_headers(serve, path):
 
 
 def test_every_route_of_the_description_has_an_error_shape(serve):
-    paths = serve("small_inspectors:load_never", stop_seconds=0.2).get("/openapi.json").json()["paths"]
-    for path, methods in paths.items():
-        for operation in methods.values():
-            bad = [s for s in operation["responses"] if s.startswith(("4", "5"))]
-            assert bad or path in ("/healthz",), path
+    from reason_iad.server.settings import Token
+
+    tokens = (Token("someone", "viewer", hashlib.sha256(b"secret").hexdigest()),)
+    client = serve("small_inspectors:load_never", stop_seconds=0.2, tokens=tokens)
+    open_to_all = {"/", "/assets/{name}", "/v1/status", "/healthz", "/readyz"}
+    refused = 0
+    for path, methods in client.get("/openapi.json").json()["paths"].items():
+        for method, operation in methods.items():
+            declared = {code: found for code, found in operation["responses"].items() if code[0] in "45"}
+            for code, found in declared.items():
+                schema = found["content"]["application/json"]["schema"]
+                expected = "HealthBody" if path == "/readyz" and code == "503" else "ErrorBody"
+                assert schema == {"$ref": f"#/components/schemas/{expected}"}, (method, path, code)
+            answer = client.request(method, path.replace("{id}", "0" * 32).replace("{name}", "nothing"))
+            if path in open_to_all and answer.status_code != 404:
+                continue
+            assert answer.status_code == (404 if path in open_to_all else 401), (method, path)
+            assert str(answer.status_code) in declared, (method, path)
+            assert set(answer.json()) == {"error"}, (method, path)
+            assert set(answer.json()["error"]) == {"code", "message", "request_id"}, (method, path)
+            refused += 1
+    assert refused >= 15
 
 
 def test_an_uncertain_verdict_tells_a_client_why_and_what_to_check(serve, picture):

@@ -35,7 +35,7 @@ def scores(tiny_nano, photo):
     for kind, source in ((IMAGE, image.embeds), (PATCHES, image.embeds), (LATENTS, tiny_nano.latents)):
         embeds[ids == kind] = source[slots[ids == kind]]
     with torch.no_grad():
-        hidden = tiny_nano.text_model(
+        hidden = tiny_nano.layers.text_model(
             inputs_embeds=embeds[None],
             position_ids=torch.tensor(row.positions)[None],
             attention_mask=row.mask()[None, None],

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -9,10 +10,14 @@ from pathlib import Path
 from typing import Any
 
 from reason_iad.benchmark.ablation import name_of
-from reason_iad.benchmark.record_log import Record, Records, read_records, read_run_file
+from reason_iad.benchmark.plan_file import Joined, Plan, read_joined, read_plan
+from reason_iad.benchmark.record_log import Record, Records, read_run_file
 from reason_iad.benchmark.setting import Setting
-from reason_iad.benchmark.summary import Summary, is_right, split_by_category, summarize
+from reason_iad.benchmark.summary import Summary, cluster_of, is_right, split_by_category, summarize
+from reason_iad.benchmark.twins import twin_lines, twins_of
+from reason_iad.datasets.questions import read_questions
 from reason_iad.errors import InputError
+from reason_iad.files import sha256_of_file
 from reason_iad.metrics.intervals import Estimate
 from reason_iad.metrics.paired import McNemar, mcnemar, paired_difference
 
@@ -26,6 +31,7 @@ class Run:
     setting: Setting
     facts: dict[str, Any]
     records: Records
+    joined: Joined  # how records and plan of the whole run met
 
     @cached_property
     def summary(self) -> Summary:
@@ -40,29 +46,91 @@ class Run:
             return {}
         return {name: summarize(part) for name, part in split_by_category(self.records.records, seen).items()}
 
-    def only(self, ids: frozenset[str]) -> Run:
-        """The same run, with the questions of these ids alone."""
-        kept = tuple(record for record in self.records.records if record["id"] in ids)
-        return Run(self.folder, self.name, self.setting, self.facts, Records(kept, self.records.keys, ()))
+    @property
+    def asked(self) -> frozenset[tuple[str, ...]]:
+        """What has been asked, whatever the setting."""
+        return frozenset(_asked(record) for record in self.records.records)
+
+    def only(self, asked: frozenset[tuple[str, ...]]) -> Run:
+        """The same run, with these questions alone."""
+        kept = tuple(record for record in self.records.records if _asked(record) in asked)
+        return Run(self.folder, self.name, self.setting, self.facts, Records(kept, self.records.keys, ()), self.joined)
 
     def to_json(self) -> dict[str, Any]:
         """The summary as one object."""
         parts = {name: part.to_json() for name, part in self.parts.items()}
-        return {"run": self.name, "setting": self.setting.to_mapping(), **self.summary.to_json(), **parts}
+        found = {"run": self.name, "setting": self.setting.to_mapping(), **self.summary.to_json(), **parts}
+        if twins := twins_of(self.records.records):
+            found["twins"] = {
+                name: {
+                    "original": one.original.value, "degraded": one.degraded.value, "difference": one.difference.value,
+                    "interval": [one.difference.low, one.difference.high], "n": one.difference.n,
+                    "p": one.test.p_value,
+                }
+                for name, one in twins.items()
+            }  # fmt: skip
+        return {
+            **found, "unasked": self.joined.unasked, "duplicates": self.joined.duplicates,
+            "left_plan": len(self.joined.left), "faults": len(self.facts.get("faults", ())), "notes": self.notes,
+        }  # fmt: skip
+
+    @property
+    def notes(self) -> list[str]:
+        """What a reader of the figures must know."""
+        faults = len(self.facts.get("faults", ()))
+        more = [f"{faults} data faults were found; the first line of plan-*.jsonl lists them"] if faults else []
+        return [*self.joined.lines(), *more]
+
+
+def _asked(record: Record) -> tuple[str, ...]:
+    """What tells a question from others: its id, its words and its options."""
+    return record["id"], record["question"], *record["options"]
 
 
 def load_run(folder: Path) -> Run:
-    """Read a run.
+    """Read a run, with what is right as its plan, or the question file that the plan is of, says now.
 
     Raises:
-        InputError: the folder holds none, or no record.
+        InputError: the folder holds none, or no record of its plan.
     """
     facts = read_run_file(folder)
+    if facts.get("task", "mmad") != "mmad":
+        raise InputError(f"{folder} holds a run of {facts['task']!r}; expected one of `benchmark mmad`")
     setting = Setting.from_mapping(facts["setting"])
-    records = read_records(folder)
-    if not records.records:
+    plan, notes = refreshed(read_plan(folder))
+    joined = read_joined(folder, plan)
+    joined = dataclasses.replace(joined, notes=(*joined.notes, *notes))
+    if not joined.records.records:
         raise InputError(f"{folder} holds no record; expected at least one: run the benchmark first")
-    return Run(folder, name_of(setting), setting, facts, records)
+    source = {} if plan is None else dict(plan.source)
+    return Run(folder, name_of(setting), setting, {**facts, **source}, joined.records, joined)
+
+
+def refreshed(plan: Plan | None) -> tuple[Plan | None, list[str]]:
+    """A plan with the answers that its question file gives now, and what is to be said of that.
+
+    Questions that the file no longer has, or has in other words, leave the plan; new ones are asked by the command.
+    """
+    if plan is None or "questions" not in plan.source:
+        return plan, []
+    file, root = Path(plan.source["questions"]), Path(plan.source["root"])
+    try:
+        if sha256_of_file(file) == plan.source["sha256"]:
+            return plan, []
+        found = read_questions(root, file, known_faults=bool(plan.source.get("known_faults")))
+    except (InputError, OSError):
+        return plan, [f"{file} cannot be read now; which answers are right is as the last run found it there"]
+    now = {(s.id, q.number, q.question, q.options): (s, q) for s in found.samples for q in s.questions}
+    rows = []
+    for row in plan.rows:
+        held = now.get((row["id"].rpartition("#")[0], row["order"][1], row["question"], tuple(row["options"])))
+        if held is not None:
+            sample, question = held
+            rows.append({**row, "type": question.kind, "target": question.target, "category": sample.category})
+    notes = [f"{file.name} has changed since the run; its answers are taken as they are now"]
+    if gone := len(plan.rows) - len(rows):
+        notes.append(f"{gone} questions of the plan are no longer in {file.name}; repeat the command to ask new ones")
+    return dataclasses.replace(plan, rows=tuple(rows)), notes
 
 
 def find_folders(paths: Sequence[Path]) -> list[Path]:
@@ -91,10 +159,10 @@ def on_common_questions(runs: Sequence[Run]) -> list[Run]:
     Raises:
         InputError: they have none in common.
     """
-    ids = frozenset.intersection(*(frozenset(record["id"] for record in run.records.records) for run in runs))
-    if not ids:
+    asked = frozenset.intersection(*(run.asked for run in runs))
+    if not asked:
         raise InputError("the runs have no question in common; expected runs on the same question file")
-    return [run.only(ids) for run in runs]
+    return [run.only(asked) for run in runs]
 
 
 @dataclass(frozen=True)
@@ -110,9 +178,10 @@ class Comparison:
 
 def compare_runs(first: Run, second: Run) -> Comparison:
     """Compare two runs that have the same questions; see `on_common_questions`."""
-    pairs = list(zip(first.records.records, second.records.records, strict=True))
+    other_answers = {record["id"]: record for record in second.records.records}
+    pairs = [(record, other_answers[record["id"]]) for record in first.records.records]
     one, other = [is_right(a) for a, _ in pairs], [is_right(b) for _, b in pairs]
-    images = [a["image"] for a, _ in pairs]
+    images = [cluster_of(a) for a, _ in pairs]
     by_type = {}
     for kind in first.summary.accuracy:
         mine = [index for index, (a, _) in enumerate(pairs) if a["type"] == kind]
@@ -142,6 +211,8 @@ def render_run(run: Run) -> str:
         f"  {'changed by thought':24} {thought.changed} ({thought.right_before} right before, "
         f"{thought.right_after} right after)"
     )
+    lines += twin_lines(run.records.records)
+    lines += [f"  note: {line}" for line in run.notes]
     failed: list[Record] = list(run.records.failed)
     lines += [f"  unreadable: {record['id']}: {record['error']}" for record in failed[:20]]
     if len(failed) > 20:

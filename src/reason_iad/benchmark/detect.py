@@ -1,15 +1,14 @@
 """Detection and localization on a data set: every test image compared with k normal training images of its category.
 
 The references of a category are drawn once, by the hash of seed and name, so they depend on no order; with a model the
-tool's whole verdict is asked, too. A record holds score, map and mask, so that every measure follows from it alone.
+tool's whole verdict is asked, too. A record holds score and map, the plan label and mask: every measure follows from
+the two.
 """
 
 from __future__ import annotations
 
-import base64
 import dataclasses
 import hashlib
-import zlib
 from collections import OrderedDict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -17,27 +16,22 @@ from pathlib import Path
 from time import perf_counter
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-import numpy.typing as npt
-
+from reason_iad.benchmark.detect_maps import pack_map, pack_mask
 from reason_iad.benchmark.features import StoredBanks, StoredVision, vision_namespace
-from reason_iad.benchmark.plan import ContentHashes, Job, Unit, model_fingerprint
+from reason_iad.benchmark.plan import MISSING, ContentHashes, Job, Unit
 from reason_iad.benchmark.record_log import Record
-from reason_iad.benchmark.solver import InspectorSolver, error_record
-from reason_iad.datasets.base import ImageDataset, ImageSample
+from reason_iad.benchmark.solver import InspectorSolver, error_record, is_readable
+from reason_iad.datasets.base import Fault, ImageDataset, ImageSample
 from reason_iad.errors import InputError
 from reason_iad.files import sha256_of_json
-from reason_iad.images import ImageLimits, read_image
+from reason_iad.images import read_image
 
 if TYPE_CHECKING:
-    from reason_iad.evidence.compare import EvidenceMap
     from reason_iad.evidence.memory_bank import MemoryBank
     from reason_iad.models.base import VisionTowers
 
 CHUNK = 8  # test images a unit: small enough for several workers, large enough to share a bank
 MAX_BANKS = 16
-MASK_SIDE = 256  # pixels of the longer side at which maps and masks are compared
-_MASK_LIMITS = ImageLimits(min_side=1, max_aspect=1000.0)
 
 
 @dataclass(frozen=True)
@@ -96,56 +90,86 @@ class DetectUnit(Unit):
     setting: DetectSetting
 
     def head(self, job: DetectJob) -> Record:
-        """Image and label."""
+        """Which image was judged."""
+        return {"key": job.key, "id": job.id, "image": job.sample.name}
+
+    def truth(self, job: DetectJob) -> Record:
+        """Label and mask of the image."""
         sample = job.sample
+        mask, how = pack_mask(sample)
         return {
-            "key": job.key,
-            "id": job.id,
-            "image": sample.name,
+            **self.head(job),
+            "image_sha256": job.content,
             "category": sample.category,
             "defective": sample.defective,
             "defect_type": sample.defect_type,
+            "mask": mask,
+            "mask_taken": how,
         }
-
-    def content_of(self, job: DetectJob) -> str:
-        """Hash of the image."""
-        return job.content
 
 
 def plan_detection(
-    dataset: ImageDataset, setting: DetectSetting, limit: int | None = None, hashes: ContentHashes | None = None
+    dataset: ImageDataset,
+    setting: DetectSetting,
+    limit: int | None = None,
+    hashes: ContentHashes | None = None,
+    content: str = "",
 ) -> list[DetectUnit]:
-    """Units of work for all test images; `limit` keeps so many a category, defective and normal in proportion.
+    """Units of work for all test images.
+
+    The one rule for references that are missing: a category with fewer than asked is compared with those it has, one
+    with none is left out; `shortages` says so.
+
+    Args:
+        dataset: the images.
+        setting: how each is judged.
+        limit: so many a category, defective and normal in proportion.
+        hashes: of files, where some are known.
+        content: fingerprint of what a model's verdict depends on besides.
 
     Raises:
-        InputError: a category has too few normal training images.
+        InputError: no category has a normal training image.
     """
     hashes = hashes or ContentHashes()
-    model = model_fingerprint(setting.model) if setting.model else ""
     units = []
     for category in dataset.categories:
         queries = sorted(dataset.queries(category), key=lambda sample: _draw(0, sample.name))
-        if not queries:
-            continue
         goods = sorted(dataset.references(category), key=lambda sample: _draw(setting.seed, sample.name))
-        if len(goods) < setting.shots:
-            raise InputError(
-                f"{category} has {len(goods)} normal training images; expected {setting.shots}: use fewer --shots"
-            )
-        references = tuple(sample.image for sample in goods[: setting.shots])
-        shown = [hashes.of(path) for path in references]
-        jobs = []
+        drawn = tuple(sample.image for sample in goods[: setting.shots])
+        together: dict[tuple[Path, ...], list[DetectJob]] = {}
         for sample in _stratified(queries, limit):
+            references = sample.references[: setting.shots] or drawn
+            if not references:
+                continue
             image = hashes.of(sample.image)
-            masks = [hashes.of(path) for path in sample.masks]
-            content = [image, *shown, *masks, str(sample.defective), setting.fingerprint, model]
-            key = sha256_of_json(content)[:24]
-            jobs.append(DetectJob(key, sample.name, setting, sample, image))
+            shown = [hashes.of(path) for path in references]
+            parts = [image, *shown, setting.fingerprint, content, *([sample.name] if image == MISSING else [])]
+            key = sha256_of_json(parts)[:24]
+            together.setdefault(references, []).append(DetectJob(key, sample.name, setting, sample, image))
         units += [
             DetectUnit(tuple(jobs[start : start + CHUNK]), category, references, setting)
+            for references, jobs in together.items()
             for start in range(0, len(jobs), CHUNK)
         ]
+    if not units:
+        raise InputError(
+            f"no category of {dataset.name} has both test images and a normal training image; expected at least one: "
+            "see the data faults"
+        )
     return units
+
+
+def shortages(dataset: ImageDataset, setting: DetectSetting) -> list[Fault]:
+    """Categories with fewer normal training images than are asked for, and what is done about it."""
+    found = []
+    for category in dataset.categories:
+        count = len(dataset.references(category))
+        queries = [sample for sample in dataset.queries(category) if not sample.references]
+        if not queries or count >= setting.shots:
+            continue
+        done = f"it is compared with {count}" if count else "there is nothing to compare it with: it is left out"
+        found.append(Fault(category, f"has {count} normal training images; expected {setting.shots}: {done}"))
+    return found
 
 
 def _draw(seed: int, name: str) -> bytes:
@@ -169,6 +193,7 @@ class DetectSolver:
     ) -> None:
         self._vision, self._store, self._solver = vision, banks, solver
         self._banks: OrderedDict[tuple[Path, ...], MemoryBank] = OrderedDict()
+        self._usable: dict[tuple[Path, ...], tuple[Path, ...]] = {}
 
     @classmethod
     def load(cls, model: str = "", cache: Path | None = None, threads: int = 1) -> DetectSolver:
@@ -203,28 +228,29 @@ class DetectSolver:
 
     def _judge(self, unit: DetectUnit, job: DetectJob) -> Record:
         began = perf_counter()
+        references = self._readable(unit.references)
         if self._solver is None:
             from reason_iad.evidence.compare import compare
 
             image = read_image(job.sample.image)
-            evidence = compare(image.pixels, self._bank(unit.references), self._vision)
+            evidence = compare(image.pixels, self._bank(references), self._vision)
             probability = evidence.anomaly_score
         else:
-            found, probability = self._solver.judge(job.sample.image, unit.references, unit.setting.seed)
+            found, probability = self._solver.judge(job.sample.image, references, unit.setting.seed)
             evidence, image = found
         spent = (perf_counter() - began) * 1000
         return {
             **unit.head(job),
+            "references": len(references),
             "score": round(evidence.anomaly_score, 7),
             "probability": round(probability, 7),
             "p_value": evidence.p_value,
             "map": pack_map(evidence, image.image_hw),
-            "mask": pack_mask(job.sample, image.image_hw),
             "milliseconds": {"judge": round(spent, 1)},
         }
 
     def _bank(self, references: tuple[Path, ...]) -> MemoryBank:
-        """The bank of a category; images that cannot be read would change every result, so they are errors."""
+        """The bank of a category, from those of its references that can be read; the record counts them."""
         from reason_iad.evidence.memory_bank import MemoryBank
 
         if references not in self._banks:
@@ -237,61 +263,14 @@ class DetectSolver:
                 self._banks.popitem(last=False)
         return self._banks[references]
 
+    def _readable(self, references: tuple[Path, ...]) -> tuple[Path, ...]:
+        """Those of the references that can be read: the others are passed over as if they were missing.
 
-def comparison_hw(image_hw: tuple[int, int]) -> tuple[int, int]:
-    """Size at which map and mask of an image are compared: as it is, or its longer side cut to `MASK_SIDE`.
-
-    >>> comparison_hw((100, 50)), comparison_hw((1024, 512))
-    ((100, 50), (256, 128))
-    """
-    scale = min(1.0, MASK_SIDE / max(image_hw))
-    return max(1, round(image_hw[0] * scale)), max(1, round(image_hw[1] * scale))
-
-
-def pack_map(evidence: EvidenceMap, image_hw: tuple[int, int]) -> dict[str, Any]:
-    """The uncalibrated map in half precision, as text, with the size of its image."""
-    values = evidence.raw.astype(np.float16)
-    return {"hw": list(values.shape), "image_hw": list(image_hw), "data": _pack(values.tobytes())}
-
-
-def unpack_map(packed: Mapping[str, Any]) -> npt.NDArray[np.float16]:
-    """The map at the size it is compared at: (h, w)."""
-    from reason_iad.evidence.search import enlarge
-
-    values = np.frombuffer(_unpack(packed["data"]), dtype=np.float16).reshape(packed["hw"])
-    height, width = packed["image_hw"]
-    return enlarge(values.astype(np.float32), comparison_hw((height, width))).astype(np.float16)
-
-
-def pack_mask(sample: ImageSample, image_hw: tuple[int, int]) -> str | None:
-    """Which pixels are defective at the size they are compared at, as text; None where that is not known."""
-    if sample.defective and not sample.masks:
-        return None
-    height, width = comparison_hw(image_hw)
-    mask = np.zeros((height, width), dtype=bool)
-    for path in sample.masks:
-        whole = read_image(path, _MASK_LIMITS).pixels.max(axis=-1) > 0
-        rows = (np.arange(height) + 0.5) * whole.shape[0] / height
-        columns = (np.arange(width) + 0.5) * whole.shape[1] / width
-        mask |= whole[rows.astype(int)[:, None], columns.astype(int)[None]]
-        if whole.any() and not mask.any():  # smaller than one pixel of the comparison: it keeps one
-            y, x = np.argwhere(whole).mean(0)
-            mask[int(y * height / whole.shape[0]), int(x * width / whole.shape[1])] = True
-    return _pack(np.packbits(mask).tobytes())
-
-
-def unpack_mask(record: Record) -> npt.NDArray[np.bool_] | None:
-    """Which pixels are defective (h, w); None where that is not known."""
-    if record["mask"] is None:
-        return None
-    height, width = comparison_hw((record["map"]["image_hw"][0], record["map"]["image_hw"][1]))
-    bits = np.unpackbits(np.frombuffer(_unpack(record["mask"]), dtype=np.uint8), count=height * width)
-    return bits.reshape(height, width).astype(bool)
-
-
-def _pack(data: bytes) -> str:
-    return base64.b64encode(zlib.compress(data, 6)).decode()
-
-
-def _unpack(text: str) -> bytes:
-    return zlib.decompress(base64.b64decode(text))
+        Raises:
+            InputError: none can be read.
+        """
+        if references not in self._usable:
+            self._usable[references] = tuple(path for path in references if is_readable(path))
+        if not self._usable[references]:
+            raise InputError(f"none of {len(references)} references can be read; expected at least one image")
+        return self._usable[references]

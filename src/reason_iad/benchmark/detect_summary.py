@@ -8,8 +8,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from reason_iad.benchmark.detect import DetectSetting, unpack_map, unpack_mask
-from reason_iad.benchmark.record_log import Record, read_records, read_run_file
+from reason_iad.benchmark.detect import DetectSetting
+from reason_iad.benchmark.detect_maps import unpack_map, unpack_mask
+from reason_iad.benchmark.plan_file import read_joined
+from reason_iad.benchmark.record_log import Record, read_run_file
 from reason_iad.errors import InputError
 from reason_iad.files import write_whole
 from reason_iad.metrics.classification import (
@@ -50,6 +52,7 @@ class DetectSummary:
     setting: DetectSetting
     categories: tuple[CategorySummary, ...]
     unreadable: tuple[str, ...]
+    notes: tuple[str, ...] = ()
 
     def mean(self, measure: str) -> float | None:
         """Mean over the categories that have the measure."""
@@ -65,6 +68,7 @@ class DetectSummary:
             "n": sum(one.num_normal + one.num_defective for one in self.categories),
             "unreadable": len(self.unreadable),
             "unreadable_ids": list(self.unreadable),
+            "notes": list(self.notes),
             "categories": {
                 one.category: {
                     **one.values,
@@ -90,6 +94,8 @@ class DetectSummary:
         lines.append("| " + " | ".join(["mean", *means, "", "", "", ""]) + " |")
         if self.unreadable:
             lines += ["", f"{len(self.unreadable)} unreadable: {', '.join(self.unreadable[:10])}"]
+        if self.notes:
+            lines += ["", *(f"- {note}" for note in self.notes)]
         return "\n".join(lines)
 
 
@@ -102,7 +108,8 @@ def summarize_detection(folder: Path) -> DetectSummary:
     facts = read_run_file(folder)
     if facts.get("task") != "detect":
         raise InputError(f"{folder} holds a run of {facts.get('task')!r}; expected one of `benchmark detect`")
-    found = read_records(folder)
+    joined = read_joined(folder)
+    found = joined.records
     if not found.answered:
         raise InputError(f"{folder} holds no judged image; expected at least one: see its records for the errors")
     names = sorted({record["category"] for record in found.answered})
@@ -111,6 +118,7 @@ def summarize_detection(folder: Path) -> DetectSummary:
         DetectSetting.from_mapping(facts["setting"]),
         tuple(_category(name, records) for name, records in by_name.items()),
         tuple(record["id"] for record in found.failed),
+        tuple(joined.lines()),
     )
 
 

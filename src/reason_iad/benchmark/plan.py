@@ -1,13 +1,14 @@
 """Which questions are to be asked: each has a key over its content, and the questions of one image are one unit.
 
-The key is a hash of question, image, references, setting and model, so a record says what it belongs to: a changed
-image or a newly trained model is asked again, a repeated command asks nothing twice.
+The key is a hash of everything that the answer depends on: image, question, options, references, setting, and the
+content of model, knowledge and profiles. What an image is called and which answer is right are no part of it: they
+stand in the plan (`plan_file`), apart from the records. A moved image and a corrected answer are not asked again.
 """
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Sequence, Set
+from collections.abc import Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Protocol, Self, TypeVar
@@ -16,7 +17,7 @@ from reason_iad.benchmark.record_log import Record
 from reason_iad.benchmark.setting import Setting
 from reason_iad.datasets.mmad import MmadQuestion, MmadSample
 from reason_iad.errors import InputError
-from reason_iad.files import sha256, sha256_of_file, sha256_of_json
+from reason_iad.files import sha256_of_file, sha256_of_json
 
 MISSING = "missing"
 
@@ -55,11 +56,11 @@ class Unit(ABC):
 
     @abstractmethod
     def head(self, job: Any) -> Record:
-        """What the record of a job begins with: enough to score it without the data."""
+        """What the record of a job begins with: what was asked."""
 
     @abstractmethod
-    def content_of(self, job: Any) -> str:
-        """Hash of the image that a job is about; `MISSING` where it was not there."""
+    def truth(self, job: Any) -> Record:
+        """What the plan says of a job: where it belongs and what is right."""
 
 
 @dataclass(frozen=True)
@@ -79,25 +80,31 @@ class QuestionUnit(Unit):
     image_sha256: str
 
     def head(self, job: QuestionJob) -> Record:
-        """Image, question and the right answer."""
-        question, sample = job.question, self.sample
+        """Image, question and options as they were asked."""
+        question = job.question
         return {
             "key": job.key,
             "id": job.id,
-            "image": sample.name,
+            "image": self.sample.name,
+            "question": question.question,
+            "options": list(question.options),
+        }
+
+    def truth(self, job: QuestionJob) -> Record:
+        """Place and type of the question, and the right answer."""
+        question, sample = job.question, self.sample
+        return {
+            **self.head(job),
+            "image_sha256": self.image_sha256,
             "dataset": sample.dataset,
             "category": sample.category,
             "type": question.kind,
-            "question": question.question,
-            "options": list(question.options),
             "target": question.target,
             "yes": question.yes,
             "questions": len(sample.questions),
+            **({"pair": question.pair} if question.pair else {}),
+            **({"difficulty": question.difficulty} if question.difficulty else {}),
         }
-
-    def content_of(self, job: QuestionJob) -> str:
-        """Hash of the image."""
-        return self.image_sha256
 
 
 @dataclass(frozen=True)
@@ -145,28 +152,31 @@ class ContentHashes:
 
 
 def plan(
-    samples: Sequence[MmadSample], settings: Sequence[Setting], model: str, hashes: ContentHashes | None = None
+    samples: Sequence[MmadSample], contents: Mapping[Setting, str], hashes: ContentHashes | None = None
 ) -> Iterator[QuestionUnit]:
     """Yield a unit an image with all its questions under all settings, those that share a context side by side.
 
     Args:
         samples: images with their questions.
-        settings: under which each question is asked.
-        model: fingerprint of the model's weights.
+        contents: the settings under which each question is asked, with the fingerprint of what their answers depend
+            on besides (`Content`).
         hashes: of the files, where some are known already.
     """
     hashes = hashes or ContentHashes()
-    ordered = sorted(settings, key=lambda one: (repr(one.context), one.latents, one.injection))
+    ordered = sorted(contents, key=lambda one: (repr(one.context), one.latents, one.injection))
     for sample in samples:
         image = hashes.of(sample.image)
         jobs = []
         for setting in ordered:
             shown = [hashes.of(path) for path in sample.templates(setting.templates, setting.shots)]
+            told = sample.category if setting.gives_category else ""
             for question in sample.questions:
-                content = [question.question, *question.options, question.kind, image, *shown]
-                content += [setting.fingerprint, model, sample.category if setting.gives_category else ""]
+                asked = [question.question, *question.options, str(question.yes)]
+                content = [*asked, image, *shown, told, setting.fingerprint, contents[setting]]
+                if image == MISSING:
+                    content.append(sample.name)  # nothing else tells it from others that are gone
                 key = sha256_of_json(content)[:24]
-                jobs.append(QuestionJob(key, f"{sample.name}#{question.number}", setting, question))
+                jobs.append(QuestionJob(key, f"{sample.id}#{question.number}", setting, question))
         yield QuestionUnit(tuple(jobs), sample, image)
 
 
@@ -174,20 +184,14 @@ AnyUnit = TypeVar("AnyUnit", bound=Unit)
 
 
 def pending(units: Sequence[AnyUnit], done: Set[str]) -> list[AnyUnit]:
-    """What is left of `units` when the jobs with the keys `done` are recorded already."""
-    left = []
+    """What is left of `units` when the jobs with the keys `done` are recorded already; each key once."""
+    left, known = [], set(done)
     for unit in units:
-        jobs = [job for job in unit.jobs if job.key not in done]
+        jobs = []
+        for job in unit.jobs:
+            if job.key not in known:
+                known.add(job.key)
+                jobs.append(job)
         if jobs:
             left.append(unit.keep(jobs))
     return left
-
-
-def model_fingerprint(name: str) -> str:
-    """Hash that changes with the weights of a model: 16 hexadecimal digits."""
-    if name == "nano":
-        from reason_iad.models.nano import default_adapter
-
-        folder = default_adapter()
-        return sha256(*((folder / file).read_bytes() for file in ("adapter.safetensors", "adapter.json")))[:16]
-    return sha256(name)[:16]

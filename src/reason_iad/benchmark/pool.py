@@ -1,29 +1,20 @@
-"""Units to workers: in this process, or in several local ones; a lost worker's questions are asked again.
+"""Units to workers: in this process, or in several local ones; a lost worker's unit is asked again.
 
-Each pool is a generator of records; closing it ends its workers. Which worker answers what does not show in a record.
+Each pool is a generator of records, one for each job; closing it ends its workers. Which worker answers what does not
+show in a record.
 """
 
 from __future__ import annotations
 
-import contextlib
-import multiprocessing
-import signal
-from collections import deque
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
-from multiprocessing.connection import Connection, wait
-from multiprocessing.process import BaseProcess
+import functools
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
 
 from reason_iad.benchmark.plan import Unit, pending
 from reason_iad.benchmark.record_log import Record
-from reason_iad.benchmark.solver import Solver, SolverFactory, error_record
-from reason_iad.errors import ModelError
-
-MAX_ATTEMPTS = 3  # a unit that takes its worker down this often is recorded as an error
-
-
-class WorkerLostError(Exception):
-    """A worker ended in the middle of its work."""
+from reason_iad.benchmark.solver import SolverFactory, error_record
+from reason_iad.errors import WorkerLostError
+from reason_iad.workers import MAX_ATTEMPTS, Tell, WorkerPool
 
 
 def answer_here(factory: SolverFactory, units: Sequence[Unit]) -> Iterator[Record]:
@@ -40,104 +31,38 @@ def give_up(unit: Unit) -> Iterator[Record]:
         yield error_record(unit, job, error)
 
 
-@dataclass(eq=False)
-class _Worker:
-    """A process, its pipe, and what it is working on."""
-
-    process: BaseProcess
-    pipe: Connection
-    ready: bool = False
-    unit: Unit | None = None
-    attempts: int = 0
-    done: set[str] = field(default_factory=set)
-
-
 def answer_in_processes(factory: SolverFactory, units: Sequence[Unit], workers: int) -> Iterator[Record]:
     """Answer units in `workers` local processes, each with a model of its own.
 
     Args:
-        factory: makes the solver inside a worker; must be picklable.
+        factory: makes the solver inside a worker, and pins its threads; must be picklable.
         units: the work.
         workers: number of processes.
 
     Raises:
-        ModelError: the workers cannot be started.
+        ReasonIADError: the workers cannot load the model.
+        TaskFailedError: a fault of the program.
     """
-    queue: deque[tuple[Unit, int]] = deque((unit, 0) for unit in units)
-    crew = [_start(factory) for _ in range(min(workers, len(units)))]
-    failed_starts = 0
-    try:
-        while queue or any(worker.unit is not None for worker in crew):
-            for worker in crew:
-                if worker.ready and worker.unit is None and queue:
-                    worker.unit, worker.attempts = queue.popleft()
-                    worker.done = set()
-                    with contextlib.suppress(OSError):  # it just ended; its pipe says so below
-                        worker.pipe.send(worker.unit)
-            for pipe in wait([worker.pipe for worker in crew]):
-                worker = next(one for one in crew if one.pipe is pipe)
-                try:
-                    kind, content = worker.pipe.recv()
-                except (EOFError, OSError):
-                    failed_starts = 0 if worker.ready else failed_starts + 1
-                    yield from _requeue(worker, queue)
-                    crew.remove(worker)
-                    if failed_starts >= MAX_ATTEMPTS:
-                        raise ModelError(
-                            "the workers end before they are ready; expected memory for a model each: "
-                            "use fewer --workers"
-                        ) from None
-                    crew.append(_start(factory))
-                    continue
-                if kind == "record":
-                    worker.done.add(content["key"])
-                    yield content
-                elif kind == "ready":
-                    worker.ready = True
-                elif kind == "done":
-                    worker.unit = None
-                else:
-                    raise content
-    finally:
-        for worker in crew:
-            worker.pipe.close()  # an idle worker ends by itself
-        for worker in crew:
-            worker.process.join(0.5 if worker.unit is None else 0)
-            worker.process.terminate()
-            worker.process.join(10)
+    with WorkerPool(functools.partial(_load, factory), min(workers, len(units))) as pool:
+        done: set[str] = set()  # keys of the units that are being asked
+        for event in pool.events(units):
+            if event.kind == "told":
+                if event.content["key"] not in done:  # else told before its worker was lost
+                    done.add(event.content["key"])
+                    yield event.content
+                continue
+            if event.kind == "failed" and not isinstance(event.content, WorkerLostError):
+                raise event.content
+            for unit in pending([event.task], done):
+                yield from give_up(unit)
+            done.difference_update(job.key for job in event.task.jobs)
 
 
-def _start(factory: SolverFactory) -> _Worker:
-    context = multiprocessing.get_context("spawn")
-    mine, theirs = context.Pipe()
-    process = context.Process(target=_work, args=(factory, theirs), daemon=True)
-    process.start()
-    theirs.close()  # so that its end is seen here
-    return _Worker(process, mine)
+def _load(factory: SolverFactory, tell: Tell) -> Callable[[Unit, Tell], Any]:
+    solver = factory()
 
+    def answer(unit: Unit, tell: Tell) -> None:
+        for record in solver.answer(unit):
+            tell(record)
 
-def _requeue(worker: _Worker, queue: deque[tuple[Unit, int]]) -> Iterator[Record]:
-    if worker.unit is None:
-        return
-    for unit in pending([worker.unit], worker.done):
-        if worker.attempts + 1 >= MAX_ATTEMPTS:
-            yield from give_up(unit)
-        else:
-            queue.appendleft((unit, worker.attempts + 1))
-
-
-def _work(factory: SolverFactory, pipe: Connection) -> None:
-    """A worker's life: load once, answer what comes, end when the other side closes."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the first process decides when to stop
-    try:
-        solver: Solver = factory()
-    except Exception as error:  # noqa: BLE001 - told to the first process, which raises it
-        pipe.send(("failed", error))
-        return
-    with contextlib.suppress(EOFError, BrokenPipeError, ConnectionResetError):
-        pipe.send(("ready", None))
-        while True:
-            unit = pipe.recv()
-            for record in solver.answer(unit):
-                pipe.send(("record", record))
-            pipe.send(("done", None))
+    return answer

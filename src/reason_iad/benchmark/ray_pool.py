@@ -10,9 +10,10 @@ from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 from reason_iad.benchmark.plan import Unit
-from reason_iad.benchmark.pool import MAX_ATTEMPTS, give_up
+from reason_iad.benchmark.pool import give_up
 from reason_iad.benchmark.record_log import Record
 from reason_iad.errors import InputError, ModelError
+from reason_iad.workers import MAX_ATTEMPTS
 
 if TYPE_CHECKING:
     from reason_iad.benchmark.solver import SolverFactory

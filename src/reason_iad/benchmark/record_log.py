@@ -18,6 +18,7 @@ from reason_iad.files import write_whole
 
 Record = dict[str, Any]
 RUN_FILE = "run.json"
+FORMAT = 2  # of runs; 1, of reason-iad 0.1.0, had the right answers in its records and fewer things in its keys
 VOLATILE = ("milliseconds", "image_milliseconds", "worker")  # what differs between runs that say the same
 
 
@@ -86,8 +87,8 @@ class Records:
     """What a run has recorded.
 
     Attributes:
-        records: one a question, in the order of their ids; an answer counts more than an error, the later more than
-            the earlier.
+        records: one a key, in the order of their ids; an answer counts more than an error, the later more than the
+            earlier.
         keys: of everything recorded, errors too.
         damaged: lines that are no record, as "file:line".
     """
@@ -109,8 +110,7 @@ class Records:
 
 def read_records(folder: Path) -> Records:
     """Read all records of a run, whatever processes wrote them."""
-    by_id: dict[str, Record] = {}
-    keys: set[str] = set()
+    by_key: dict[str, Record] = {}
     damaged: list[str] = []
     for path in sorted(folder.glob("records-*.jsonl")):
         for number, line in enumerate(path.read_bytes().split(b"\n"), start=1):
@@ -120,11 +120,11 @@ def read_records(folder: Path) -> Records:
             if record is None:
                 damaged.append(f"{path.name}:{number}")
                 continue
-            keys.add(record["key"])
-            earlier = by_id.get(record["id"])
+            earlier = by_key.get(record["key"])
             if earlier is None or "error" not in record or "error" in earlier:
-                by_id[record["id"]] = record
-    return Records(tuple(by_id[name] for name in sorted(by_id)), frozenset(keys), tuple(damaged))
+                by_key[record["key"]] = record
+    ordered = sorted(by_key.values(), key=lambda record: (record["id"], record["key"]))
+    return Records(tuple(ordered), frozenset(by_key), tuple(damaged))
 
 
 def _parse(line: bytes) -> Record | None:
@@ -147,15 +147,28 @@ def write_run_file(folder: Path, facts: Mapping[str, Any]) -> None:
     Raises:
         InputError: the folder holds another run.
     """
+    from reason_iad.benchmark.content import differences
+
     path = folder / RUN_FILE
     if path.exists():
         held = read_run_file(folder)
-        for name in ("setting", "model", "questions", "task"):
+        if held.get("format") != FORMAT:
+            raise InputError(
+                f"{folder} holds a run of reason-iad {held.get('version', '0.1.0')}, whose records do not say which "
+                "knowledge and profiles they were asked with; expected a new folder: choose another --out "
+                "(`benchmark report` still reads the old run)"
+            )
+        for name in ("task", "setting"):
             if held.get(name) != facts.get(name):
                 raise InputError(
                     f"{folder} holds a run with {name} {held.get(name)!r}; expected {facts.get(name)!r}: "
                     "choose another --out, or repeat the command that began it"
                 )
+        if changed := differences(held.get("content", {}), facts.get("content", {})):
+            raise InputError(
+                f"{folder} holds a run with other content: {'; '.join(changed)} changed since. Its answers cannot be "
+                "mixed with new ones: choose another --out"
+            )
         return
     write_whole(path, json.dumps(facts, indent=2, ensure_ascii=False) + "\n")
 

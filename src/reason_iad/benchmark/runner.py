@@ -5,15 +5,17 @@ from __future__ import annotations
 import hashlib
 import os
 import platform
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from time import perf_counter
 from typing import Any
 
 from reason_iad import __version__
-from reason_iad.benchmark.plan import MISSING, AnySetting, Shard, Unit, model_fingerprint, pending, plan
-from reason_iad.benchmark.record_log import Record, RecordLog, Records, read_records, write_run_file
+from reason_iad.benchmark.content import Content
+from reason_iad.benchmark.plan import AnySetting, QuestionUnit, Shard, Unit, pending, plan
+from reason_iad.benchmark.plan_file import write_plan
+from reason_iad.benchmark.record_log import FORMAT, Record, RecordLog, read_records, write_run_file
 from reason_iad.benchmark.setting import Setting
 from reason_iad.datasets.mmad import MmadQuestions, MmadSample
 
@@ -47,6 +49,7 @@ class RunOutcome:
     asked: int
     errors: int
     kept: int  # recorded before
+    duplicates: int  # repeat another question, and were not asked again
     left: int  # still to be asked, where time was up
     damaged: tuple[str, ...]  # lines of the logs that are no record
     seconds: float
@@ -70,7 +73,7 @@ def run_questions(
         questions: what is asked.
         folders: the folder of each setting's run.
         pool: answers units of work.
-        facts: more about the run, kept in its folder.
+        facts: more about the data, kept with the plan.
         shard: this process's share of the images.
         limit: only so many images, spread over the file.
         retry_errors: ask again what ended in an error.
@@ -82,12 +85,26 @@ def run_questions(
         OSError: there is no room for the records.
     """
     shard = shard or Shard()
-    model = model_fingerprint(next(iter(folders)).model)
+    contents = {setting: Content.of(setting) for setting in folders}
     for setting, folder in folders.items():
-        write_run_file(folder, describe("mmad", setting, model, facts or {}))
+        write_run_file(folder, describe("mmad", setting, contents[setting].to_mapping()))
     samples = mixed(spread(questions.samples, limit))[shard.index :: shard.count]
-    units = list(plan(samples, list(folders), model))
+    units = list(plan(samples, {setting: one.fingerprint for setting, one in contents.items()}))
+    places = {sample.id: place for place, sample in enumerate(questions.samples)}
+    source = {**questions.source, "limit": limit, **(facts or {}), "faults": [str(fault) for fault in questions.faults]}
+    for setting, folder in folders.items():
+        write_plan(folder, shard.name, source, _rows(units, setting, places))
     return run_units(units, folders, pool, shard.name, retry_errors, seconds, on_progress)
+
+
+def _rows(units: Sequence[QuestionUnit], setting: Setting, places: Mapping[str, int]) -> list[Record]:
+    """What the plan of a setting says, each with its place in the question file."""
+    return [
+        {**unit.truth(job), "order": [places[unit.sample.id], job.question.number]}
+        for unit in units
+        for job in unit.jobs
+        if job.setting == setting
+    ]
 
 
 def run_units(
@@ -105,20 +122,20 @@ def run_units(
     done = {key for records in earlier.values() for key in records.keys}
     if retry_errors:
         done -= {record["key"] for records in earlier.values() for record in records.failed}
-    else:
-        done |= _still_missing(units, earlier)
     left = pending(units, done)
     logs = {setting: RecordLog(folder, log) for setting, folder in folders.items()}
     damaged = tuple(line for records in earlier.values() for line in records.damaged)
     total = sum(len(unit.jobs) for unit in left)
-    kept = sum(len(unit.jobs) for unit in units) - total
+    planned = [job.key for unit in units for job in unit.jobs]
+    kept = len(set(planned)) - total
     try:
         asked, errors, waited = _drive(left, pool, logs, total, began + (seconds or float("inf")), on_progress)
     finally:
         for one in logs.values():
             one.close()
     spent = perf_counter() - began
-    return RunOutcome(asked, errors, kept, total - asked, damaged, spent, spent - waited)
+    duplicates = len(planned) - len(set(planned))
+    return RunOutcome(asked, errors, kept, duplicates, total - asked, damaged, spent, spent - waited)
 
 
 def _drive(
@@ -154,14 +171,6 @@ def _drive(
             close()
 
 
-def _still_missing(units: Iterable[Unit], earlier: Mapping[Any, Records]) -> set[str]:
-    """Keys of jobs whose image is gone and was recorded as such: asking again would say the same again."""
-    ids = {setting: {record["id"] for record in records.failed} for setting, records in earlier.items()}
-    return {
-        job.key for unit in units for job in unit.jobs if unit.content_of(job) == MISSING and job.id in ids[job.setting]
-    }
-
-
 def spread(samples: Sequence[Any], limit: int | None) -> list[Any]:
     """`limit` samples at even distances, so that a part of a file in order of categories has all of them.
 
@@ -175,16 +184,16 @@ def spread(samples: Sequence[Any], limit: int | None) -> list[Any]:
 
 def mixed(samples: Sequence[MmadSample]) -> list[MmadSample]:
     """Samples in an order that looks random and is always the same: a run stopped early is a fair part of the whole."""
-    return sorted(samples, key=lambda sample: hashlib.sha256(sample.name.encode()).digest())
+    return sorted(samples, key=lambda sample: hashlib.sha256(sample.id.encode()).digest())
 
 
-def describe(task: str, setting: AnySetting, model: str, facts: Mapping[str, Any]) -> dict[str, Any]:
-    """What `run.json` says: setting and model make the run, the rest is for people."""
+def describe(task: str, setting: AnySetting, content: Mapping[str, str]) -> dict[str, Any]:
+    """What `run.json` says: task, setting and content make the run, the rest is for people."""
     return {
         "task": task,
+        "format": FORMAT,
         "setting": setting.to_mapping(),
-        "model": model,
-        **facts,
+        "content": dict(content),
         "version": __version__,
         "machine": f"{platform.machine()}, {os.cpu_count()} cores, Python {platform.python_version()}",
     }

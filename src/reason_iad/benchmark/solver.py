@@ -16,7 +16,8 @@ from reason_iad.benchmark.features import StoredBanks, StoredVision, vision_name
 from reason_iad.benchmark.plan import Job, QuestionJob, QuestionUnit, Unit
 from reason_iad.benchmark.record_log import Record
 from reason_iad.benchmark.setting import Setting
-from reason_iad.errors import ReasonIADError
+from reason_iad.errors import ImageError, ReasonIADError
+from reason_iad.images import read_image
 from reason_iad.inspection.inspector import Clock, Inspector, InspectorOptions
 from reason_iad.inspection.session import DETECTION, DETECTION_QUESTION, NO, YES, Session
 
@@ -45,7 +46,7 @@ class BenchmarkInspector(Inspector):
     def with_options(self, options: InspectorOptions) -> BenchmarkInspector:
         """Another one over the same loaded parts."""
         view = BenchmarkInspector(options, self.model, self.vision, self.knowledge, self._prototypes, self._settings)
-        view._banks, view._profiles, view.banks = self._banks, self._profiles, self.banks
+        view._banks, view._profiles, view._learned, view.banks = self._banks, self._profiles, self._learned, self.banks
         return view
 
     def _bank_for(self, references: Sequence[LoadedImage]) -> MemoryBank:
@@ -134,23 +135,36 @@ class InspectorSolver:
             category = unit.sample.category if setting.gives_category else None
             if category is not None and view.knowledge.find_category(category) is None:
                 category = None
-            references = unit.sample.templates(setting.templates, setting.shots)
-            if setting.shots and not references:  # fewer than asked are used, and counted in the record
-                raise ReasonIADError(
-                    f"{unit.sample.name} has no {setting.templates} references; expected 1 to {setting.shots}: "
-                    "ask with --shots 0"
-                )
-            session = view.open(unit.sample.image, category, references, clock=clock)
+            session = self._look(view, unit, setting, category, clock)
             if session.context.image.sha256 != unit.image_sha256:
                 raise ReasonIADError(f"{unit.sample.image} changed during the run; run the same command again")
         except Exception as error:  # noqa: BLE001 - recorded with each of its questions
             return error
         return session, clock.milliseconds
 
+    def _look(
+        self, view: Inspector, unit: QuestionUnit, setting: Setting, category: str | None, clock: Clock
+    ) -> Session:
+        """Open an image with the references that there are; the record counts them.
+
+        One that cannot be read is passed over like one that is missing; without any the image is asked about alone.
+        """
+        references = unit.sample.templates(setting.templates, setting.shots)
+        try:
+            return _with_references(view, references).open(unit.sample.image, category, references, clock=clock)
+        except ImageError:
+            readable = tuple(path for path in references if is_readable(path))
+            if readable == references:
+                raise
+            return _with_references(view, readable).open(unit.sample.image, category, readable, clock=clock)
+
     def _view(self, session: Session, unit: QuestionUnit, setting: Setting) -> Session:
         """The same prepared image, asked under another setting of the same context."""
         from reason_iad.inspection.dialog import Dialog
+        from reason_iad.inspection.remote import RemoteDialog
 
+        if isinstance(session.dialog, RemoteDialog):
+            return session  # a server shares its prompt with nobody, and knows no latents
         options = setting.inspector_options(unit.image_sha256)
         prefix, evidence = session.dialog.prefix, session.context.evidence
         grid = None if evidence is None else evidence.grid(*prefix.query_image.tokens.grid_hw)
@@ -188,6 +202,20 @@ class InspectorSolver:
 def error_record(unit: Unit, job: Job, error: BaseException) -> Record:
     """What is kept of a job that could not be done."""
     return {**unit.head(job), "error": f"{type(error).__name__}: {' '.join(str(error).split())}"[:500]}
+
+
+def _with_references(view: Inspector, references: Sequence[Path]) -> Inspector:
+    """The inspector, which compares with nothing where there is no reference: not with what a user taught it."""
+    return view if references else view.with_options(replace(view.options, evidence="off"))
+
+
+def is_readable(path: Path) -> bool:
+    """Whether an image file can be used."""
+    try:
+        read_image(path)
+    except ImageError:
+        return False
+    return True
 
 
 def _rounded(values: Sequence[float]) -> list[float]:

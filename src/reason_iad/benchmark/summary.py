@@ -9,14 +9,16 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
+from string import ascii_uppercase
 from typing import Any
 
+from reason_iad.benchmark.plan import MISSING
 from reason_iad.benchmark.record_log import Record
 from reason_iad.datasets.mmad import TYPES
 from reason_iad.errors import InputError
 from reason_iad.metrics.classification import auroc, balanced_accuracy, expected_calibration_error, miss, overkill
 from reason_iad.metrics.intervals import Estimate, bootstrap, share
-from reason_iad.metrics.multiple_choice import LETTERS, GivenAnswer, OfficialScores, official_scores
+from reason_iad.metrics.multiple_choice import GivenAnswer, OfficialScores, official_scores
 from reason_iad.metrics.paired import clustered_macro
 
 
@@ -120,7 +122,7 @@ def summarize(records: Sequence[Record]) -> Summary:
         mine = [answer for answer in given if answer.kind == kind]
         accuracy[kind] = share(sum(answer.right for answer in mine), len(mine))
     answered = [record for record in records if "error" not in record]
-    images = [record["image"] for record in records]
+    images = [cluster_of(record) for record in records]
     return Summary(
         n=len(records),
         images=len(set(images)),
@@ -143,10 +145,16 @@ def split_by_category(records: Sequence[Record], seen: Collection[str]) -> dict[
     return {name: part for name, part in parts.items() if part}
 
 
+def cluster_of(record: Record) -> str:
+    """What stands or falls together: the image by its content, so that a copy under another name is no new one."""
+    found = str(record.get("image_sha256", ""))
+    return str(record["image"]) if found in ("", MISSING) else found
+
+
 def given_answer(record: Record) -> GivenAnswer:
     """A record as it is scored."""
-    given = None if "error" in record else LETTERS[record["answer"]]
-    return GivenAnswer(record["image"], record["dataset"], record["type"], LETTERS[record["target"]], given)
+    given = None if "error" in record else ascii_uppercase[record["answer"]]
+    return GivenAnswer(record["image"], record["dataset"], record["type"], ascii_uppercase[record["target"]], given)
 
 
 def is_right(record: Record) -> bool:

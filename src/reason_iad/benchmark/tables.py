@@ -36,7 +36,7 @@ def all_tables(runs: Sequence[Run], comparisons: Sequence[Comparison], with_publ
     found = [
         _settings(runs), _accuracy(runs), _detection(runs), _calibration(runs), _differences(runs[0], comparisons),
         _cost(runs), _thought(runs), _seen(runs), _parts(runs), _published() if with_published else None,
-        _unreadable(runs),
+        _unreadable(runs), _notes(runs),
     ]  # fmt: skip
     return tuple(table for table in found if table is not None and table.rows)
 
@@ -189,6 +189,11 @@ def _published() -> Table:
 def _unreadable(runs: Sequence[Run]) -> Table:
     rows = tuple((run.name, record["id"], record["error"]) for run in runs for record in run.records.failed)
     return Table("Unreadable", "Counted as wrong.", ("run", "question", "why"), rows)
+
+
+def _notes(runs: Sequence[Run]) -> Table:
+    rows = tuple((run.name, note) for run in runs for note in run.notes)
+    return Table("Notes", "", ("run", "note"), rows)
 
 
 def holm(p_values: Sequence[float]) -> list[float]:

@@ -88,6 +88,9 @@ def check_method(args: argparse.Namespace, category: str | None = None) -> None:
 
 def load_inspector(args: argparse.Namespace, progress: Callable[[str], None]) -> InspectsImages:
     """Load the inspector that the options of the method ask for."""
+    from reason_iad.models.sources import begin
+
+    begin(args.model)  # while torch is imported
     from reason_iad.inspection.inspector import Inspector, InspectorOptions
     from reason_iad.models.loading import LoadOptions
 
@@ -105,7 +108,7 @@ def load_inspector(args: argparse.Namespace, progress: Callable[[str], None]) ->
     return inspector
 
 
-Outcome = tuple[Job, "Inspection | InputError"]
+Outcome = tuple[Job, "Inspection | ReasonIADError"]
 
 
 def one_by_one(jobs: Iterable[Job], inspector: InspectsImages) -> Iterator[Outcome]:
@@ -171,7 +174,7 @@ def inspect_all(
             progress.begin(done, job.path.name)
             _, found = next(outcomes)
             progress.clear()
-            if isinstance(found, InputError):
+            if isinstance(found, ReasonIADError):
                 failures.append((job, str(found)))
                 if folder is not None:
                     folder.add_failure(job.path.name, str(found))

@@ -21,7 +21,10 @@ if TYPE_CHECKING:
 SETTING_OPTIONS = (
     "model", "shots", "templates", "knowledge", "latents", "injection", "evidence", "category", "num_steps", "seed",
 )  # fmt: skip
-RUN_OPTIONS = ("layout", "root", "questions", "out", "cache", "limit", "shard", "workers", "threads", "ray", "minutes")
+RUN_OPTIONS = (
+    "layout", "root", "questions", "known_faults", "out", "cache", "limit", "shard", "workers", "threads", "ray",
+    "minutes",
+)  # fmt: skip
 
 
 def add_parser(subparsers: Any) -> None:
@@ -94,6 +97,9 @@ def _add_run_options(parser: argparse.ArgumentParser, questions: bool = True) ->
     parser.add_argument("--root", type=Path, metavar="DIR", help="folder of the data set")
     if questions:
         parser.add_argument("--questions", type=Path, metavar="FILE", help="questions over it, JSON in the MMAD layout")
+        parser.add_argument(
+            "--known-faults", action="store_true", default=None, help="leave out what is known to be wrong in MMAD"
+        )
     parser.add_argument("--out", type=Path, metavar="RUN", help="folder of the run; an interrupted one goes on there")
     parser.add_argument("--cache", type=Path, metavar="DIR", help="folder for image features, shared by all settings")
     parser.add_argument("--config", type=Path, metavar="TOML", help="file with these options; the command line wins")
@@ -157,29 +163,33 @@ def run_ablate(args: argparse.Namespace) -> int:
 
 def run_detect(args: argparse.Namespace) -> int:
     """Run, or go on with, detection on a data set; 0 when all was judged, 2 when some images could not be."""
-    from reason_iad.benchmark.detect import DetectSetting, DetectSolver, plan_detection
+    from reason_iad.benchmark.detect import DetectSetting, DetectSolver
+    from reason_iad.benchmark.detect_run import run_detection
     from reason_iad.benchmark.detect_summary import summarize_detection
-    from reason_iad.benchmark.plan import Shard, model_fingerprint
-    from reason_iad.benchmark.record_log import write_run_file
-    from reason_iad.benchmark.runner import describe, run_units
+    from reason_iad.benchmark.plan import Shard
     from reason_iad.datasets.registry import read_dataset
 
     given = merged_options(args)
     setting = DetectSetting.from_mapping({name: given[name] for name in ("shots", "model", "seed") if name in given})
     root, out = _needed(given, "root", Path), _needed(given, "out", Path)
     dataset = read_dataset(root, given.get("layout", "auto"))
-    _say_faults([str(fault) for fault in dataset.faults])
-    shard = Shard.parse(given.get("shard", "0/1"))
-    units = plan_detection(dataset, setting, given.get("limit"))[shard.index :: shard.count]
-    facts = {"dataset": dataset.name, "faults": [str(fault) for fault in dataset.faults]}
-    model = model_fingerprint(setting.model) if setting.model else ""
-    write_run_file(out, describe("detect", setting, model, facts))
     make = functools.partial(DetectSolver.load, setting.model, given.get("cache"), given.get("threads", 1))
-    pool = choose_pool(given, setting.model, make)
     progress = ProgressLine("images")
-    seconds = 60 * given["minutes"] if "minutes" in given else None
-    outcome = run_units(units, {setting: out}, pool, shard.name, args.retry_errors, seconds, progress.show)
+    outcome, faults = run_detection(
+        dataset,
+        setting,
+        out,
+        choose_pool(given, setting.model, make),
+        Shard.parse(given.get("shard", "0/1")),
+        given.get("limit"),
+        args.retry_errors,
+        60 * given["minutes"] if "minutes" in given else None,
+        progress.show,
+    )
     progress.clear()
+    for line in dataset.taken:
+        _say(f"taken: {line}")
+    _say_faults([str(fault) for fault in faults])
     _say_outcome(outcome, "images judged")
     summary = summarize_detection(out)
     print(json.dumps({"dataset": dataset.name, **summary.to_json()}) if args.json else summary.render())
@@ -227,17 +237,12 @@ def ask_all(given: dict[str, Any], folders: dict[Setting, Path], args: argparse.
     from reason_iad.benchmark.plan import Shard
     from reason_iad.benchmark.runner import run_questions
     from reason_iad.datasets.manifest import seen_categories
-    from reason_iad.datasets.mmad import read_mmad
+    from reason_iad.datasets.questions import read_questions
 
     root, file = _needed(given, "root", Path), _needed(given, "questions", Path)
-    questions = read_mmad(root, file)
+    questions = read_questions(root, file, bool(given.get("known_faults")))
     _say_faults([str(fault) for fault in questions.faults])
-    facts = {
-        "questions": file.name,
-        "images": len(questions.samples),
-        "seen_categories": seen_categories(root),
-        "faults": [str(fault) for fault in questions.faults],
-    }
+    facts = {"images": len(questions.samples), "seen_categories": seen_categories(root)}
     progress = ProgressLine()
     outcome = run_questions(
         questions,
@@ -260,7 +265,7 @@ def _say_faults(faults: list[str]) -> None:
     for fault in faults[:10]:
         _say(f"data fault: {fault}")
     if len(faults) > 10:
-        _say(f"and {len(faults) - 10} more data faults; see run.json in the run")
+        _say(f"and {len(faults) - 10} more data faults; all stand in the first line of plan-*.jsonl in the run")
 
 
 def _say_outcome(outcome: RunOutcome, done: str) -> None:
@@ -270,6 +275,7 @@ def _say_outcome(outcome: RunOutcome, done: str) -> None:
     _say(
         f"{outcome.asked} {done} in {outcome.seconds:.0f} s (harness itself {own:.1%}), "
         f"{outcome.kept} kept from before, {outcome.errors} errors, {outcome.left} left"
+        + (f", {outcome.duplicates} duplicates take another's answer" if outcome.duplicates else "")
     )
 
 

@@ -4,13 +4,18 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
+import itertools
 import os
 import shlex
 import subprocess
 import sys
 import tempfile
+import textwrap
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from reason_iad.knowledge.importers import ImportResult
 
 _PARTS = ("look", "cause", "consequence", "check")
 
@@ -38,6 +43,10 @@ def add_change_actions(
     bring.add_argument("--category", help="category of what names none (default: the file's or folder's name if known)")
     bring.add_argument("--language", default="en", metavar="CODE", help="language of the texts (default: en)")
     bring.add_argument("--encoding", default="utf-8-sig", metavar="NAME", help="of text files (default: UTF-8)")
+    bring.add_argument("--dry-run", action="store_true", help="say how everything is read, and store nothing")
+    bring.add_argument("--as", dest="corrections", action="append", default=[], metavar="NAME=MEANING",
+                       help="what a heading, a column or a value means, such as 'Not acceptable=defect', 'Look=text', "
+                       "'Remarks=ignore'; may be repeated")  # fmt: skip
     bring.set_defaults(act=_import)
     export = actions.add_parser("export", parents=[base], help="write .jsonl, .csv, or a folder of files")
     export.add_argument("target", type=Path, metavar="FILE_OR_DIR")
@@ -65,7 +74,7 @@ def _add(args: argparse.Namespace) -> int:
     from reason_iad.errors import InputError
     from reason_iad.knowledge import editing
     from reason_iad.knowledge.entries import CategoryKnowledge, DefectKnowledge, read_text
-    from reason_iad.knowledge.importers import identifier
+    from reason_iad.knowledge.names import identifier
 
     base = _base(args)
     if args.file:
@@ -131,14 +140,16 @@ def _changed(args: argparse.Namespace, knowledge: Any) -> int:
 def _import(args: argparse.Namespace) -> int:
     from reason_iad.cli.knowledge import print_json
     from reason_iad.knowledge.importers import ImportOptions, import_sources
+    from reason_iad.knowledge.rows import parse_corrections
 
-    options = ImportOptions(args.category, args.language, args.encoding)
+    options = ImportOptions(
+        args.category, args.language, args.encoding, parse_corrections(args.corrections), args.dry_run
+    )
     result = import_sources(_base(args), args.sources, options)
     if args.json:
         print_json(dataclasses.asdict(result))
         return 2 if result.refused else 0
-    for path, count in result.taken.items():
-        print(f"{path}: {count} entries")
+    _print_understanding(result, args.dry_run)
     said = (
         ("known already", result.duplicates),
         ("reads like an order", result.flagged),
@@ -148,6 +159,8 @@ def _import(args: argparse.Namespace) -> int:
         print(*(f"{title}: {line}" for line in lines[:10]), sep="\n", end="\n" if lines else "")
         if len(lines) > 10:
             print(f"... and {len(lines) - 10} more")
+    if result.left_out:
+        print("left out:", ", ".join(f"{count} {suffix}" for suffix, count in result.left_out.items()))
     for message in result.refused:
         print(f"reason-iad: error: {message}", file=sys.stderr)
     total = sum(result.taken.values())
@@ -157,7 +170,29 @@ def _import(args: argparse.Namespace) -> int:
         f"{total} entries of {names or 'no category'}: {result.new} new, "
         f"{len(result.duplicates)} known already, {len(result.flagged)} to look at, {len(result.refused)} files refused"
     )
+    if args.dry_run:
+        print(
+            "Nothing was stored. Correct what is read wrongly with --as NAME=MEANING "
+            "(normal, defect, process, standard, ignore; for columns also category, defect_type, text, cause, "
+            "consequence, check, subject), then import without --dry-run."
+        )
     return 2 if result.refused else 0
+
+
+def _print_understanding(result: ImportResult, every_entry: bool) -> None:
+    """How each source was read; with every entry where the import was only tried."""
+    source_of = iter(result.entries)
+    for path, count in result.taken.items():
+        kinds = ", ".join(f"{number} {kind}" for kind, number in sorted(result.kinds[path].items()))
+        print(f"{path}: {count} entries{f' ({kinds})' if kinds else ''}")
+        lines = result.understood[path]
+        print(*(f"  {line}" for line in lines[:20]), sep="\n", end="\n" if lines else "")
+        if len(lines) > 20:
+            print(f"  ... and {len(lines) - 20} more")
+        for entry in itertools.islice(source_of, count):
+            if every_entry:
+                about = f"{entry.category}, {entry.kind}" + (f", {entry.defect_type}" if entry.defect_type else "")
+                print(f"    [{about}] {textwrap.shorten(entry.text, 100, placeholder=' ...')}")
 
 
 def _export(args: argparse.Namespace) -> int:

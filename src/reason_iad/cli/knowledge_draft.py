@@ -17,7 +17,7 @@ from reason_iad.knowledge.changes import apply_changes, writing
 from reason_iad.knowledge.commands import find_instructions
 from reason_iad.knowledge.editing import approve_draft, dump_category
 from reason_iad.knowledge.entries import CategoryKnowledge
-from reason_iad.knowledge.importers import identifier
+from reason_iad.knowledge.names import identifier
 
 QUESTION = "Describe the product: its shape, color, surface and parts."
 SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".webp", ".tif", ".tiff")

@@ -124,7 +124,7 @@ def run(args: argparse.Namespace, load_vision: Callable[[], Any] | None = None) 
 
 def _learn(args: argparse.Namespace, images: Sequence[LoadedImage], vision: Any, progress: Any) -> CategoryProfile:
     from reason_iad.evidence.features import DEFAULT_STREAMS, FAST_STREAMS, EvidenceOptions, tiled_streams
-    from reason_iad.evidence.profile import CategoryProfile
+    from reason_iad.profiles import learn
 
     streams = tiled_streams(args.tiles) if args.tiles > 1 else FAST_STREAMS if args.fast else DEFAULT_STREAMS
     options = EvidenceOptions(streams=streams, foreground=args.foreground, max_references=args.references)
@@ -132,9 +132,7 @@ def _learn(args: argparse.Namespace, images: Sequence[LoadedImage], vision: Any,
     def tell(done: int, total: int, name: str) -> None:
         progress.say(f"learning {done + 1} of {total}: {name}")
 
-    profile = CategoryProfile.learn(args.category, images, vision, options, _embed(vision), tell)
-    profile.save()
-    return profile
+    return learn(args.category, images, options, vision, tell)
 
 
 def _slow_search(profile: CategoryProfile) -> str | None:

@@ -4,53 +4,46 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
-import multiprocessing
-import os
-from collections import deque
-from collections.abc import Iterator, Sequence
-from concurrent.futures import Future, ProcessPoolExecutor
+import functools
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
-from reason_iad.cli.batch import Inspection, InspectsImages, Job, Loader, Outcome, one_by_one
-from reason_iad.errors import InputError
-
-_inspector: InspectsImages | None = None  # of this process
+from reason_iad.cli.batch import Inspection, Job, Loader, Outcome, one_by_one
+from reason_iad.errors import InputError, ReasonIADError, WorkerLostError
+from reason_iad.workers import Tell, WorkerPool
 
 
 def in_processes(jobs: Sequence[Job], args: argparse.Namespace, load: Loader) -> Iterator[Outcome]:
-    """Inspect every image in `args.jobs` processes; an unusable one gives its error instead."""
-    count = min(args.jobs, len(jobs))
-    context = multiprocessing.get_context("spawn")
+    """Inspect every image in `args.jobs` processes; one that is unusable, or ends its process, gives its error.
+
+    Raises:
+        ReasonIADError: the model cannot be loaded.
+        TaskFailedError: a fault of the program.
+    """
     plain = argparse.Namespace(**{name: value for name, value in vars(args).items() if name != "run"})
-    with ProcessPoolExecutor(count, context, _prepare, (plain, load, jobs[0].references, count)) as pool:
-        ahead: deque[tuple[Job, Future[Inspection | InputError]]] = deque()
-        left = iter(jobs)
-        for job in left:
-            # The references went to the processes once; with each job they would be copied again and prepared again.
-            ahead.append((job, pool.submit(_inspect, dataclasses.replace(job, references=()))))
-            if len(ahead) >= 2 * count:  # not all at once: finished ones wait in memory with their pixels
-                first, future = ahead.popleft()
-                yield first, future.result()
-        while ahead:
-            first, future = ahead.popleft()
-            yield first, future.result()
+    # The references go to the processes once; with each job they would be copied again and prepared again.
+    factory = functools.partial(_load, plain, load, jobs[0].references)
+    bare = (dataclasses.replace(job, references=()) for job in jobs)
+    with WorkerPool(factory, min(args.jobs, len(jobs))) as pool:
+        for job, (_, future) in zip(jobs, pool.in_order(bare), strict=True):
+            error = future.exception()
+            if isinstance(error, WorkerLostError):
+                error = WorkerLostError(f"{job.path}: {error}")
+            elif error is not None and not isinstance(error, InputError):
+                raise error
+            yield job, future.result() if error is None else error
 
 
-_references: Sequence[Any] = ()
+def _load(args: argparse.Namespace, load: Loader, references: Sequence[Any], tell: Tell) -> Callable[..., Any]:
+    inspector = load(args, tell)
 
+    def inspect(job: Job, tell: Tell) -> Inspection:
+        _, found = next(one_by_one([dataclasses.replace(job, references=references)], inspector))
+        if isinstance(found, ReasonIADError):
+            raise found
+        if not hasattr(found, "session"):
+            return found
+        bare: Inspection = dataclasses.replace(found, session=None)  # type: ignore[type-var]
+        return bare  # the prompt's keys and values stay here
 
-def _prepare(args: argparse.Namespace, load: Loader, references: Sequence[Any], count: int) -> None:
-    global _inspector, _references
-    import torch
-
-    torch.set_num_threads(max(1, (os.cpu_count() or 1) // count))
-    _inspector, _references = load(args, lambda _: None), references
-
-
-def _inspect(job: Job) -> Inspection | InputError:
-    assert _inspector is not None
-    _, found = next(one_by_one([dataclasses.replace(job, references=_references)], _inspector))
-    if isinstance(found, InputError) or not hasattr(found, "session"):
-        return found
-    bare: Inspection = dataclasses.replace(found, session=None)  # type: ignore[type-var]
-    return bare  # the prompt's keys and values stay here
+    return inspect

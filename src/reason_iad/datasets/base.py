@@ -14,13 +14,28 @@ Split = Literal["train", "test"]
 
 @dataclass(frozen=True)
 class Fault:
-    """Something wrong in the data: where, and what follows from it."""
+    """Something wrong in the data: where, and what follows from it.
+
+    Attributes:
+        where: the image, or the question about it.
+        what: what was found, what was expected, what is done about it.
+        file: that says it, where a file does.
+        line: there, from 1.
+        field: there.
+    """
 
     where: str
     what: str
+    file: str = ""
+    line: int | None = None
+    field: str = ""
 
     def __str__(self) -> str:
-        return f"{self.where}: {self.what}"
+        place = [self.file] if self.file else []
+        place += [f"line {self.line}"] if self.line is not None else []
+        place += [self.where]
+        place += [self.field] if self.field else []
+        return f"{', '.join(place)}: {self.what}"
 
 
 @dataclass(frozen=True)
@@ -36,15 +51,25 @@ class ImageSample:
     masks: tuple[Path, ...] = ()  # what is bright in any of them is defective; empty where none is known
     boxes: tuple[tuple[int, int, int, int], ...] = ()  # in pixels, x1 and y1 exclusive, where there are no masks
     group: str = ""  # images of one object; references of a paired query are of its own group
+    taken: str = ""  # what it was taken for, and by what
+    references: tuple[Path, ...] = ()  # its own, where the data set gives each image some; else those of its category
 
 
 @dataclass(frozen=True)
 class ImageDataset:
-    """All images of a data set."""
+    """All images of a data set.
+
+    Attributes:
+        name: of the data set.
+        samples: its images.
+        faults: what is wrong with its files.
+        taken: what the folders and files were taken for, in plain words.
+    """
 
     name: str
     samples: tuple[ImageSample, ...]
     faults: tuple[Fault, ...] = ()
+    taken: tuple[str, ...] = ()
 
     @property
     def categories(self) -> tuple[str, ...]:

@@ -8,8 +8,6 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import numpy as np
-
 from reason_iad.datasets.base import (
     Fault,
     ImageDataset,
@@ -21,12 +19,11 @@ from reason_iad.datasets.base import (
     refuse_empty,
     relative_name,
 )
+from reason_iad.datasets.masks import marks_anything
 from reason_iad.errors import ImageError
-from reason_iad.images import ImageLimits, read_image
 
 EXPECTED = "kos01/Part0.jpg with kos01/Part0_label.bmp, and so on"
 EXPECTED_2 = "train/10000.png with train/10000_GT.png, and the same in test/"
-_LIMITS = ImageLimits(min_side=1, max_aspect=1000.0)
 
 
 def read_kolektor(root: Path) -> ImageDataset:
@@ -88,7 +85,7 @@ def _sample(path: Path, name: str, split: Split, defective: bool, label: Path, g
 def _is_marked(label: Path, name: str, faults: list[Fault]) -> bool | None:
     """Whether anything is marked as defective in a label image; None where it cannot be read."""
     try:
-        return bool(np.any(read_image(label, _LIMITS).pixels > 0))
+        return marks_anything(label)
     except ImageError as error:
         faults.append(Fault(name, f"its label cannot be read ({error}); left out"))
         return None

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import csv
 import json
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from reason_iad.datasets.base import Fault, ImageDataset, ImageSample, Split, refuse_empty
 from reason_iad.datasets.manifest import FILE, read_rows
+from reason_iad.datasets.mmad_entry import find_file
+from reason_iad.datasets.names import TEST, TRAINING, VALIDATION, is_normal, plain
 from reason_iad.errors import InputError
 
 VISA_SPLIT = "split_csv/1cls.csv"
@@ -26,18 +29,17 @@ def read_visa_raw(root: Path) -> ImageDataset:
     """
     path = root / VISA_SPLIT
     try:
-        with path.open(encoding="utf-8", newline="") as file:
+        with path.open(encoding="utf-8-sig", newline="") as file:
             rows = list(csv.DictReader(file))
-    except OSError as error:
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise InputError(f"{path} cannot be read ({error}); raw VisA keeps its split there: {VISA_EXPECTED}") from error
     if not rows or not {"object", "split", "label", "image", "mask"} <= set(rows[0]):
         raise InputError(f"{path} has other columns; expected object, split, label, image and mask")
     samples: list[ImageSample] = []
     faults: list[Fault] = []
-    for row in rows:
-        defective = row["label"] != "normal"
-        split: Split = "train" if row["split"] == "train" else "test"
-        _add(root, row["image"], row["object"], split, defective, "anomaly", row["mask"], samples, faults)
+    for number, row in enumerate(rows, start=2):
+        adder = _Adder(root, Path(VISA_SPLIT).name, number, samples, faults)
+        adder.add_row(row["image"], row["object"], row["split"], row["label"], "anomaly", row["mask"])
     refuse_empty("VisA", root, samples, VISA_EXPECTED)
     return ImageDataset("VisA", tuple(samples), tuple(faults))
 
@@ -63,12 +65,15 @@ def read_real_iad(root: Path) -> ImageDataset:
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise InputError(f"{file} cannot be read ({error!r}); expected meta, train and test of Real-IAD") from error
         folder = _image_folder(root, prefix)
-        for split, entry in entries:
-            kind = str(entry.get("anomaly_class", normal))
-            mask = entry.get("mask_path")
-            _add(
-                root, f"{folder}/{entry['image_path']}", str(entry.get("category", file.stem)), split, kind != normal,
-                kind, f"{folder}/{mask}" if mask else "", samples, faults,
+        for number, (split, entry) in enumerate(entries, start=1):
+            adder = _Adder(root, file.name, None, samples, faults)
+            if not isinstance(entry, dict) or not isinstance(entry.get("image_path"), str):
+                faults.append(Fault(f"entry {number}", "has no image_path; expected text; left out", file.name))
+                continue
+            kind, mask = str(entry.get("anomaly_class", normal)), entry.get("mask_path")
+            adder.add(
+                f"{folder}/{entry['image_path']}", str(entry.get("category", file.stem)), split, kind != normal,
+                kind, f"{folder}/{mask}" if mask else "",
             )  # fmt: skip
     refuse_empty("Real-IAD", root, samples, REAL_IAD_EXPECTED)
     return ImageDataset("Real-IAD", tuple(samples), tuple(faults))
@@ -90,52 +95,96 @@ def read_manifest(root: Path) -> ImageDataset:
     """
     samples: list[ImageSample] = []
     faults: list[Fault] = []
-    for row in read_rows(root):
-        defective = row["label"] != "normal"
-        split: Split = "train" if row["split"] == "train" else "test"
-        boxes = _boxes(row, faults)
-        _add(
-            root, row["image"], row["category"], split, defective, row.get("defect_type") or "defect",
-            row.get("mask", ""), samples, faults, boxes, row.get("group", ""),
+    for number, row in read_rows(root):
+        adder = _Adder(root, FILE, number, samples, faults)
+        kind = row.get("defect_type") or "defect"
+        adder.add_row(
+            row["image"], row["category"], row["split"], row["label"], kind, row.get("mask") or "",
+            row.get("boxes") or "", row.get("group") or "",
         )  # fmt: skip
     refuse_empty("the manifest", root, samples, f"the images that {root / FILE} lists, below {root}")
     return ImageDataset(root.name, tuple(samples), tuple(faults))
 
 
-def _boxes(row: dict[str, str], faults: list[Fault]) -> tuple[tuple[int, int, int, int], ...]:
-    text = row.get("boxes", "")
-    if not text:
-        return ()
-    try:
-        return tuple((int(x0), int(y0), int(x1), int(y1)) for x0, y0, x1, y1, *_ in json.loads(text))
-    except (ValueError, TypeError) as error:
-        faults.append(Fault(row["image"], f"its boxes {text!r} cannot be read ({error}); expected [[x0, y0, x1, y1]]"))
-        return ()
+@dataclass
+class _Adder:
+    """Adds an image that a file lists, or says what is wrong with its line."""
 
+    root: Path
+    file: str
+    line: int | None
+    samples: list[ImageSample]
+    faults: list[Fault]
 
-def _add(
-    root: Path,
-    name: str,
-    category: str,
-    split: Split,
-    defective: bool,
-    defect_type: str,
-    mask: str,
-    samples: list[ImageSample],
-    faults: list[Fault],
-    boxes: tuple[tuple[int, int, int, int], ...] = (),
-    group: str = "",
-) -> None:
-    """Add an image that a file lists, or say that it is missing."""
-    image = root / name
-    if not image.is_file():
-        faults.append(Fault(name, f"the image is missing; expected it at {image}"))
-        return
-    masks: tuple[Path, ...] = ()
-    if defective and mask:
-        if (root / mask).is_file():
-            masks = (root / mask,)
-        else:
-            faults.append(Fault(name, f"its mask is missing; expected it at {root / mask}"))
-    kind = defect_type if defective else None
-    samples.append(ImageSample(image, name, category, split, defective, kind, masks, boxes if defective else (), group))
+    def add_row(
+        self,
+        name: str | None,
+        category: str | None,
+        split: str | None,
+        label: str | None,
+        defect_type: str,
+        mask: str,
+        boxes: str = "",
+        group: str = "",
+    ) -> None:
+        """Add what a line says in words."""
+        if not label or not label.strip() or not category:
+            missing = "label" if category and split else "split" if category else "category"
+            self._fault(name or "", missing, "is empty; expected a word: the image is left out")
+            return
+        part: Split = "train" if plain(split or "") in TRAINING else "test"
+        if plain(split or "") not in TRAINING | TEST | VALIDATION:
+            self._fault(name or "", "split", f"is {split!r}; expected train or test: it is taken for test")
+        defective = not (is_normal(label) or plain(label) in ("0", "false"))
+        self.add(name or "", category, part, defective, defect_type, mask, self._boxes(name or "", boxes), group)
+
+    def add(
+        self,
+        name: str,
+        category: str,
+        split: Split,
+        defective: bool,
+        defect_type: str,
+        mask: str,
+        boxes: tuple[tuple[int, int, int, int], ...] = (),
+        group: str = "",
+    ) -> None:
+        """Add an image whose label is known, or say that it is missing."""
+        image = find_file(self.root, name)
+        if image is None:
+            self._fault(name, "image", f"the image is missing; expected it at {self.root / name}")
+            return
+        masks: tuple[Path, ...] = ()
+        if defective and mask:
+            found = find_file(self.root, mask)
+            if found is None:
+                self._fault(name, "mask", f"its mask is missing; expected it at {self.root / mask}")
+            masks = () if found is None else (found,)
+        kind = defect_type if defective else None
+        said = "a reference" if split == "train" and not defective else f"defective, {kind}" if defective else "normal"
+        self.samples.append(
+            ImageSample(
+                image,
+                name,
+                category,
+                split,
+                defective,
+                kind,
+                masks,
+                boxes if defective else (),
+                group,
+                f"{said}, by {self.file}",
+            )
+        )
+
+    def _boxes(self, name: str, text: str) -> tuple[tuple[int, int, int, int], ...]:
+        if not text:
+            return ()
+        try:
+            return tuple((int(x0), int(y0), int(x1), int(y1)) for x0, y0, x1, y1, *_ in json.loads(text))
+        except (ValueError, TypeError) as error:
+            self._fault(name, "boxes", f"its boxes {text!r} cannot be read ({error}); expected [[x0, y0, x1, y1]]")
+            return ()
+
+    def _fault(self, name: str, field: str, what: str) -> None:
+        self.faults.append(Fault(name, what, self.file, self.line, field))

@@ -10,21 +10,23 @@ from reason_iad.errors import InputError
 FILE = "manifest.csv"
 
 
-def read_rows(root: Path) -> list[dict[str, str]]:
-    """All lines of `root`/manifest.csv.
+def read_rows(root: Path) -> list[tuple[int, dict[str, str]]]:
+    """All lines of `root`/manifest.csv with their numbers; a cell that is not there is empty.
 
     Raises:
         InputError: the file is missing, or lacks a column.
     """
     path = root / FILE
     try:
-        with path.open(encoding="utf-8", newline="") as file:
-            rows = list(csv.DictReader(file))
+        with path.open(encoding="utf-8-sig", newline="") as file:
+            reader = csv.DictReader(file, restval="")
+            rows = [(reader.line_num, row) for row in reader]
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise InputError(f"{path} cannot be read ({error}); expected a CSV file with a line an image") from error
     needed = {"image", "category", "split", "label"}
-    if not rows or not needed <= set(rows[0]):
-        raise InputError(f"{path} has the columns {sorted(rows[0]) if rows else []}; expected {sorted(needed)}")
+    found = set(rows[0][1]) if rows else set()
+    if not needed <= found:
+        raise InputError(f"{path} has the columns {sorted(found)}; expected {sorted(needed)}")
     return rows
 
 
@@ -32,5 +34,5 @@ def seen_categories(root: Path) -> tuple[str, ...] | None:
     """Categories that weights may have been trained on; None where no manifest says so."""
     if not (root / FILE).is_file():
         return None
-    rows = read_rows(root)
+    rows = [row for _, row in read_rows(root)]
     return tuple(sorted({row["category"] for row in rows if row.get("may_train", "").strip().lower() == "yes"}))

@@ -2,67 +2,28 @@
 
 A file maps each image to {"conversation": [{"Question", "Options", "Answer", "type"}], "random_templates",
 "similar_templates", "mask_path"}; paths are relative to the data folder. Real files have faults: what cannot be asked
-is left out and listed, the rest is asked.
+is left out and listed, the rest is asked. What stands twice is asked about twice.
 """
 
 from __future__ import annotations
 
-import json
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
 from reason_iad.datasets.base import Fault
+from reason_iad.datasets.known_faults import MMAD_FAULTS, KnownFault, known_faults_of
+from reason_iad.datasets.located import LocatedJson, Member
+from reason_iad.datasets.mmad_entry import EntryReader
+from reason_iad.datasets.mmad_types import DETECTION, TYPES, MmadQuestion, MmadSample
 from reason_iad.errors import InputError
+from reason_iad.files import sha256
+
+__all__ = ["DETECTION", "TYPES", "MmadQuestion", "MmadQuestions", "MmadSample", "Templates", "read_mmad"]
 
 Templates = Literal["random", "similar"]
-DETECTION = "Anomaly Detection"
-TYPES = (
-    DETECTION, "Defect Classification", "Defect Localization", "Defect Description", "Defect Analysis",
-    "Object Classification", "Object Analysis",
-)  # fmt: skip
-_SAME_TYPE = {"Object Structure": "Object Analysis", "Object Details": "Object Analysis"}  # as MMAD's scorer counts
-# the data sets that MMAD joins stand above the category; elsewhere the category stands first
-DATA_SETS = ("DS-MVTec", "MVTec-AD", "MVTec-LOCO", "VisA", "GoodsAD")
-
-
-@dataclass(frozen=True)
-class MmadQuestion:
-    """One question with its options and the right one."""
-
-    kind: str  # one of `TYPES`, where the file keeps to them
-    question: str
-    options: tuple[str, ...]
-    target: int
-    number: int = 0  # place among all questions about the image, as the file has them
-
-    @property
-    def yes(self) -> int | None:
-        """Which option says that there is a defect; None where the question is not about that."""
-        if self.kind != DETECTION:
-            return None
-        found = [i for i, option in enumerate(self.options) if option.strip().lower().startswith("yes")]
-        return found[0] if len(found) == 1 else None
-
-
-@dataclass(frozen=True)
-class MmadSample:
-    """One image with its questions and normal references."""
-
-    image: Path
-    category: str
-    questions: tuple[MmadQuestion, ...]
-    random_templates: tuple[Path, ...]
-    similar_templates: tuple[Path, ...]
-    name: str = ""  # as the question file names it
-    dataset: str = ""
-    mask: Path | None = None
-
-    def templates(self, kind: Templates, count: int) -> tuple[Path, ...]:
-        """The first `count` references of a kind."""
-        return (self.random_templates if kind == "random" else self.similar_templates)[:count]
 
 
 @dataclass(frozen=True)
@@ -71,6 +32,7 @@ class MmadQuestions:
 
     samples: tuple[MmadSample, ...]
     faults: tuple[Fault, ...]
+    source: dict[str, Any] = field(default_factory=dict)  # the files, to read them again
 
     @property
     def num_questions(self) -> int:
@@ -78,33 +40,99 @@ class MmadQuestions:
         return sum(len(sample.questions) for sample in self.samples)
 
 
-def read_mmad(root: Path, questions: Path) -> MmadQuestions:
+def read_mmad(root: Path, questions: Path, known_faults: bool = False) -> MmadQuestions:
     """Read a question file over the images under `root`.
 
     Entries that do not follow the layout and images that are missing are left out and listed as faults.
+
+    Args:
+        root: folder that the paths in the file are relative to.
+        questions: the file.
+        known_faults: leave out what is on the list of MMAD's known faults; without it they are said and asked.
 
     Raises:
         InputError: the file cannot be read, is in another layout, or none of its images lies under `root`.
     """
     try:
-        entries = json.loads(questions.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
+        data = questions.read_bytes()
+        text = data.decode("utf-8-sig")
+    except (OSError, UnicodeDecodeError) as error:
         raise InputError(f"{questions} cannot be read ({error}); expected a JSON file in the MMAD layout") from error
-    if not isinstance(entries, dict) or not entries:
+    located, members = read_located(questions, text)
+    reader = EntryReader(root, questions, located)
+    samples = [sample for member in members if (sample := reader.read(member)) is not None]
+    return finished(root, questions, data, samples, reader.faults, len(members), known_faults)
+
+
+def read_located(file: Path, text: str) -> tuple[LocatedJson, list[Member]]:
+    """The members of a JSON object with their places.
+
+    Raises:
+        InputError: the text is something else.
+    """
+    located = LocatedJson(text)
+    try:
+        members = list(located.members())
+    except (ValueError, RecursionError) as error:
         raise InputError(
-            f"{questions} holds a {type(entries).__name__} of {len(entries) if hasattr(entries, '__len__') else 1}; "
-            "expected an object that maps images to entries"
-        )
-    faults: list[Fault] = []
-    samples = [_sample(root, questions.stem, name, entry, faults) for name, entry in entries.items()]
-    found = tuple(sample for sample in samples if sample is not None)
-    faults.extend(_misplaced(found))
-    if not found:
+            f"{file} cannot be read ({error}); expected a JSON file in the MMAD layout, an object that maps images to "
+            "entries"
+        ) from error
+    if not members:
+        raise InputError(f"{file} holds no entry; expected an object that maps images to entries")
+    return located, members
+
+
+def finished(
+    root: Path,
+    file: Path,
+    data: bytes,
+    samples: list[MmadSample],
+    faults: list[Fault],
+    listed: int,
+    known_faults: bool,
+) -> MmadQuestions:
+    """What was read from a file of `listed` entries, after what is known of its faults was said or applied.
+
+    Raises:
+        InputError: nothing is left to be asked.
+    """
+    faults = [*faults, *_misplaced(samples)]
+    samples, said = _with_known(samples, known_faults)
+    faults.extend(said)
+    if not samples:
         raise InputError(
-            f"of {len(entries)} entries in {questions} none can be asked ({faults[0]}); expected images under {root} "
+            f"of {listed} entries in {file} none can be asked ({faults[0]}); expected images under {root} "
             "at the paths that the file names: check --root"
         )
-    return MmadQuestions(found, tuple(faults))
+    source = {
+        "questions": str(file.resolve()), "root": str(root.resolve()), "known_faults": known_faults,
+        "sha256": sha256(data),
+    }  # fmt: skip
+    return MmadQuestions(tuple(samples), tuple(faults), source)
+
+
+def _with_known(samples: list[MmadSample], apply: bool) -> tuple[list[MmadSample], list[Fault]]:
+    """Samples after the known faults of MMAD were applied, or the same and how many there are."""
+    kept: list[MmadSample] = []
+    faults: list[Fault] = []
+    met: Counter[KnownFault] = Counter()
+    for sample in samples:
+        found = known_faults_of(sample, MMAD_FAULTS)
+        met.update(found)
+        rest: MmadSample | None = sample
+        for one in found if apply else ():
+            rest = None if rest is None else one.without(rest)
+            faults.append(Fault(sample.name, f"{one.what} ({one.source}); {one.kind or 'every question'} left out"))
+        if rest is not None:
+            kept.append(rest)
+    if not apply:
+        faults += [
+            Fault(one.id, f"{count} images are on the list of MMAD's known faults: {one.what} ({one.source}); they are "
+                  "asked about as they are: --known-faults leaves them out")
+            for one, count in met.items()
+        ]  # fmt: skip
+    return kept, faults
 
 
 def _misplaced(samples: Sequence[MmadSample]) -> list[Fault]:
@@ -114,7 +142,7 @@ def _misplaced(samples: Sequence[MmadSample]) -> list[Fault]:
     """
     by_category: dict[tuple[str, str], list[tuple[MmadSample, tuple[int, int]]]] = {}
     for sample in samples:
-        if (size := _png_hw(sample.image)) is not None:
+        if (size := sample.png_hw) is not None:
             by_category.setdefault((sample.dataset, sample.category), []).append((sample, size))
     usual: dict[tuple[str, str], tuple[int, int]] = {}
     for place, members in by_category.items():
@@ -131,79 +159,3 @@ def _misplaced(samples: Sequence[MmadSample]) -> list[Fault]:
                     Fault(sample.name, f"it may show another product: {seen}; it is asked about all the same")
                 )
     return faults
-
-
-def _png_hw(path: Path) -> tuple[int, int] | None:
-    """Height and width that a PNG file states; None for other files."""
-    with path.open("rb") as file:
-        head = file.read(24)
-    if len(head) < 24 or head[:8] != b"\x89PNG\r\n\x1a\n":
-        return None
-    return int.from_bytes(head[20:24], "big"), int.from_bytes(head[16:20], "big")
-
-
-def _sample(root: Path, stem: str, name: str, entry: Any, faults: list[Fault]) -> MmadSample | None:
-    if not (root / name).is_file():
-        faults.append(Fault(name, f"the image is missing; expected it at {root / name}; its questions are not asked"))
-        return None
-    if not isinstance(entry, dict) or not any(key.startswith("conversation") for key in entry):
-        faults.append(Fault(name, "the entry has no conversation; expected Question, Options, Answer and type"))
-        return None
-    asked = [item for key, value in entry.items() if key.startswith("conversation") for item in _listed(value)]
-    questions = []
-    for number, item in enumerate(asked):
-        try:
-            questions.append(_question(item, number))
-        except (TypeError, KeyError, ValueError, AttributeError) as error:
-            faults.append(Fault(f"{name}, question {number + 1}", f"cannot be asked ({error}); it is left out"))
-    dataset, category = _place(stem, name)
-    mask = entry.get("mask_path")
-    if mask and not (root / mask).is_file():
-        faults.append(Fault(name, f"its mask {mask} is missing; places cannot be checked"))
-        mask = None
-    return MmadSample(
-        root / name,
-        category,
-        tuple(questions),
-        _templates(root, name, entry, "random_templates", faults),
-        _templates(root, name, entry, "similar_templates", faults),
-        name,
-        dataset,
-        root / mask if mask else None,
-    )
-
-
-def _listed(value: Any) -> list[Any]:
-    return value if isinstance(value, list) else [value]
-
-
-def _place(stem: str, name: str) -> tuple[str, str]:
-    """Data set and category that the path of an image names.
-
-    >>> _place("mmad", "VisA/pcb1/test/bad/000.JPG"), _place("questions_test", "hazelnut/test/good/1.jpg")
-    (('VisA', 'pcb1'), ('questions_test', 'hazelnut'))
-    """
-    parts = name.split("/")
-    if len(parts) > 2 and parts[0] in DATA_SETS:
-        return parts[0], parts[1]
-    return stem, parts[0]
-
-
-def _question(item: dict[str, Any], number: int) -> MmadQuestion:
-    options, answer = item["Options"], item["Answer"]
-    texts = tuple(str(text).strip() for text in options.values())
-    if len(texts) < 2 or len(set(texts)) < len(texts):
-        raise ValueError(f"its options are {list(texts)}; expected two or more different ones")
-    if answer not in options:
-        raise ValueError(f"its answer {answer!r} is not among the options {list(options)}")
-    kind = _SAME_TYPE.get(item["type"], str(item["type"]))
-    return MmadQuestion(kind, str(item["Question"]), texts, list(options).index(answer), number)
-
-
-def _templates(root: Path, name: str, entry: dict[str, Any], key: str, faults: list[Fault]) -> tuple[Path, ...]:
-    names: Sequence[str] = entry.get(key) or ()
-    missing = [one for one in names if not (root / one).is_file()]
-    if missing:
-        rest = f" and {len(missing) - 1} more" if len(missing) > 1 else ""
-        faults.append(Fault(name, f"its reference {missing[0]}{rest} is missing; the others are used"))
-    return tuple(root / one for one in names if one not in set(missing))

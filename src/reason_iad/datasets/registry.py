@@ -6,9 +6,10 @@ from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
-from reason_iad.datasets import folders, kolektor, listed
-from reason_iad.datasets.base import ImageDataset, folders_in, images_in
+from reason_iad.datasets import cross_domain, folders, kaputt, kolektor, listed
+from reason_iad.datasets.base import ImageDataset, images_in
 from reason_iad.datasets.manifest import FILE
+from reason_iad.datasets.names import images_below, masked_stem, plain, subfolders
 from reason_iad.errors import InputError
 
 READERS: dict[str, Callable[[Path], ImageDataset]] = {
@@ -17,6 +18,10 @@ READERS: dict[str, Callable[[Path], ImageDataset]] = {
     "visa": partial(folders.read_folders, layout=folders.VISA),
     "visa_raw": listed.read_visa_raw,
     "real_iad": listed.read_real_iad,
+    "mvtec_ad_2": partial(folders.read_folders, layout=folders.MVTEC_AD_2),
+    "autovi": partial(folders.read_folders, layout=folders.AUTOVI),
+    "kaputt": kaputt.read_kaputt,
+    "cross_domain_vad": cross_domain.read_cross_domain,
     "mpdd": partial(folders.read_folders, layout=folders.MPDD),
     "btad": partial(folders.read_folders, layout=folders.BTAD),
     "kolektor_sdd": kolektor.read_kolektor,
@@ -52,21 +57,30 @@ def recognize_layout(root: Path) -> str:
         return "manifest"
     if (root / listed.VISA_SPLIT).is_file():
         return "visa_raw"
+    if kaputt.find_tables(root) is not None:
+        return "kaputt"
+    if cross_domain.find_manifests(root):
+        return "cross_domain_vad"
     if any(root.glob("realiad_jsons*")):
         return "real_iad"
     if any(images_in(folder) for folder in root.glob("kos*")):
         return "kolektor_sdd"
     if next((root / "train").glob("*_GT.png"), None) is not None:
         return "kolektor_sdd2"
-    categories = [root, *folders_in(root)]
-    if any((one / "test" / "logical_anomalies").is_dir() for one in categories):
-        return "mvtec_loco"
-    if any((one / "train" / "ok").is_dir() for one in categories):
-        return "btad"
-    found = next((one for one in categories if (one / "train" / "good").is_dir() and (one / "test").is_dir()), None)
-    if found is None:
+    categories = folders.find_categories(root)
+    if not any(one.training and one.tests != [one.folder] for one in categories):
         return "folder"
-    masks = next((mask for folder in folders_in(found / "ground_truth") for mask in images_in(folder)), None)
-    if masks is None or masks.stem.endswith("_mask"):
+    below = [one for category in categories for one in subfolders(category.folder)]
+    if any(plain(one.name) == "testpublic" for one in below):
+        return "mvtec_ad_2"
+    kinds = {one.name for category in categories for test in category.tests for one in subfolders(test)}
+    if "logical_anomalies" in kinds:
+        return "mvtec_loco"
+    if any(one.name == "ok" for category in categories for folder in category.training for one in subfolders(folder)):
+        return "btad"
+    masks = [mask for category in categories for folder in category.masks for mask in images_below(folder)[:1]]
+    if any((category.folder / "defects_config.json").is_file() for category in categories):
+        return "autovi"
+    if not masks or any(masked_stem(mask.stem) for mask in masks):
         return "mvtec_ad"
-    return "visa" if {one.name for one in folders_in(found / "test")} <= {"good", "bad"} else "goods_ad"
+    return "visa" if kinds <= {"good", "bad"} else "goods_ad"

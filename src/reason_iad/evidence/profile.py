@@ -28,7 +28,16 @@ from reason_iad.evidence.compare import EvidenceMap, compare_features
 from reason_iad.evidence.features import EvidenceOptions, altered_copies, extract, extract_turned
 from reason_iad.evidence.memory_bank import MemoryBank
 from reason_iad.evidence.rotations import lie_rotated, may_rotate
-from reason_iad.images import LoadedImage, Pixels, encode_jpeg, from_pixels, read_image
+from reason_iad.images import (
+    LoadedImage,
+    Pixels,
+    Scale,
+    at_scale,
+    encode_jpeg,
+    from_pixels,
+    read_image,
+    shared_scale,
+)
 from reason_iad.models.base import VisionTowers
 from reason_iad.types import Verdict
 
@@ -104,6 +113,7 @@ class CategoryProfile:
         members: every image learned from, in the order they came.
         version: grows by one with each change.
         history: one line for each version.
+        scale: by which its images were read, and others are that it is compared with; None where all have 8 bits.
     """
 
     category: str
@@ -111,6 +121,7 @@ class CategoryProfile:
     members: tuple[Member, ...]
     version: int = 1
     history: tuple[str, ...] = field(default_factory=tuple)
+    scale: Scale | None = None
 
     @classmethod
     def learn(
@@ -133,17 +144,19 @@ class CategoryProfile:
         options = options or EvidenceOptions()
         members: list[Member] = []
         turned = may_rotate(len(normals), options)
+        scale = shared_scale(_load(source).scale for source in normals if not isinstance(source, np.ndarray))
         for index, source in enumerate(normals):
-            image = _load(source)
+            image = at_scale(_load(source), scale)
             if progress is not None:
                 progress(index, len(normals), image.name)
             if all(other.sha256 != image.sha256 for other in members):
                 members.append(make_member(image, "normal", vision, options, embed, turned))
         copies = None
         if len(members) == 1:
-            copies = _copies(_load(normals[0]).pixels, vision, options)
+            copies = _copies(at_scale(_load(normals[0]), scale).pixels, vision, options)
         bank = build_bank(members, options, copies)
-        return cls(category, bank, tuple(members), history=(f"learned from {len(members)} images of good parts",))
+        history = (f"learned from {len(members)} images of good parts",)
+        return cls(category, bank, tuple(members), history=history, scale=scale)
 
     @property
     def normals(self) -> tuple[Member, ...]:
@@ -207,7 +220,7 @@ class CategoryProfile:
         """
         if label not in ("normal", "defective"):
             raise EvidenceError(f"the label is {label!r}; expected normal or defective")
-        loaded, options = _load(image), self.bank.options
+        loaded, options = at_scale(_load(image), self.scale), self.bank.options
         member = make_member(loaded, label, vision, options, embed, may_rotate(len(self.normals), options))
         member = dataclasses.replace(member, from_feedback=True)
         kept = tuple(other for other in self.members if other.sha256 != member.sha256)

@@ -20,6 +20,7 @@ from reason_iad.errors import EvidenceError
 from reason_iad.evidence.memory_bank import MemoryBank
 from reason_iad.evidence.profile import CategoryProfile, Member
 from reason_iad.files import write_whole
+from reason_iad.images import Scale
 
 FORMAT_VERSION = 1
 KEPT_VERSIONS = 5
@@ -112,7 +113,8 @@ def read_profile(folder: Path, version: int | None = None) -> CategoryProfile:
     try:
         members = tuple(_read_member(folder / "members", record) for record in facts["members"])
         bank = MemoryBank.load(folder / "versions" / f"{found:04d}.bank")
-        return CategoryProfile(facts["category"], bank, members, found, tuple(facts["history"]))
+        scale = Scale.from_dict(facts["scale"]) if facts.get("scale") else None
+        return CategoryProfile(facts["category"], bank, members, found, tuple(facts["history"]), scale)
     except (KeyError, TypeError) as error:
         raise EvidenceError(f"{folder} lacks {error}; learn the category again") from error
 
@@ -124,6 +126,7 @@ def _facts(profile: CategoryProfile) -> dict[str, Any]:
         "format_version": FORMAT_VERSION,
         "category": profile.category,
         "history": list(profile.history),
+        "scale": None if profile.scale is None else profile.scale.as_dict(),
         "num_normals": len(profile.normals),
         "num_defectives": len(profile.defectives),
         "warnings": list(profile.warnings),

@@ -321,15 +321,13 @@ class Inspector:
         self, image: LoadedImage, category: str | None, clock: Clock
     ) -> tuple[str, CategorySource, float | None]:
         if category is not None:
-            known = self.knowledge.find_category(category)
-            if known is None and (learned := find_profile(category)) is not None:
-                return learned.name, "given", None
-            return known or self.knowledge.check_category(category), "given", None
+            learned = find_profile(category)  # reported by its own name, though it be an alias in the starter knowledge
+            return learned.name if learned else self.knowledge.check_category(category), "given", None
         if self._prototypes is None:
             return "unknown", "unknown", None
         with clock.stage("recognize"):
             prototypes = self._learned.extend(self._prototypes)
-            name, certainty = prototypes.recognize(image_embedding(image.pixels, self.vision))  # type: ignore[arg-type]
+            name, certainty = prototypes.recognize(image_embedding(image.pixels, self.vision))
         return name, "unknown" if name == "unknown" else "recognized", certainty
 
     def _learned_categories(self) -> tuple[str, ...]:

@@ -53,7 +53,7 @@ class RemoteDialog(Dialog):
         options = [clean(option) for option in options]
         check_options(options)
         text = question_text(self._server.info, question, options)
-        found = self._server.choose([*self._context, text], len(options)).probabilities
+        found = self._server.choose([*self._context, text], len(options), options).probabilities
         best = max(range(len(options)), key=found.__getitem__)
         pairs = tuple(OptionProbability(option, p) for option, p in zip(options, found, strict=True))
         entropy = -sum(p * math.log(max(p, 1e-12)) for p in found) / math.log(len(options))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import re
 import unicodedata
 from collections.abc import Iterable
 from pathlib import Path
@@ -11,6 +10,7 @@ from typing import Any, NoReturn, get_args
 
 from reason_iad.errors import KnowledgeError
 from reason_iad.knowledge.entries import Entry, field_names, read_text
+from reason_iad.knowledge.names import is_identifier
 from reason_iad.types import EntryKind
 
 MAX_BULK_BYTES = 200_000_000
@@ -18,7 +18,6 @@ MAX_ENTRY_TEXT = 2_000  # characters: imported passages are cut to fit a prompt
 KINDS: tuple[str, ...] = get_args(EntryKind)
 _KNOWN = field_names(Entry)
 _REQUIRED = ("id", "category", "kind", "text", "source")
-_CATEGORY = re.compile(r"[a-z][a-z0-9_]{0,63}")
 
 
 def load_lines(path: Path) -> tuple[Entry, ...]:
@@ -81,7 +80,7 @@ def _entry(line: str, file: str, number: int) -> Entry:
     for name, value in fields.items():
         if not (isinstance(value, str) and value.strip()) and not (name == "defect_type" and value is None):
             _fail(file, number, name, repr(value)[:60], "text")
-    if not _CATEGORY.fullmatch(fields["category"]):
+    if not is_identifier(fields["category"]):
         _fail(file, number, "category", repr(fields["category"])[:80], 'an identifier such as "metal_nut"')
     if fields["kind"] not in KINDS:
         _fail(file, number, "kind", repr(fields["kind"])[:80], f"one of {', '.join(KINDS)}")

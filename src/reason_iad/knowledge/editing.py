@@ -12,7 +12,7 @@ from reason_iad.errors import InputError, KnowledgeError
 from reason_iad.knowledge.base import read_base
 from reason_iad.knowledge.changes import apply_changes, writing
 from reason_iad.knowledge.entries import STARTER_FOLDER, CategoryKnowledge, DefectKnowledge, field_names, load_file
-from reason_iad.knowledge.importers import identifier
+from reason_iad.knowledge.names import identifier
 from reason_iad.knowledge.retrieve import KnowledgeBase
 from reason_iad.knowledge.schema import parse_knowledge
 

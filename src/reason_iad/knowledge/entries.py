@@ -8,12 +8,12 @@ reported with file, line and field.
 from __future__ import annotations
 
 import dataclasses
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from reason_iad.errors import KnowledgeError
+from reason_iad.knowledge.names import normalize_name
 from reason_iad.types import EntryKind
 
 STARTER_FOLDER = Path(__file__).parent / "data"
@@ -145,15 +145,6 @@ def load_file(path: str | Path) -> CategoryKnowledge:
 
     path = Path(path)
     return parse_knowledge(read_text(path), str(path))
-
-
-def normalize_name(name: str) -> str:
-    """Fold case, spaces, hyphens and underscores, so that names compare as people mean them.
-
-    >>> normalize_name(" Light-Guide plate ")
-    'light guide plate'
-    """
-    return " ".join(re.split(r"[\s_\-]+", name.strip().casefold()))
 
 
 def check_unique(entries: Sequence[Entry]) -> None:

@@ -12,7 +12,8 @@ from reason_iad.knowledge.entries import Entry, field_names
 def dump_csv(entries: Iterable[Entry]) -> str:
     """Entries as CSV with a heading, in order of id; cells that would be computed begin with an apostrophe."""
     names = field_names(Entry)
-    out = io.StringIO()
+    out = io.StringIO(newline="")
+    out.write("\ufeff")  # without it Excel takes UTF-8 for the code page of the machine
     writer = csv.writer(out)
     writer.writerow(names)
     for entry in sorted(entries, key=lambda entry: entry.id):
@@ -21,4 +22,4 @@ def dump_csv(entries: Iterable[Entry]) -> str:
 
 
 def _safe(cell: str) -> str:
-    return f"'{cell}" if cell[:1] in ("=", "+", "-", "@", "\t") else cell
+    return f"'{cell}" if cell.startswith(("=", "+", "-", "@", "\uff1d", "\uff0b", "\uff0d", "\uff20")) else cell

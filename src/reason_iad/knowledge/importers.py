@@ -7,10 +7,12 @@ base knows from elsewhere is reported and left out.
 
 from __future__ import annotations
 
+import codecs
+import dataclasses
 import re
-import unicodedata
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from reason_iad.errors import InputError, KnowledgeError
@@ -19,10 +21,12 @@ from reason_iad.knowledge.base import IMPORTS
 from reason_iad.knowledge.bulk import MAX_ENTRY_TEXT, clean_text, dump_lines, load_lines, parse_lines
 from reason_iad.knowledge.changes import apply_changes, writing
 from reason_iad.knowledge.commands import find_instructions
-from reason_iad.knowledge.entries import ANY_PRODUCT, Entry, normalize_name, read_text
-from reason_iad.knowledge.import_tables import Row, read_csv, read_mmad
+from reason_iad.knowledge.entries import ANY_PRODUCT, Entry, read_text
+from reason_iad.knowledge.import_tables import read_csv, read_mmad
 from reason_iad.knowledge.import_text import read_markdown, read_pdf, split_passages
+from reason_iad.knowledge.names import identifier
 from reason_iad.knowledge.retrieve import KnowledgeBase
+from reason_iad.knowledge.rows import Row, Understanding
 
 SUFFIXES = (".md", ".markdown", ".txt", ".pdf", ".csv", ".tsv", ".json", ".jsonl")
 MAX_TEXT_BYTES = 20_000_000
@@ -40,6 +44,11 @@ class ImportResult:
     flagged: tuple[str, ...]  # entries that read like orders to the model
     categories: tuple[str, ...]
     of_no_product: tuple[str, ...]  # source files that name no known category: held to be about every product
+    understood: dict[str, tuple[str, ...]] = field(default_factory=dict)  # by source file: how it was read
+    kinds: dict[str, dict[str, int]] = field(default_factory=dict)  # by source file: entries by kind
+    entries: tuple[Entry, ...] = ()  # what was taken
+    stored: bool = True  # False where the import was only tried
+    left_out: dict[str, int] = field(default_factory=dict)  # files of folders by suffix that no import reads
 
 
 @dataclass(frozen=True)
@@ -49,66 +58,105 @@ class ImportOptions:
     category: str | None = None  # of what names none itself
     language: str = "en"
     encoding: str = "utf-8-sig"
+    corrections: Mapping[str, str] = field(default_factory=dict)  # meaning by name of a heading, column or value
+    dry_run: bool = False  # read and report, and store nothing
+
+
+@dataclass
+class _Plan:
+    """What an import would change."""
+
+    taken: dict[Path, list[Entry]]
+    duplicates: list[str]
+    refused: list[str]
+    understood: dict[Path, Understanding]
+    own: set[str]  # ids that an earlier import of the same sources gave
 
 
 def import_sources(base: Path, sources: Sequence[Path], options: ImportOptions | None = None) -> ImportResult:
     """Import files and folders as one change: after a kill, all of it is there or nothing.
 
     Raises:
-        InputError: a source does not exist, or none of them can be used.
-        KnowledgeError: the base cannot be read or written.
+        InputError: a source does not exist, or a correction names nothing that stands in any of them.
+        KnowledgeError: none of the sources can be used, or the base cannot be read or written.
     """
     options = options or ImportOptions()
     paths = [path for source in sources for path in _expand(source)]
-    with writing(base):
-        known = KnowledgeBase.load(base=base)
-        targets = {path: f"{IMPORTS}/{_target(path)}" for path in paths}
-        own = {entry.id for path in paths for entry in _imported(base / targets[path])}
-        texts = {_key(entry): entry for entry in known.entries if entry.id not in own}
-        ids = {entry.id: entry for entry in known.entries if entry.id not in own}
-        read: dict[Path, list[Row]] = {}
-        taken: dict[Path, list[Entry]] = {}
-        duplicates: list[str] = []
-        refused: list[str] = []
-        for path in paths:
-            try:
-                read[path] = _read(path, options)
-            except KnowledgeError as error:
-                refused.append(str(error))
-        naming = _Naming(known, [row.category or options.category for rows in read.values() for row in rows])
-        for path, rows in read.items():
-            found = _entries(path, rows, options, naming)
-            if clashes := [e.id for e in found if e.id in ids and _key(ids[e.id]) != _key(e)]:
-                more = f" (and {len(clashes) - 1} more)" if len(clashes) > 1 else ""
-                refused.append(
-                    f"{path}: the id {clashes[0]!r}{more} is used by another entry ({ids[clashes[0]].source}); rename "
-                    "it, or bring the category's own file: knowledge add --from"
-                )
-                continue
-            taken[path] = []
-            ids |= {entry.id: entry for entry in found}
-            for entry in found:
-                other = texts.setdefault(_key(entry), entry)
-                if other is entry:
-                    taken[path].append(entry)
-                else:
-                    duplicates.append(f"{entry.source}: known from {other.source} as {other.id}")
-        if not taken and refused:
-            raise KnowledgeError("\n".join(refused))
-        entries = [entry for found in taken.values() for entry in found]
-        changes = {targets[path]: dump_lines(found) if found else None for path, found in taken.items()}
-        apply_changes(base, changes)
+    if options.dry_run:
+        plan = _plan(base, paths, options)
+    else:
+        with writing(base):
+            plan = _plan(base, paths, options)
+            changes = {
+                f"{IMPORTS}/{_target(path)}": dump_lines(found) if found else None for path, found in plan.taken.items()
+            }
+            apply_changes(base, changes)
+    entries = [entry for found in plan.taken.values() for entry in found]
     orders = [(entry.id, find_instructions(entry.text)) for entry in entries]
     flagged = [f"{name}: {', '.join(map(repr, phrases))}" for name, phrases in orders if phrases]
     return ImportResult(
-        {str(path): len(found) for path, found in taken.items()},
-        sum(entry.id not in own for entry in entries),
-        tuple(duplicates),
-        tuple(refused),
+        {str(path): len(found) for path, found in plan.taken.items()},
+        sum(entry.id not in plan.own for entry in entries),
+        tuple(plan.duplicates),
+        tuple(plan.refused),
         tuple(flagged),
         tuple(sorted({entry.category for entry in entries})),
-        tuple(str(path) for path, found in taken.items() if any(e.category == ANY_PRODUCT for e in found)),
+        tuple(str(path) for path, found in plan.taken.items() if any(e.category == ANY_PRODUCT for e in found)),
+        {str(path): plan.understood[path].lines for path in plan.taken},
+        {str(path): dict(Counter(entry.kind for entry in found)) for path, found in plan.taken.items()},
+        tuple(entries),
+        not options.dry_run,
+        dict(sorted(Counter(suffix for source in sources for suffix in _left_out(source)).items())),
     )
+
+
+def _plan(base: Path, paths: Sequence[Path], options: ImportOptions) -> _Plan:
+    """Read the sources and compare them with the base."""
+    known = KnowledgeBase.load(base=base)
+    own = {entry.id for path in paths for entry in _imported(base / IMPORTS / _target(path))}
+    texts = {_key(entry): entry for entry in known.entries if entry.id not in own}
+    ids = {entry.id: entry for entry in known.entries if entry.id not in own}
+    plan = _Plan({}, [], [], {path: Understanding(options.corrections) for path in paths}, own)
+    read: dict[Path, list[Row]] = {}
+    for path in paths:
+        try:
+            read[path] = _read(path, options, plan.understood[path])
+        except KnowledgeError as error:
+            plan.refused.append(str(error))
+    _check_corrections(options.corrections, plan.understood)
+    naming = _Naming(known, [row.category or options.category for rows in read.values() for row in rows])
+    for path, rows in read.items():
+        found = _entries(path, rows, options, naming)
+        for name in dict.fromkeys(row.category or options.category for row in rows):
+            if name and identifier(name) != (category := naming.category(name, path)):
+                plan.understood[path].say(f"the product {name!r}: known as {category}")
+        if clashes := [e.id for e in found if e.id in ids and _key(ids[e.id]) != _key(e)]:
+            more = f" (and {len(clashes) - 1} more)" if len(clashes) > 1 else ""
+            plan.refused.append(
+                f"{path}: the id {clashes[0]!r}{more} is used by another entry ({ids[clashes[0]].source}); rename "
+                "it, or bring the category's own file: knowledge add --from"
+            )
+            continue
+        plan.taken[path] = []
+        ids |= {entry.id: entry for entry in found}
+        for entry in found:
+            other = texts.setdefault(_key(entry), entry)
+            if other is entry:
+                plan.taken[path].append(entry)
+            else:
+                plan.duplicates.append(f"{entry.source}: known from {other.source} as {other.id}")
+    if not plan.taken and plan.refused:
+        raise KnowledgeError("\n".join(plan.refused))
+    return plan
+
+
+def _check_corrections(corrections: Mapping[str, str], understood: Mapping[Path, Understanding]) -> None:
+    used = {name for understanding in understood.values() for name in understanding.used}
+    if unused := [name for name in corrections if name not in used]:
+        raise InputError(
+            f"no heading, column or value is called {unused[0]!r}; see how the sources are read with --dry-run and "
+            "name it as it stands there"
+        )
 
 
 def _expand(source: Path) -> list[Path]:
@@ -122,10 +170,18 @@ def _expand(source: Path) -> list[Path]:
     return [source]
 
 
-def _read(path: Path, options: ImportOptions) -> list[Row]:
+def _left_out(source: Path) -> list[str]:
+    """Suffixes of a folder's files that no import reads."""
+    if not source.is_dir():
+        return []
+    files = (path for path in source.rglob("*") if path.is_file() and not path.name.startswith("."))
+    return [path.suffix.lower() or "without suffix" for path in files if path.suffix.lower() not in SUFFIXES]
+
+
+def _read(path: Path, options: ImportOptions, understanding: Understanding) -> list[Row]:
     suffix = path.suffix.lower()
     if suffix == ".pdf":
-        return [Row(None, p.kind, None, p.text, p.where) for p in read_pdf(path)]
+        return read_pdf(path, understanding)
     if suffix not in SUFFIXES:
         raise KnowledgeError(f"{path} is no file that can be imported; expected {', '.join(SUFFIXES)}")
     text = _text(path, options.encoding)
@@ -133,13 +189,20 @@ def _read(path: Path, options: ImportOptions) -> list[Row]:
         lines = parse_lines(text, str(path))
         rows = [Row(e.category, e.kind, e.defect_type, e.text, "", e.source, e.language, e.id) for e in lines]
     elif suffix in (".csv", ".tsv"):
-        rows = read_csv(text, str(path))
+        rows = read_csv(text, str(path), understanding)
     elif suffix == ".json":
         rows = read_mmad(text, str(path))
     else:
-        fields, passages = read_markdown(text, str(path))
-        source, language = fields.get("source"), fields.get("language")
-        rows = [Row(fields.get("category"), p.kind, p.defect, p.text, p.where, source, language) for p in passages]
+        fields, found = read_markdown(text, str(path), understanding)
+        rows = [
+            dataclasses.replace(
+                row,
+                category=row.category or fields.get("category"),
+                source=row.source or fields.get("source"),
+                language=row.language or fields.get("language"),
+            )
+            for row in found
+        ]
     if not rows:
         raise KnowledgeError(f"{path} holds no text; expected something to import")
     return rows
@@ -147,6 +210,9 @@ def _read(path: Path, options: ImportOptions) -> list[Row]:
 
 def _text(path: Path, encoding: str) -> str:
     if encoding in ("utf-8", "utf-8-sig"):
+        with path.open("rb") as file:
+            if file.read(2) in (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE):  # a sheet's "Unicode text"
+                return _text(path, "utf-16")
         try:
             return read_text(path, MAX_TEXT_BYTES)
         except KnowledgeError as error:
@@ -156,7 +222,7 @@ def _text(path: Path, encoding: str) -> str:
         if path.stat().st_size > MAX_TEXT_BYTES:
             raise KnowledgeError(f"{path} has {path.stat().st_size:,} bytes; at most {MAX_TEXT_BYTES:,}: split it")
         return path.read_text(encoding)
-    except (UnicodeDecodeError, LookupError) as error:
+    except (UnicodeError, LookupError) as error:
         raise KnowledgeError(f"{path} cannot be read as {encoding} ({error}); name its encoding") from error
 
 
@@ -187,6 +253,8 @@ class _Naming:
         self._known = known
         # Known from the start, or a second import would put files elsewhere than the first.
         self._named = {name: known.find_category(name) or identifier(name) for name in named if name}
+        # A name that its identifier spells otherwise, "Geh\u00e4use", leads the texts as it was given.
+        self._given = {key: " ".join(n.replace("_", " ").split()) for n, key in self._named.items() if not n.isascii()}
 
     def category(self, name: str | None, path: Path) -> str:
         """The identifier for a category's name; without one the file's or folder's where that is a category."""
@@ -202,26 +270,10 @@ class _Naming:
     def titled(self, row: Row, text: str, category: str) -> str:
         """The text of a row as category files put it: led by what it is about."""
         knowledge = self._known.knowledge_of(category)
-        name = knowledge.name if knowledge else category.replace("_", " ")
+        name = knowledge.name if knowledge else self._given.get(category, category.replace("_", " "))
         if row.defect_type:
             return f"{name}, {row.defect_type.replace('_', ' ')}: {text}"
         return f"Normal {name}: {text}" if row.kind == "normal" and not text.startswith("Normal") else text
-
-
-def identifier(name: str) -> str:
-    """A name as an identifier: lower-case letters, digits and underscores, beginning with a letter.
-
-    Accents are dropped; a name without a Latin letter or digit gets a mark of its own, so that no two become one.
-
-    >>> identifier("Pump housing 2.1"), identifier("Gehäuse"), identifier("蓋")
-    ('pump_housing_2_1', 'gehause', 'x_2d9af7')
-    """
-    folded = unicodedata.normalize("NFKD", normalize_name(name))
-    letters = "".join(c for c in folded if not unicodedata.combining(c))
-    plain = re.sub(r"[^a-z0-9]+", "_", letters).strip("_")
-    plain = plain or sha256(normalize_name(name))[:6]
-    plain = plain if plain[:1].isalpha() and re.search(r"[a-z0-9]", letters) else f"x_{plain}"
-    return plain[:64]
 
 
 def _imported(path: Path) -> tuple[Entry, ...]:

@@ -30,8 +30,8 @@ from reason_iad.knowledge.entries import (
     Entry,
     check_unique,
     load_categories,
-    normalize_name,
 )
+from reason_iad.knowledge.names import identifier, normalize_name
 from reason_iad.knowledge.store import EntryIndex, Hit, HybridIndex
 from reason_iad.types import Citation, KnowledgeMode
 
@@ -171,7 +171,8 @@ class KnowledgeBase:
 
     def find_category(self, name: str) -> str | None:
         """The identifier that a name, alias or identifier stands for, or None."""
-        return self._names.get(normalize_name(name))
+        found = self._names.get(normalize_name(name))
+        return found or self._names.get(normalize_name(identifier(name)))
 
     def check_category(self, name: str) -> str:
         """The identifier that a name, alias or identifier stands for.

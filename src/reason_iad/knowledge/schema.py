@@ -11,12 +11,12 @@ import yaml
 
 from reason_iad.errors import KnowledgeError
 from reason_iad.knowledge.entries import CategoryKnowledge, DefectKnowledge, field_names
+from reason_iad.knowledge.names import is_identifier
 
 MAX_TEXT = 1_000  # characters of one text: it must fit into a prompt among others
 MAX_ITEMS = 100  # of one list
 MAX_DEPTH = 8  # the schema needs 3
 _LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # 16 times faster where PyYAML was built with libyaml
-_IDENTIFIER = re.compile(r"[a-z][a-z0-9_]{0,63}")
 _LANGUAGE = re.compile(r"[a-z]{2,3}(-[A-Z]{2})?")
 _REQUIRED = ("category", "name", "source", "language", "normal", "defects")
 
@@ -164,7 +164,10 @@ def _matching(node: yaml.Node, file: str, where: str, pattern: re.Pattern[str], 
 
 
 def _identifier(node: yaml.Node, file: str, where: str) -> str:
-    return _matching(node, file, where, _IDENTIFIER, 'lower-case letters, digits and "_", such as "metal_nut"')
+    text = _text(node, file, where)
+    if not is_identifier(text):
+        _fail(file, node, where, repr(text), 'lower-case letters, digits and "_", such as "metal_nut"')
+    return text
 
 
 def _line(node: yaml.Node) -> int:

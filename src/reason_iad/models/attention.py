@@ -76,7 +76,11 @@ class AttentionCapture:
 
     def add(self, weights: Tensor) -> None:
         """Add one layer's weights (H/G, M, G, S, all keys); heads are averaged."""
-        rows = weights[..., : self.num_rows, self.start : self.stop].detach().float().mean(dim=(0, 2))
+        self.add_mean(weights[..., : self.num_rows, :].detach().float().mean(dim=(0, 2)))
+
+    def add_mean(self, rows: Tensor) -> None:
+        """Add one layer's weights of the captured rows (M, num_rows, all keys), a mean over heads."""
+        rows = rows[..., self.start : self.stop]
         if self.chosen is not None:
             rows = rows[..., self.chosen.to(rows.device)]
         self.total = rows if self.total is None else self.total + rows

@@ -1,17 +1,15 @@
-"""A transformers decoder run from stored keys and values: the part that every open model shares."""
+"""A decoder run from stored keys and values: the part that every open model shares."""
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 from typing import Any, Protocol
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from reason_iad.errors import ModelError
-from reason_iad.models.attention import AttentionCapture, Recorder, Segment, register_attention
+from reason_iad.models.attention import AttentionCapture, Segment
 from reason_iad.models.base import ImageLayout, ImageSpan, ImageTokens, ModelInfo, Prefix, SuffixOutput
 
 PREFILL_BLOCK = 192  # prompt tokens a pass: what the layers hold in between stays in the processor's cache
@@ -29,30 +27,70 @@ class Tokenizer(Protocol):
         ...
 
 
+class DecoderLayers(Protocol):
+    """What runs a decoder: torch or onnxruntime."""
+
+    @property
+    def device(self) -> torch.device:
+        """Where the weights lie."""
+        ...
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """Type of the embeddings."""
+        ...
+
+    def embedding_rms(self) -> float:
+        """Root mean square of the token embeddings' entries."""
+        ...
+
+    def embed(self, token_ids: Sequence[int]) -> Tensor:
+        """Input embeddings of tokens: (T, D)."""
+        ...
+
+    def run(
+        self,
+        segments: tuple[Segment, ...],
+        embeds: Tensor,
+        positions: Tensor,
+        mask: Tensor | None = None,
+        record: bool = False,
+        capture: AttentionCapture | None = None,
+        **extra: Any,
+    ) -> tuple[Tensor, Segment | None]:
+        """Run M rows of tokens after a past that they share.
+
+        Args:
+            segments: keys and values of the past.
+            embeds: (M, S, D).
+            positions: (1 or M, S), or (3, 1, S) where images have positions of their own.
+            mask: (S, S) bool, True where row may see column; None is causal.
+            record: whether keys and values are returned, too (M = 1).
+            capture: reads attention on the way.
+            extra: what images add behind the first layers, and `order`, how many tokens stand before each.
+
+        Returns:
+            hidden states (M, S, D), final norm applied, and keys and values where they were asked for.
+        """
+        ...
+
+    def logits(self, hidden: Tensor) -> Tensor:
+        """Vocabulary logits in float32, which entropies need: (..., D) to (..., V)."""
+        ...
+
+
 class CachedDecoder:
     """Embeds prompts, keeps their keys and values, and runs suffixes after them.
 
-    Implements the language half of `MultimodalModel` for any transformers decoder that dispatches its attention
-    through transformers' interface. Text counts on in one dimension; images bring positions of their own where a
-    family has them (M-RoPE), and text counts on behind them. The weights are frozen.
+    Implements the language half of `MultimodalModel` for any decoder that `DecoderLayers` runs. Text counts on in one
+    dimension; images bring positions of their own where a family has them (M-RoPE), and text counts on behind them.
+    The weights are frozen.
     """
 
-    def __init__(
-        self,
-        text_model: nn.Module,
-        lm_head: nn.Module,
-        tokenizer: Tokenizer,
-        info: ModelInfo,
-        kept_dtype: torch.dtype | None = None,
-    ) -> None:
-        """Freeze the weights; keys and values are kept in `kept_dtype`, that of the pass where None."""
-        text_model.config._attn_implementation = register_attention()  # type: ignore[union-attr]
-        self.text_model = text_model.eval().requires_grad_(False)
-        self.lm_head = lm_head.eval().requires_grad_(False)
+    def __init__(self, layers: DecoderLayers, tokenizer: Tokenizer, info: ModelInfo) -> None:
+        self.layers = layers
         self.tokenizer = tokenizer
         self._info = info
-        self._kept_dtype = kept_dtype
-        self._table: nn.Embedding = text_model.get_input_embeddings()  # type: ignore[operator]
         self._rms: float | None = None
 
     @property
@@ -63,16 +101,13 @@ class CachedDecoder:
     @property
     def device(self) -> torch.device:
         """Where the weights lie."""
-        return self._table.weight.device
+        return self.layers.device
 
     @property
     def embedding_rms(self) -> float:
         """Root mean square of the token embeddings' entries."""
         if self._rms is None:
-            scale = float(getattr(self._table, "scalar_embed_scale", 1.0))  # Gemma's table multiplies what it looks up
-            weight = self._table.weight  # in parts: a copy of a large table takes gigabytes
-            squares = sum(float(part.float().pow(2).sum()) for part in torch.split(weight, 8192))
-            self._rms = scale * math.sqrt(squares / weight.numel())
+            self._rms = self.layers.embedding_rms()
         return self._rms
 
     def tokenize(self, text: str) -> list[int]:
@@ -82,9 +117,7 @@ class CachedDecoder:
 
     def embed(self, token_ids: Sequence[int]) -> Tensor:
         """Input embeddings of tokens: (T, D)."""
-        ids = torch.tensor(list(token_ids), dtype=torch.long, device=self.device)
-        embeds: Tensor = self._table(ids)
-        return embeds.detach()
+        return self.layers.embed(token_ids)
 
     def initial_latents(self, num_latents: int) -> Tensor:
         """Embeddings of a short thought, repeated or cut to L: (L, D)."""
@@ -115,12 +148,15 @@ class CachedDecoder:
         whole = mask is not None or bool(deep) or self.device.type != "cpu"  # what crosses blocks needs one pass
         size = max(1, count) if whole else PREFILL_BLOCK
         for begin in range(0, max(1, count), size):
-            rows, recorder = slice(begin, begin + size), Recorder(self._kept_dtype)
-            past = replace(prefix, segments=(*prefix.segments, *blocks))
+            rows = slice(begin, begin + size)
+            past = (*prefix.segments, *blocks)
             order = torch.arange(begin, min(begin + size, count)) + prefix.length
             with torch.no_grad():
-                self._forward(past, embeds[:, rows], positions[..., rows], mask, recorder, order=order, **deep)
-            blocks.append(recorder.segment())
+                _, block = self.layers.run(
+                    past, embeds[:, rows], positions[..., rows], mask, record=True, order=order, **deep
+                )
+            assert block is not None
+            blocks.append(block)
         return Prefix((*prefix.segments, _join(blocks)), prompt.next_position, tuple(prompt.images))
 
     def run_suffix(
@@ -136,36 +172,14 @@ class CachedDecoder:
         if offsets is None:
             offsets = torch.arange(embeds.shape[1], device=embeds.device)
         positions = (offsets + prefix.next_position)[None].expand(embeds.shape[0], -1)
-        recorder = Recorder(self._kept_dtype) if record else None
+        embeds = embeds.to(self.layers.dtype)  # latents are optimized in float32, whatever the model computes in
         order = offsets + prefix.length
-        embeds = embeds.to(self._table.weight.dtype)  # latents are optimized in float32, whatever the model computes in
-        hidden = self._forward(prefix, embeds, positions, mask, recorder, capture=capture, order=order)
-        return SuffixOutput(hidden, recorder.segment() if recorder else None)
-
-    def _forward(
-        self,
-        prefix: Prefix,
-        embeds: Tensor,
-        position_ids: Tensor,
-        mask: Tensor | None = None,
-        recorder: Recorder | None = None,
-        **extra: Any,
-    ) -> Tensor:
-        """Hidden states (M, S, D) of tokens after a prefix, final norm applied; `extra` reaches every layer."""
-        extra.update(segments=prefix.segments, recorder=recorder)
-        hidden: Tensor = self.text_model(
-            inputs_embeds=embeds,
-            position_ids=position_ids,
-            attention_mask=None if mask is None else mask[None, None],
-            use_cache=False,
-            **extra,
-        ).last_hidden_state
-        return hidden
+        hidden, segment = self.layers.run(prefix.segments, embeds, positions, mask, record, capture, order=order)
+        return SuffixOutput(hidden, segment)
 
     def logits(self, hidden: Tensor) -> Tensor:
         """Vocabulary logits of chosen hidden rows in float32, which entropies need: (..., D) to (..., V)."""
-        result: Tensor = self.lm_head(hidden).float()
-        return result
+        return self.layers.logits(hidden)
 
     @torch.no_grad()
     def generate(

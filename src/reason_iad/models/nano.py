@@ -12,9 +12,8 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
-from importlib.resources import files
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -22,15 +21,14 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from reason_iad import weights
 from reason_iad.errors import ModelError
 from reason_iad.images import Pixels
 from reason_iad.models.base import ChatTemplate, ImageTokens, ModelInfo, VisionTowers
-from reason_iad.models.decoder import CachedDecoder, Tokenizer
-from reason_iad.models.int8 import quantize_linears
-from reason_iad.processor import multiplies_bfloat16, multiplies_int8
-
-Precision = Literal["int8", "float32"]
+from reason_iad.models.decoder import CachedDecoder, DecoderLayers, Tokenizer
+from reason_iad.models.llama_graph import LlamaShape
+from reason_iad.models.smollm import SmolLM
+from reason_iad.models.sources import default_adapter
+from reason_iad.processor import Arithmetic, choose
 
 VIT_LAYERS = (7, 9, 11)
 VIT_SIZE = 224
@@ -109,64 +107,57 @@ class NanoModel(CachedDecoder):
 
     def __init__(
         self,
-        language_model: nn.Module,
+        layers: DecoderLayers,
+        shape: LlamaShape,
         tokenizer: Tokenizer,
         vision: VisionTowers,
         projector: Projector,
         latents: Tensor,
         settings: dict[str, Any],
-        kept_dtype: torch.dtype | None = None,
     ) -> None:
-        config: Any = language_model.config
         info = ModelInfo(
             name="nano",
             version=str(settings["version"]),
-            hidden_size=config.hidden_size,
-            num_layers=config.num_hidden_layers,
-            context_length=min(int(config.max_position_embeddings), 2048),
+            hidden_size=shape.hidden_size,
+            num_layers=shape.num_layers,
+            context_length=shape.context_length,
             answer_style="content",
             lists_options=False,
             answer_scale=float(settings["answer_scale"]),
             sees_references=False,
             template=TEMPLATE,
         )
-        super().__init__(language_model.model, language_model.lm_head, tokenizer, info, kept_dtype)  # type: ignore[arg-type]
+        super().__init__(layers, tokenizer, info)
         self.vision = vision
         self.projector = projector.eval().requires_grad_(False)
         self.latents = latents  # (NUM_LATENTS, D)
 
     @classmethod
     def load(
-        cls, adapter: Path | None = None, vision: VisionTowers | None = None, precision: Precision | None = None
+        cls,
+        adapter: Path | None = None,
+        vision: VisionTowers | None = None,
+        exact: bool = False,
+        arithmetic: Arithmetic | None = None,
     ) -> NanoModel:
         """Assemble the model from the cached weights and the adapter that ships with the package.
 
         Args:
             adapter: folder of another adapter.
             vision: towers that are loaded already.
-            precision: of the language model's products: float32, what the adapter was trained in, or int8, faster at
-                equal accuracy (docs/results.md) where the processor multiplies it; None takes the faster.
+            exact: in float32, what the adapter was trained in, even where the processor has something faster.
+            arithmetic: by what and in which types it runs; what suits this processor where None.
 
         Raises:
             WeightsError: a part cannot be fetched.
             ModelError: the adapter is missing or does not fit.
         """
-        from transformers import AutoModelForCausalLM, AutoTokenizer
-        from transformers.utils import logging
-
         from reason_iad.models.vision import BundledVision
 
-        logging.disable_progress_bar()  # half a second needs none, and it would tear the tool's own progress
-
+        arithmetic = arithmetic or choose(exact)
         tensors, settings = read_adapter(adapter or default_adapter())
-        folder = weights.resolve("smollm2-135m")
-        tokenizer = AutoTokenizer.from_pretrained(folder)
-        language_model = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32)
-        merge_low_rank(language_model, tensors, float(settings["lora_scale"]))
-        precision = precision or ("int8" if multiplies_int8() else "float32")
-        if precision == "int8":
-            quantize_linears(language_model)
-        projector = Projector(StreamWidths(), language_model.config.hidden_size)
+        weights = SmolLM(adapter or default_adapter(), tensors, float(settings["lora_scale"]))
+        projector = Projector(StreamWidths(), weights.shape.hidden_size)
         prefix = "projector."
         state = {name.removeprefix(prefix): t.float() for name, t in tensors.items() if name.startswith(prefix)}
         try:
@@ -175,9 +166,15 @@ class NanoModel(CachedDecoder):
             raise ModelError(
                 f"the adapter does not fit this version of nano: {error}; reinstall the package"
             ) from error
-        latents = tensors["latents"].float()
-        kept = torch.bfloat16 if precision == "int8" and multiplies_bfloat16() else None
-        return cls(language_model, tokenizer, vision or BundledVision.load(), projector, latents, settings, kept)
+        return cls(
+            weights.layers(arithmetic),
+            weights.shape,
+            weights.tokenizer(),
+            vision or BundledVision.load(arithmetic=arithmetic),
+            projector,
+            tensors["latents"].float(),
+            settings,
+        )
 
     def initial_latents(self, num_latents: int) -> Tensor:
         """The trained starting point, repeated or cut to L: (L, D)."""
@@ -190,11 +187,6 @@ class NanoModel(CachedDecoder):
         cells = None if evidence is None else evidence_cells(evidence)[None].to(self.device)
         tokens = self.projector(vision_features([pixels], self.vision), cells)[0]
         return ImageTokens(tokens, (TOKENS, TOKENS), (pixels.shape[0], pixels.shape[1]))
-
-
-def default_adapter() -> Path:
-    """Folder of the adapter that ships with the package."""
-    return Path(str(files("reason_iad"))) / "data" / "nano"
 
 
 def read_adapter(folder: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
@@ -213,21 +205,3 @@ def read_adapter(folder: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
         raise ModelError(
             f"the adapter in {folder} cannot be read ({error}); expected adapter.safetensors and adapter.json"
         ) from error
-
-
-def merge_low_rank(language_model: nn.Module, tensors: dict[str, Tensor], scale: float) -> None:
-    """Add the low-rank updates W + scale * B A to the language model's matrices, in place.
-
-    Raises:
-        ModelError: an update names a matrix that the language model lacks.
-    """
-    matrices = dict(language_model.named_parameters())
-    for name, down in tensors.items():
-        if not name.endswith(".lora_a"):
-            continue
-        target = name.removesuffix(".lora_a")
-        matrix = matrices.get(f"{target}.weight")
-        if matrix is None:
-            raise ModelError(f"the adapter updates {target}, which the language model lacks; reinstall the package")
-        with torch.no_grad():
-            matrix.add_(tensors[f"{target}.lora_b"].float() @ down.float(), alpha=scale)

@@ -8,42 +8,29 @@ every method that would need the inside says so. The address and the key come fr
 from __future__ import annotations
 
 import base64
-import math
-import os
-import random
-import re
 import time
-import weakref
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, NoReturn
+from dataclasses import dataclass
+from typing import Any, NoReturn
 
 from reason_iad.errors import ModelError
 from reason_iad.images import Pixels, encode_jpeg, resize
 from reason_iad.models.base import ChatTemplate, ModelInfo
+from reason_iad.models.chat_client import ChatClient, Connection, host_of
+from reason_iad.models.letters import (
+    LETTERS,
+    content_of,
+    letter_probabilities,
+    read_json_letter,
+    read_letter,
+    without_thought,
+)
 
-if TYPE_CHECKING:
-    import httpx
-
-URL_VARIABLE, KEY_VARIABLE = "OPENAI_BASE_URL", "OPENAI_API_KEY"
-LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
-_AGAIN = {408, 409, 425, 429, 500, 502, 503, 504}  # what may pass
 _LONGEST_SIDE = 1600  # pixels; servers scale larger pictures down themselves
 _TOP = 20  # alternatives of a token that servers give at most
-_SAMPLES = 5  # answers drawn where a server gives no log-probabilities
-
-
-@dataclass(frozen=True)
-class Connection:
-    """Where a server is and how patient we are; the key stays out of every message."""
-
-    url: str
-    key: str | None = field(default=None, repr=False)
-    connect_seconds: float = 10.0
-    answer_seconds: float = 120.0
-    retries: int = 4
-    backoff_seconds: float = 0.5  # before the first retry; doubled before each further one
-    longest_wait: float = 30.0
+_SAMPLES = 5  # answers drawn where no log-probability can be trusted
+_MOST_DOUBTS = 3  # after which log-probabilities are not asked for again
+_SHORT, _LONG = 32, 2048  # tokens of an answer by letter, and of one that a thought or much prose comes before
 
 
 @dataclass(frozen=True)
@@ -51,19 +38,21 @@ class Choice:
     """Probabilities of options, and what they rest on."""
 
     probabilities: tuple[float, ...]
-    source: str  # logprobs, or samples
+    source: str  # logprobs; constrained samples, where the server lets nothing but a letter pass; or samples
 
 
 class OpenAICompatible:
     """A model on a server; has the face of a `MultimodalModel`, and refuses what only an open model can do."""
 
     def __init__(self, model: str, connection: Connection, sleep: Callable[[float], None] = time.sleep) -> None:
-        self._model, self._connection, self._sleep = model, connection, sleep
-        self._gives_logprobs: bool | None = None  # not known before the first answer
-        self._client: httpx.Client | None = None
+        """Connect with the first question, not before."""
+        self._client = ChatClient(model, connection, sleep)
+        self._doubts = 0  # answers in a row whose log-probabilities could not be trusted
+        self._forms = list(_FORMS)  # of constraint, that the server may keep to
+        self._room = _SHORT  # tokens that an answer by letter needs
         self.info = ModelInfo(
             name=model,
-            version=f"server {_host(connection.url)}",
+            version=f"server {host_of(connection.url)}",
             hidden_size=0,
             num_layers=0,
             context_length=0,
@@ -81,118 +70,95 @@ class OpenAICompatible:
         Raises:
             ModelError: it names none.
         """
-        url = os.environ.get(URL_VARIABLE, "").strip()
-        if not url.startswith(("http://", "https://")):
-            raise ModelError(
-                f"{URL_VARIABLE} is {url!r}; expected the address of an OpenAI-compatible server, such as "
-                f"http://localhost:8000/v1 (a key, where it wants one, in {KEY_VARIABLE})"
-            )
-        return cls(model, Connection(url.rstrip("/"), os.environ.get(KEY_VARIABLE) or None))
+        return cls(model, Connection.from_environment())
 
-    def choose(self, parts: Sequence[str | Pixels], num_options: int) -> Choice:
+    def choose(self, parts: Sequence[str | Pixels], num_options: int, options: Sequence[str] = ()) -> Choice:
         """Probabilities of the option letters that the prompt lists.
 
-        They are read from the log-probabilities of the answer's first token; where the server offers none, they are
-        the shares of a few answers drawn at temperature 1, smoothed by half an answer an option.
+        They are read from the log-probabilities of the answer's first token, where letters hold most of it; then from
+        answers that the server constrains to the letters; else they are the shares of a few answers drawn at
+        temperature 1. Shares are smoothed by half an answer an option.
+
+        Args:
+            parts: texts and pictures of the prompt.
+            num_options: how many letters it lists.
+            options: their texts, so that an answer in an option's words is read too.
 
         Raises:
             ModelError: the server does not answer, or no answer names a letter.
         """
-        letters = LETTERS[:num_options]
-        if self._gives_logprobs is not False:
-            answer = self._ask(parts, max_tokens=4, temperature=0.0, logprobs=True, top_logprobs=_TOP)
-            found = _letter_logprobs(answer, letters)
-            self._gives_logprobs = found is not None
-            if found is not None:
+        letters, content = LETTERS[:num_options], [_part(part) for part in parts]
+        if self._doubts < _MOST_DOUBTS:
+            answer = self._client.ask(content, max_tokens=8, temperature=0.0, logprobs=True, top_logprobs=_TOP)
+            if (found := letter_probabilities(answer, letters, options)) is not None:
+                self._doubts = 0
                 return Choice(found, "logprobs")
-        texts = [_text(self._ask(parts, max_tokens=16, temperature=1.0, seed=number)) for number in range(_SAMPLES)]
-        read = [letter for text in texts if (letter := read_letter(text, letters)) is not None]
+            self._doubts += 1 if answer.get("logprobs") else _MOST_DOUBTS
+        return self._constrained(content, letters) or self._sampled(content, letters, options)
+
+    def _constrained(self, content: list[dict[str, Any]], letters: str) -> Choice | None:
+        """What the server answers where it may only name a letter; None where it keeps to no form of constraint."""
+        while self._forms:
+            settings, read = self._forms[0]
+            form = settings(letters)
+            answer = self._try_form(content, form, logprobs=True, top_logprobs=_TOP, temperature=0.0)
+            if answer is not None and read(content_of(answer), letters) is not None:
+                if (found := letter_probabilities(answer, letters)) is not None:
+                    return Choice(found, "logprobs")
+                drawn = (self._try_form(content, form, temperature=1.0, seed=number) for number in range(_SAMPLES))
+                said = [read(content_of(one), letters) for one in drawn if one is not None]
+                kept = [letter for letter in said if letter is not None]
+                if kept and len(kept) == len(said):
+                    return Choice(_shares(kept, letters), "constrained samples")
+            self._forms.pop(0)
+        return None
+
+    def _try_form(self, content: list[dict[str, Any]], form: dict[str, Any], **settings: Any) -> dict[str, Any] | None:
+        """An answer under a constraint, or None where the server refuses it."""
+        answer = self._client.ask(content, max_tokens=self._room, **settings, **form)
+        if any(name in self._client.refused for name in form):
+            return None
+        if _is_cut(answer) and self._room < _LONG:  # a thought came before the answer
+            self._room = _LONG
+            return self._try_form(content, form, **settings)
+        return answer
+
+    def _sampled(self, content: list[dict[str, Any]], letters: str, options: Sequence[str]) -> Choice:
+        read: list[str] = []
+        texts: list[str] = []
+        for number in range(_SAMPLES):
+            answer = self._client.ask(content, max_tokens=self._room, temperature=1.0, seed=number)
+            letter = read_letter(content_of(answer), letters, options)
+            if letter is None and _is_cut(answer) and self._room < _LONG:
+                self._room = _LONG
+                answer = self._client.ask(content, max_tokens=self._room, temperature=1.0, seed=number)
+                letter = read_letter(content_of(answer), letters, options)
+            texts.append(_said(answer))
+            read += [] if letter is None else [letter]
         if not read:
             raise ModelError(
-                f"{self.info.name} answered {texts[0][:60]!r} to a choice among {', '.join(letters)}; expected one of "
-                "them: take a model that follows instructions"
+                f"{self.info.name} answered {texts[0]} to a choice among {', '.join(letters)}; expected one of "
+                "them: take a model that follows instructions, and turn its thinking off where it thinks"
             )
-        total = len(read) + 0.5 * num_options
-        return Choice(tuple((read.count(letter) + 0.5) / total for letter in letters), "samples")
+        return Choice(_shares(read, letters), "samples")
 
     def complete(self, parts: Sequence[str | Pixels], max_new_tokens: int) -> str:
         """A greedy answer in free words.
 
         Raises:
-            ModelError: the server does not answer.
+            ModelError: the server does not answer, or its answer holds nothing but a thought.
         """
-        return _text(self._ask(parts, max_tokens=max_new_tokens, temperature=0.0)).strip()
-
-    def _ask(self, parts: Sequence[str | Pixels], **settings: Any) -> dict[str, Any]:
         content = [_part(part) for part in parts]
-        body = {"model": self._model, "messages": [{"role": "user", "content": content}], **settings}
-        answer = self._post(body)
-        choices = answer.get("choices")
-        if not isinstance(choices, list) or not choices or not isinstance(choices[0], dict):
-            raise ModelError(f"{self._where} answered without choices; expected an OpenAI-compatible chat completion")
-        return choices[0]
-
-    def _post(self, body: dict[str, Any]) -> dict[str, Any]:
-        """Send a request, again after what may pass, with growing pauses."""
-        import httpx
-
-        connection, trouble = self._connection, ""
-        for attempt in range(connection.retries + 1):
-            wait = connection.backoff_seconds * 2**attempt * random.uniform(0.8, 1.2)  # noqa: S311 - spreads retries
-            try:
-                response = self._open().post(f"{connection.url}/chat/completions", json=body)
-            except httpx.TimeoutException:
-                trouble = f"gave no answer within {connection.answer_seconds:g} s"
-            except httpx.TransportError as error:
-                trouble = f"cannot be reached ({error})"
-            else:
-                if response.status_code < 400:
-                    return self._parsed(response)
-                if response.status_code == 400 and "logprobs" in body and "logprob" in response.text:
-                    return self._post({k: v for k, v in body.items() if "logprobs" not in k})
-                if response.status_code not in _AGAIN:
-                    self._refused(response)
-                trouble = f"answered {response.status_code} ({_reason(response)})"
-                wait = max(wait, _asked_wait(response))
-            if attempt < connection.retries:
-                self._sleep(min(wait, connection.longest_wait))
-        raise ModelError(
-            f"{self._where} {trouble}, {connection.retries + 1} times; check that it runs, or try again later"
-        )
-
-    def _open(self) -> httpx.Client:
-        if self._client is None:
-            import httpx
-
-            key = self._connection.key
-            self._client = httpx.Client(
-                timeout=httpx.Timeout(self._connection.answer_seconds, connect=self._connection.connect_seconds),
-                headers={} if key is None else {"Authorization": f"Bearer {key}"},
+        answer = self._client.ask(content, max_tokens=max_new_tokens, temperature=0.0)
+        text = without_thought(content_of(answer))
+        if not (text or "").strip() and _is_cut(answer):
+            answer = self._client.ask(content, max_tokens=max_new_tokens + _LONG, temperature=0.0)
+            text = without_thought(content_of(answer))
+        if not (text or "").strip():
+            raise ModelError(
+                f"{self.info.name} answered {_said(answer)}; expected words: turn its thinking off or ask another"
             )
-            weakref.finalize(self, self._client.close)
-        return self._client
-
-    def _parsed(self, response: httpx.Response) -> dict[str, Any]:
-        try:
-            answer = response.json()
-        except ValueError:
-            answer = None
-        if not isinstance(answer, dict):
-            raise ModelError(f"{self._where} answered something that is no JSON object; check {URL_VARIABLE}")
-        return answer
-
-    def _refused(self, response: httpx.Response) -> NoReturn:
-        advice = {
-            401: f"set {KEY_VARIABLE} to a key that it accepts",
-            403: f"set {KEY_VARIABLE} to a key that may use {self._model}",
-            404: f"check {URL_VARIABLE} (it usually ends in /v1) and the model's name {self._model!r}",
-            413: "the pictures are too large for it: use fewer references",
-        }.get(response.status_code, "check that the model reads pictures and that the prompt fits its context")
-        raise ModelError(f"{self._where} answered {response.status_code} ({_reason(response)}); {advice}")
-
-    @property
-    def _where(self) -> str:
-        return f"the server {_host(self._connection.url)}"
+        return str(text).strip()
 
     def _closed(self, *args: Any, **kwargs: Any) -> NoReturn:
         raise ModelError(
@@ -212,34 +178,51 @@ class OpenAICompatible:
         self._closed()
 
 
-def read_letter(text: str, letters: str) -> str | None:
-    """The letter that an answer opens with, alone or marked off; None where it names none.
-
-    >>> read_letter("B. The left one", "ABC"), read_letter(" (C)", "ABC"), read_letter("A scratch", "ABC")
-    ('B', 'C', None)
-    """
-    match = re.match(rf"[\s(*\"']*([{letters}])(?=$|[.):*\"'\n]|\s*$)", text)
-    return match.group(1) if match else None
-
-
-def _letter_logprobs(choice: dict[str, Any], letters: str) -> tuple[float, ...] | None:
-    """Probabilities among letters from the first token that may be one of them; None without log-probabilities."""
-    tokens = (choice.get("logprobs") or {}).get("content") or []
-    for token in tokens:
-        mass = dict.fromkeys(letters, 0.0)
-        for other in [*(token.get("top_logprobs") or []), *([] if token.get("top_logprobs") else [token])]:
-            letter = str(other.get("token", "")).strip(" .():*\"'\n▁Ġ")
-            if letter in mass and letter:
-                mass[letter] += math.exp(float(other.get("logprob", -math.inf)))
-        if (total := sum(mass.values())) > 0:
-            return tuple(value / total for value in mass.values())
-    return None
+def _schema(letters: str) -> dict[str, Any]:
+    """The constraint that most servers know: an answer in JSON, its one field being a letter."""
+    fields = {"answer": {"type": "string", "enum": list(letters)}}
+    schema = {"type": "object", "properties": fields, "required": ["answer"], "additionalProperties": False}
+    return {
+        "response_format": {"type": "json_schema", "json_schema": {"name": "answer", "strict": True, "schema": schema}}
+    }
 
 
-def _text(choice: dict[str, Any]) -> str:
-    """The text of an answer, without what a thinking model put before it."""
-    content = (choice.get("message") or {}).get("content") or ""
-    return str(content).rpartition("</think>")[2]
+def _exact(text: str, letters: str) -> str | None:
+    said = (without_thought(text) or "").strip()
+    return said[1] if said in _marked(letters) else None
+
+
+def _marked(letters: str) -> list[str]:
+    return [f"({letter})" for letter in letters]
+
+
+_Form = tuple[Callable[[str], dict[str, Any]], Callable[[str, str], str | None]]
+# What is sent, and how the answer is read; vLLM's choice has two names, by its age. Its letters stand in parentheses:
+# so the answer shows whether the server has heard of the constraint.
+_FORMS: tuple[_Form, ...] = (
+    (_schema, read_json_letter),
+    (lambda letters: {"structured_outputs": {"choice": _marked(letters)}}, _exact),
+    (lambda letters: {"guided_choice": _marked(letters)}, _exact),
+)
+
+
+def _shares(read: Sequence[str], letters: str) -> tuple[float, ...]:
+    total = len(read) + 0.5 * len(letters)
+    return tuple((read.count(letter) + 0.5) / total for letter in letters)
+
+
+def _is_cut(choice: dict[str, Any]) -> bool:
+    """Whether an answer ended because its tokens were used up, or in the middle of a thought."""
+    return choice.get("finish_reason") == "length" or without_thought(content_of(choice)) is None
+
+
+def _said(choice: dict[str, Any]) -> str:
+    """An answer as messages quote it."""
+    text, message = content_of(choice), choice.get("message")
+    if text:
+        return repr(" ".join(text.split())[:60])
+    thought = isinstance(message, dict) and (message.get("reasoning_content") or message.get("reasoning"))
+    return "with a thought and no answer" if thought else "nothing"
 
 
 def _part(part: str | Pixels) -> dict[str, Any]:
@@ -251,26 +234,3 @@ def _part(part: str | Pixels) -> dict[str, Any]:
         part = resize(part, (max(1, round(part.shape[0] * scale)), max(1, round(part.shape[1] * scale))))
     data = base64.b64encode(encode_jpeg(part, 95)).decode("ascii")
     return {"type": "image_url", "image_url": {"url": f"data:image/jpeg;base64,{data}"}}
-
-
-def _asked_wait(response: httpx.Response) -> float:
-    """Seconds that the server asks us to wait, 0 where it asks for none."""
-    try:
-        return float(response.headers.get("Retry-After", 0))
-    except ValueError:
-        return 0.0
-
-
-def _reason(response: httpx.Response) -> str:
-    """What the server says about a refusal, in one short line."""
-    try:
-        error = response.json()["error"]
-        text = str(error["message"] if isinstance(error, dict) else error)
-    except (ValueError, KeyError, TypeError):
-        text = response.text
-    return " ".join(text.split())[:200] or response.reason_phrase
-
-
-def _host(url: str) -> str:
-    """Host and port of an address, without what a user may have put before them."""
-    return url.partition("://")[2].partition("/")[0].rpartition("@")[2]

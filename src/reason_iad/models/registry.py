@@ -58,11 +58,12 @@ def load_model(
     """
     check_model(name)
     if name in NAMES:
-        from reason_iad.models.nano import NanoModel, default_adapter, read_adapter
+        from reason_iad.models.nano import NanoModel, read_adapter
+        from reason_iad.models.sources import default_adapter
 
         _, settings = read_adapter(default_adapter())
         exact = options is not None and options.dtype == "float32"
-        return NanoModel.load(vision=vision, precision="float32" if exact else None), settings
+        return NanoModel.load(vision=vision, exact=exact), settings
     if name.startswith(SERVED):
         from reason_iad.models.openai_compatible import OpenAICompatible
 

@@ -22,6 +22,7 @@ from reason_iad.models.base import ChatTemplate, ImageLayout, ImageTokens, Model
 from reason_iad.models.decoder import CachedDecoder
 from reason_iad.models.families import Family
 from reason_iad.models.layouts import Encoded, Plan
+from reason_iad.models.torch_layers import TorchLayers
 
 _RECENT_IMAGES = 8  # four references and a few inspected ones
 
@@ -70,7 +71,8 @@ class TransformersMLLM(CachedDecoder):
             template=template or family.template,
         )
         base: Any = model.base_model
-        super().__init__(getattr(base, family.text_model), model.lm_head, tokenizer, info)  # type: ignore[arg-type]
+        layers = TorchLayers.from_transformers(getattr(base, family.text_model), model.lm_head)  # type: ignore[arg-type]
+        super().__init__(layers, tokenizer, info)
         self.model: Any = model.eval().requires_grad_(False)
         self.config, self.family, self.image_processor = config, family, image_processor
         limit = max_image_tokens or family.default_tokens
@@ -146,7 +148,7 @@ class TransformersMLLM(CachedDecoder):
             full[places] = level.to(full.dtype)
             levels.append(full)
         mutual = visual if self.family.mutual else None
-        return ImageLayout(embeds.to(self._table.weight.dtype), patches, positions, advance, mutual, tuple(levels))
+        return ImageLayout(embeds.to(self.layers.dtype), patches, positions, advance, mutual, tuple(levels))
 
     def _positions(self, plan: Plan, visual: Tensor) -> tuple[Tensor | None, int | None]:
         """Three-dimensional positions (3, T) of one grid between marks, and where text goes on (M-RoPE)."""

@@ -6,10 +6,11 @@ strides 8 and 16 compare parts closely and survive small shifts. Nothing is trai
 
 from __future__ import annotations
 
-import contextlib
+from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
 
 import numpy as np
+import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -17,17 +18,19 @@ from torch.nn import functional as F
 from reason_iad import weights
 from reason_iad.errors import ModelError
 from reason_iad.images import Pixels, resize
-from reason_iad.processor import multiplies_bfloat16
+from reason_iad.models.base import VisionTowers
+from reason_iad.models.vit import PATCH, VisionTransformer
+from reason_iad.processor import Arithmetic, choose
 
-PATCH = 14  # pixels a side of a ViT patch
+WEIGHTS = "model.safetensors"
 STRIDES = (8, 16)  # pixels between neighboring EfficientNet features
 
-_IMAGENET_MEAN = (0.485, 0.456, 0.406)
-_IMAGENET_STD = (0.229, 0.224, 0.225)
+IMAGENET_MEAN = (0.485, 0.456, 0.406)
+IMAGENET_STD = (0.229, 0.224, 0.225)
 _BATCH = 8  # images at a time: bounds the memory, and larger batches are no faster on a CPU
 
 # kernel, stride, expansion, output channels of EfficientNet-Lite0's blocks up to stride 16
-_BLOCKS = (
+BLOCKS = (
     (3, 1, 1, 16),
     (3, 2, 6, 24), (3, 1, 6, 24),
     (5, 2, 6, 40), (5, 1, 6, 40),
@@ -35,7 +38,7 @@ _BLOCKS = (
     (5, 1, 6, 112), (5, 1, 6, 112), (5, 1, 6, 112),
 )  # fmt: skip
 _STEM_CHANNELS = 32
-_TAPS = {4: 8, 10: 16}  # the last block of a stride, and that stride
+TAPS = {4: 8, 10: 16}  # the last block of a stride, and that stride
 
 
 class SameConvolution(nn.Module):
@@ -84,7 +87,7 @@ class EfficientNetLite0(nn.Module):
         super().__init__()
         self.stem = SameConvolution(3, _STEM_CHANNELS, 3, stride=2)
         blocks, inputs = [], _STEM_CHANNELS
-        for kernel, stride, expansion, outputs in _BLOCKS:
+        for kernel, stride, expansion, outputs in BLOCKS:
             blocks.append(InvertedResidual(inputs, outputs, kernel, stride, expansion))
             inputs = outputs
         self.blocks = nn.ModuleList(blocks)
@@ -95,78 +98,18 @@ class EfficientNetLite0(nn.Module):
         taps = {}
         for index, block in enumerate(self.blocks):
             x = block(x)
-            if index in _TAPS:
-                taps[_TAPS[index]] = x
+            if index in TAPS:
+                taps[TAPS[index]] = x
         return taps
 
 
-class BundledVision(nn.Module):
-    """Both towers behind two calls that take images as they come.
+class Towers(ABC):
+    """Both towers behind two calls that take images as they come; implements `VisionTowers`.
 
-    Results are ordinary float32 tensors on the towers' device, without a gradient history.
-
-    Args:
-        transformer: a transformers.Dinov2Model.
-        convolutional: the other tower.
-        halved: whether matrix products and convolutions run in bfloat16.
+    Results are ordinary float32 tensors without a gradient history.
     """
 
-    def __init__(self, transformer: nn.Module, convolutional: EfficientNetLite0, halved: bool = False) -> None:
-        super().__init__()
-        self.halved = halved
-        self.transformer = transformer
-        self.convolutional = convolutional
-        self.eval().requires_grad_(False)
-        # measured on a CPU at 448 px: 93 ms, against 121 ms in the default layout
-        self.convolutional.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-
-    @classmethod
-    def load(cls, device: str | torch.device = "cpu", exact: bool = False) -> BundledVision:
-        """Load the towers from the weights cache, fetching them on first use.
-
-        Args:
-            device: where they run.
-            exact: in float32 even where the processor multiplies bfloat16 faster.
-
-        Raises:
-            WeightsError: they could not be fetched.
-        """
-        from safetensors.torch import load_file
-        from transformers import Dinov2Model
-
-        convolutional = EfficientNetLite0()
-        convolutional.load_state_dict(load_file(weights.resolve("efficientnet-lite0") / "model.safetensors"))
-        with _no_progress_bar():
-            transformer = Dinov2Model.from_pretrained(
-                weights.resolve("vit-s14"), dtype=torch.float32, attn_implementation="sdpa", local_files_only=True
-            )
-        return cls(transformer, convolutional, not exact and multiplies_bfloat16()).to(device)
-
-    @classmethod
-    def random(cls, seed: int = 0) -> BundledVision:
-        """Make towers of the same structure and output widths with random weights, for tests: no file is read."""
-        from transformers import Dinov2Config, Dinov2Model
-
-        config = Dinov2Config(
-            hidden_size=384, num_attention_heads=6, num_hidden_layers=12, mlp_ratio=1, image_size=56, patch_size=PATCH
-        )
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(seed)
-            transformer, convolutional = Dinov2Model(config), EfficientNetLite0()
-            for module in convolutional.modules():
-                if isinstance(module, nn.Conv2d):  # keeps activations at one scale through the depth
-                    nn.init.kaiming_normal_(module.weight, nonlinearity="relu")
-        return cls(transformer, convolutional)
-
-    @property
-    def device(self) -> torch.device:
-        """Where the towers are."""
-        return next(self.parameters()).device
-
-    @property
-    def num_layers(self) -> int:
-        """Transformer layers; hidden states run from 0 (embeddings) to this one."""
-        return len(self.transformer.encoder.layer)  # type: ignore[union-attr,arg-type]
+    num_layers: int  # of the transformer; hidden states run from 0 (embeddings) to this one
 
     def vit(self, images: Sequence[Pixels], size: int, layers: Sequence[int]) -> dict[int, Tensor]:
         """Hidden states of the image patches.
@@ -186,21 +129,13 @@ class BundledVision(nn.Module):
         _check(images, size, PATCH)
         if wrong := [layer for layer in layers if not 0 <= layer <= self.num_layers]:
             raise ModelError(f"found the layers {wrong}; expected hidden states 0 to {self.num_layers}")
-        side = size // PATCH
-        parts: dict[int, list[Tensor]] = {layer: [] for layer in layers}
-        if not parts:
+        wanted = sorted(set(layers))
+        if not wanted:
             return {}
-        mean = torch.tensor(_IMAGENET_MEAN, device=self.device) * 255
-        std = torch.tensor(_IMAGENET_STD, device=self.device) * 255
-        with torch.inference_mode(), self._precision():
-            for pixels in self._batches(images, size):
-                hidden = self.transformer.embeddings(((pixels - mean) / std).permute(0, 3, 1, 2))  # type: ignore[operator]
-                for layer in range(max(parts) + 1):
-                    if layer:
-                        hidden = self.transformer.encoder.layer[layer - 1](hidden)  # type: ignore[union-attr,index,operator]
-                    if layer in parts:
-                        parts[layer].append(hidden[:, 1:].reshape(len(pixels), side, side, -1))
-        return {layer: _ordinary(tensors) for layer, tensors in parts.items()}
+        found = [self._run_vit(pixels, wanted) for pixels in _batches(images, size)]
+        side = size // PATCH
+        joined = {layer: _ordinary([part[layer] for part in found]) for layer in wanted}
+        return {layer: hidden.view(len(images), side, side, -1) for layer, hidden in joined.items()}
 
     def efficientnet(self, images: Sequence[Pixels], size: int) -> dict[int, Tensor]:
         """Convolutional features at strides 8 and 16.
@@ -216,23 +151,123 @@ class BundledVision(nn.Module):
             ModelError: no image, another type or shape, or a size that does not divide.
         """
         _check(images, size, max(STRIDES))
-        parts: dict[int, list[Tensor]] = {stride: [] for stride in STRIDES}
+        found = [self._run_efficientnet(pixels) for pixels in _batches(images, size)]
+        return {stride: _ordinary([part[stride] for part in found]) for stride in STRIDES}
+
+    @abstractmethod
+    def _run_vit(self, pixels: npt.NDArray[np.uint8], layers: Sequence[int]) -> dict[int, Tensor]:
+        """Hidden states (b, P, C) by layer, of a few images (b, H, H, 3)."""
+
+    @abstractmethod
+    def _run_efficientnet(self, pixels: npt.NDArray[np.uint8]) -> dict[int, Tensor]:
+        """Features (b, h, h, C) by stride, of a few images (b, H, H, 3)."""
+
+
+class BundledVision(Towers, nn.Module):
+    """The towers in torch.
+
+    Args:
+        transformer: the ViT.
+        convolutional: the other tower.
+        halved: whether matrix products and convolutions run in bfloat16.
+    """
+
+    def __init__(self, transformer: VisionTransformer, convolutional: EfficientNetLite0, halved: bool = False) -> None:
+        super().__init__()
+        self.halved = halved
+        self.transformer = transformer
+        self.convolutional = convolutional
+        self.num_layers = len(transformer.encoder.layer)  # type: ignore[arg-type]
+        self.eval().requires_grad_(False)
+        # measured on a CPU at 448 px: 93 ms, against 121 ms in the default layout
+        self.convolutional.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+
+    @staticmethod
+    def load(exact: bool = False, arithmetic: Arithmetic | None = None) -> VisionTowers:
+        """Load the towers from the weights cache, fetching them on first use.
+
+        Args:
+            exact: in float32 even where the processor multiplies bfloat16 faster.
+            arithmetic: by what and in which type they run; what suits this processor where None.
+
+        Raises:
+            WeightsError: they could not be fetched.
+        """
+        from reason_iad.models.graph_cache import NoRoomError, tell
+        from reason_iad.models.vision_onnx import OnnxVision
+
+        arithmetic = arithmetic or choose(exact)
+        if arithmetic.towers == "onnxruntime":
+            try:
+                return OnnxVision.load()
+            except NoRoomError as error:
+                tell(f"{error}. Until then the vision towers run in torch, slower")
+        return BundledVision.load_torch(arithmetic.towers == "bfloat16")
+
+    @classmethod
+    def load_torch(cls, halved: bool = False) -> BundledVision:
+        """The towers in torch, from the weights cache.
+
+        Raises:
+            WeightsError: they could not be fetched.
+        """
+        from safetensors.torch import load_file
+
+        convolutional, transformer = EfficientNetLite0(), VisionTransformer()
+        convolutional.load_state_dict(load_file(weights.resolve("efficientnet-lite0") / WEIGHTS))
+        transformer.load_state_dict(load_file(weights.resolve("vit-s14") / WEIGHTS), assign=True)
+        return cls(transformer, convolutional, halved)
+
+    @classmethod
+    def random(cls, seed: int = 0) -> BundledVision:
+        """Make towers of the same structure and output widths with random weights, for tests: no file is read."""
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(seed)
+            convolutional = EfficientNetLite0()
+            for module in convolutional.modules():
+                if isinstance(module, nn.Conv2d):  # keeps activations at one scale through the depth
+                    nn.init.kaiming_normal_(module.weight, nonlinearity="relu")
+            transformer = VisionTransformer(mlp_ratio=1, image_size=56)
+            for name, parameter in transformer.named_parameters():
+                if parameter.dim() > 1:
+                    nn.init.trunc_normal_(parameter, std=0.02)
+                elif name.endswith("bias"):
+                    nn.init.zeros_(parameter)
+        return cls(transformer, convolutional)
+
+    @property
+    def device(self) -> torch.device:
+        """Where the towers are."""
+        return next(self.parameters()).device
+
+    def _run_vit(self, pixels: npt.NDArray[np.uint8], layers: Sequence[int]) -> dict[int, Tensor]:
+        mean, std = (torch.tensor(part, device=self.device) * 255 for part in (IMAGENET_MEAN, IMAGENET_STD))
+        found = {}
         with torch.inference_mode(), self._precision():
-            for pixels in self._batches(images, size):
-                # the permuted view is already "channels last" in memory
-                for stride, features in self.convolutional(((pixels - 127) / 128).permute(0, 3, 1, 2)).items():
-                    parts[stride].append(features.permute(0, 2, 3, 1))
-        return {stride: _ordinary(tensors) for stride, tensors in parts.items()}
+            images = (torch.from_numpy(pixels).to(self.device).float() - mean) / std
+            hidden = self.transformer.embeddings(images.permute(0, 3, 1, 2))
+            for layer in range(max(layers) + 1):
+                if layer:
+                    hidden = self.transformer.encoder.layer[layer - 1](hidden)  # type: ignore[index,operator]
+                if layer in layers:
+                    found[layer] = hidden[:, 1:]
+        return found
+
+    def _run_efficientnet(self, pixels: npt.NDArray[np.uint8]) -> dict[int, Tensor]:
+        with torch.inference_mode(), self._precision():
+            # the permuted view is already "channels last" in memory
+            images = ((torch.from_numpy(pixels).to(self.device).float() - 127) / 128).permute(0, 3, 1, 2)
+            return {stride: f.permute(0, 2, 3, 1) for stride, f in self.convolutional(images).items()}
 
     def _precision(self) -> torch.autocast:
         return torch.autocast(self.device.type, torch.bfloat16, enabled=self.halved)
 
-    def _batches(self, images: Sequence[Pixels], size: int) -> Iterator[Tensor]:
-        """Yield float32 pixels (b, size, size, 3) in [0, 255], a few images at a time."""
-        for start in range(0, len(images), _BATCH):
-            chosen = images[start : start + _BATCH]
-            resized = np.stack([p if p.shape[:2] == (size, size) else resize(p, (size, size)) for p in chosen])
-            yield torch.from_numpy(resized).to(self.device).float()
+
+def _batches(images: Sequence[Pixels], size: int) -> Iterator[npt.NDArray[np.uint8]]:
+    """Yield images (b, size, size, 3), a few at a time."""
+    for start in range(0, len(images), _BATCH):
+        chosen = images[start : start + _BATCH]
+        yield np.stack([p if p.shape[:2] == (size, size) else resize(p, (size, size)) for p in chosen])
 
 
 def _check(images: Sequence[Pixels], size: int, multiple: int) -> None:
@@ -248,17 +283,3 @@ def _check(images: Sequence[Pixels], size: int, multiple: int) -> None:
 def _ordinary(tensors: list[Tensor]) -> Tensor:
     """Join batches outside inference mode, so that a trained layer may take the result as its input."""
     return torch.cat(tensors).float().contiguous()
-
-
-@contextlib.contextmanager
-def _no_progress_bar() -> Iterator[None]:
-    """Reading a few files takes a fraction of a second; transformers would draw a bar for it."""
-    from transformers.utils import logging
-
-    shown = logging.is_progress_bar_enabled()
-    logging.disable_progress_bar()
-    try:
-        yield
-    finally:
-        if shown:
-            logging.enable_progress_bar()

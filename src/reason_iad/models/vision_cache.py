@@ -20,7 +20,7 @@ SHARED_LAYERS = (7, 9, 11, 12)  # what the model, the evidence and the recogniti
 
 
 class CachedVision:
-    """Vision towers that remembers the features of recent images; the least recently used leave first."""
+    """Vision towers with a cache of the features of recent images; the least recently used are dropped first."""
 
     def __init__(self, vision: VisionTowers, capacity: int = 64) -> None:
         self._vision, self._capacity = vision, capacity

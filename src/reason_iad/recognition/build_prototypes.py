@@ -15,6 +15,7 @@ import numpy as np
 
 from reason_iad.errors import InputError, ReasonIADError
 from reason_iad.images import read_image
+from reason_iad.models.base import VisionTowers
 from reason_iad.models.vision import BundledVision
 from reason_iad.recognition.prototypes import STARTER_PROTOTYPES, CategoryPrototypes, Floats, image_embedding
 
@@ -64,7 +65,7 @@ def select_images(manifest: Path) -> dict[str, list[Path]]:
     return images
 
 
-def _embed(category: str, paths: list[Path], vision: BundledVision) -> Floats:
+def _embed(category: str, paths: list[Path], vision: VisionTowers) -> Floats:
     print(f"{category}: {len(paths)} images", file=sys.stderr)  # noqa: T201
     return np.stack([image_embedding(read_image(path).pixels, vision) for path in paths])
 

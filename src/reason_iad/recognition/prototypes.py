@@ -28,7 +28,7 @@ from reason_iad.files import write_whole
 from reason_iad.images import Pixels
 
 if TYPE_CHECKING:
-    from reason_iad.models.vision import BundledVision
+    from reason_iad.models.base import VisionTowers
 
 Floats = npt.NDArray[np.float32]
 
@@ -39,7 +39,7 @@ EFFICIENTNET_SIZE, EFFICIENTNET_STRIDE = 256, 16
 TEMPERATURES = (0.01, 0.02, 0.05, 0.1, 0.2)  # tried when fitting; not below, or the probability is always 0 or 1
 
 
-def image_embeddings(images: Sequence[Pixels], vision: BundledVision) -> Floats:
+def image_embeddings(images: Sequence[Pixels], vision: VisionTowers) -> Floats:
     """Describe each of n images by one vector: (n, D) of unit length."""
     deep = vision.vit(images, VIT_SIZE, [VIT_LAYER])[VIT_LAYER]  # (n, 16, 16, C)
     local = vision.efficientnet(images, EFFICIENTNET_SIZE)[EFFICIENTNET_STRIDE]  # (n, 16, 16, C)
@@ -47,7 +47,7 @@ def image_embeddings(images: Sequence[Pixels], vision: BundledVision) -> Floats:
     return _unit(np.concatenate(streams, axis=1))
 
 
-def image_embedding(pixels: Pixels, vision: BundledVision) -> Floats:
+def image_embedding(pixels: Pixels, vision: VisionTowers) -> Floats:
     """Describe one image by one vector: (D,) of unit length."""
     vector: Floats = image_embeddings([pixels], vision)[0]
     return vector

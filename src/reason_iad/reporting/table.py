@@ -7,7 +7,7 @@ import io
 from collections.abc import Iterable
 
 from reason_iad.reporting.text import total_milliseconds
-from reason_iad.store.cells import safe_cell
+from reason_iad.store.cells import MARK, safe_cell
 from reason_iad.types import InspectionReport
 
 COLUMNS = (
@@ -19,8 +19,9 @@ COLUMNS = (
 
 def table_text(rows: Iterable[tuple[str, InspectionReport | None, str | None]]) -> str:
     """Write a table with a line for each image: its name, its report, or why there is none."""
-    buffer = io.StringIO()
-    writer = csv.writer(buffer, lineterminator="\n")
+    buffer = io.StringIO(newline="")
+    buffer.write(MARK)
+    writer = csv.writer(buffer, lineterminator="\r\n")
     writer.writerow(COLUMNS)
     for name, report, error in rows:
         writer.writerow(

@@ -87,7 +87,7 @@ class Guard:
 
     def _is_ours(self, host: str) -> bool:
         name = urlsplit(f"//{host}").hostname or ""
-        return is_loopback(name) or name in self._settings.allowed_hosts or name == "testserver"
+        return is_loopback(name) or name in self._settings.allowed_hosts
 
     def _allowed(self, scope: Scope) -> int:
         """Bytes of a body: images go to few places, and in base64 they are a third longer."""

@@ -11,10 +11,11 @@ from typing import Any
 from fastapi import Request
 from pydantic import ValidationError
 from starlette.datastructures import UploadFile
-from starlette.exceptions import HTTPException
 
+from reason_iad.files import sha256
 from reason_iad.server.access import AppState
-from reason_iad.server.problems import HttpProblem
+from reason_iad.server.forms import read_form
+from reason_iad.server.problems import HttpProblem, Upload
 from reason_iad.server.schemas import TINY_PNG, InspectionRequest
 from reason_iad.server.settings import Limits
 from reason_iad.server.uploads import check_image, from_base64
@@ -56,6 +57,10 @@ BODY = {
 }  # fmt: skip
 
 
+_SHORT_TEXTS = (("category", 100), ("question", 500))
+_LONGEST_CHOICE = 200
+
+
 @dataclass(frozen=True)
 class Intake:
     """A checked request."""
@@ -88,10 +93,14 @@ async def read_inspection(request: Request, state: AppState) -> Intake:
     asked = checked(fields.get("category"), fields.get("question"), fields.get("choices") or ())
     if asked.category is not None:
         await asyncio.to_thread(state.knowledge.check, asked.category)
-    async with state.decoding:  # a few large images at once would fill the memory
-        await asyncio.to_thread(check_image, image, name, limits)
-        for number, reference in enumerate(references, 1):
-            await asyncio.to_thread(check_image, reference, f"reference {number}", limits)
+    try:
+        async with state.decoding:  # a few large images at once would fill the memory
+            await asyncio.to_thread(check_image, image, name, limits)
+            for number, reference in enumerate(references, 1):
+                await asyncio.to_thread(check_image, reference, f"reference {number}", limits)
+    except HttpProblem as problem:
+        problem.upload = Upload(name, sha256(image), asked)
+        raise
     return Intake(image, name, media_type_of(image), tuple(references), asked)
 
 
@@ -104,8 +113,10 @@ def checked(category: str | None, question: str | None, choices: Sequence[str]) 
     category = (category or "").strip() or None
     question = (question or "").strip() or None
     choices = tuple(choice.strip() for choice in choices)
-    if any("\x00" in text for text in (category or "", question or "", *choices)):
-        raise HttpProblem(422, "null_character", "a text holds a null character; expected plain text")
+    for text in (category or "", question or "", *choices):
+        check_text(text)
+    if any(len(choice) > _LONGEST_CHOICE for choice in choices):
+        raise HttpProblem(422, "too_long", f"a choice has over {_LONGEST_CHOICE} letters; expected fewer")
     if choices and question is None:
         raise HttpProblem(422, "no_question", f"found {len(choices)} choices and no question; send both")
     if choices and (not 2 <= len(choices) <= 26 or len(set(choices)) < len(choices) or "" in choices):
@@ -115,24 +126,39 @@ def checked(category: str | None, question: str | None, choices: Sequence[str]) 
     return Asked(category, question, choices)
 
 
+def check_text(text: str) -> None:
+    """Refuse what no database and no prompt can hold.
+
+    Raises:
+        HttpProblem: 422, a null character or half of a surrogate pair.
+    """
+    if "\x00" in text:
+        raise HttpProblem(422, "null_character", "a text holds a null character; expected plain text")
+    if any("\ud800" <= character <= "\udfff" for character in text):
+        raise HttpProblem(422, "lone_surrogate", "a text holds half of a character; expected valid Unicode")
+
+
 async def read_images(request: Request, state: AppState, most: int) -> tuple[str, list[tuple[bytes, str]]]:
     """Read the category and the images of a lesson; see `read_inspection`."""
     if not request.headers.get("content-type", "").lower().startswith("multipart/form-data"):
         raise HttpProblem(415, "unknown_body", "expected multipart/form-data with `category` and `images`")
-    form = await _form(request, most)
+    form = await read_form(request)
     try:
-        return await _lesson(form, state)
+        return await _lesson(form, state, most)
     finally:
         await form.close()
 
 
-async def _lesson(form: Any, state: AppState) -> tuple[str, list[tuple[bytes, str]]]:
+async def _lesson(form: Any, state: AppState, most: int) -> tuple[str, list[tuple[bytes, str]]]:
     category = form.get("category")
     if not isinstance(category, str) or not category.strip():
         raise HttpProblem(422, "no_category", "no category was named; expected the field `category`")
+    check_text(category)
     files = [part for part in form.getlist("images") if isinstance(part, UploadFile)]
     if not files:
         raise HttpProblem(422, "no_images", "there is no image; expected files in the field `images`")
+    if len(files) > most:
+        raise HttpProblem(422, "too_many_images", f"found {len(files)} images; expected at most {most}")
     found = []
     for file in files:
         data, name = await file.read(), display_name(file.filename)
@@ -150,31 +176,26 @@ def display_name(name: str | None) -> str:
 
 def media_type_of(data: bytes) -> str:
     """The kind of a checked image, from its first bytes."""
+    if data[4:8] == b"ftyp":
+        return f"image/{'avif' if data[8:12] in (b'avif', b'avis') else 'heic'}"
     for magic, kind in (
-        (b"\xff\xd8", "jpeg"), (b"\x89PNG", "png"), (b"GIF8", "gif"), (b"BM", "bmp"), (b"II*", "tiff"), (b"MM", "tiff"),
-        (b"RIFF", "webp"),
+        (b"\xff\xd8", "jpeg"), (b"\x89PNG", "png"), (b"GIF8", "gif"), (b"BM", "bmp"), (b"II", "tiff"), (b"MM", "tiff"),
+        (b"RIFF", "webp"), (b"\x00\x00\x00\x0cjP", "jp2"), (b"\xff\x4f\xff\x51", "j2k"),
     ):  # fmt: skip
         if data.startswith(magic):
             return f"image/{kind}"
     return "image/x-portable-anymap"
 
 
-async def _form(request: Request, files: int) -> Any:
-    try:
-        return await request.form(max_files=files, max_fields=64, max_part_size=16_384)
-    except HTTPException as error:
-        raise HttpProblem(400, "bad_form", f"the form cannot be read: {error.detail}") from error
-
-
 async def _from_form(request: Request, limits: Limits) -> tuple[bytes, str, list[bytes], dict[str, Any]]:
-    form = await _form(request, limits.max_references + 1)
+    form = await read_form(request)
     try:
-        return await _fields(form)
+        return await _fields(form, limits)
     finally:
         await form.close()
 
 
-async def _fields(form: Any) -> tuple[bytes, str, list[bytes], dict[str, Any]]:
+async def _fields(form: Any, limits: Limits) -> tuple[bytes, str, list[bytes], dict[str, Any]]:
     if unknown := sorted(set(form) - set(_FIELDS)):
         raise HttpProblem(422, "unknown_field", f"unknown fields {unknown!r:.200}; expected {', '.join(_FIELDS)}")
     images = form.getlist("image")
@@ -183,11 +204,16 @@ async def _fields(form: Any) -> tuple[bytes, str, list[bytes], dict[str, Any]]:
     references = form.getlist("references")
     if any(not isinstance(part, UploadFile) for part in references):
         raise HttpProblem(422, "bad_reference", "a reference is no file; expected files in `references`")
+    if len(references) > limits.max_references:
+        found = f"found {len(references)} references; expected at most {limits.max_references}"
+        raise HttpProblem(422, "too_many_references", f"{found}: learn a profile from more")
     texts = {name: form.get(name) for name in ("category", "question", "name")}
+    if doubled := [name for name in texts if len(form.getlist(name)) > 1]:
+        raise HttpProblem(422, "doubled_field", f"the field `{doubled[0]}` came more than once; expected it once")
     choices = form.getlist("choices")
     if any(isinstance(value, UploadFile) for value in (*texts.values(), *choices)):
         raise HttpProblem(422, "bad_field", "a file was sent where text is expected")
-    for name, longest in (("category", 100), ("question", 500)):
+    for name, longest in _SHORT_TEXTS:
         if texts[name] is not None and len(texts[name]) > longest:
             raise HttpProblem(422, "too_long", f"`{name}` has {len(texts[name])} letters; expected at most {longest}")
     name = display_name(texts["name"] or images[0].filename)

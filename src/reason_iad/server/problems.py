@@ -2,6 +2,21 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from reason_iad.store.record import Request
+
+
+@dataclass(frozen=True)
+class Upload:
+    """An image that was sent and cannot be inspected."""
+
+    name: str
+    sha256: str  # of what was sent
+    asked: Request | None = None
+
 
 class HttpProblem(Exception):  # noqa: N818 - it is an answer, not a fault
     """Ends a request with an error in the one shape that all errors have."""
@@ -17,6 +32,7 @@ class HttpProblem(Exception):  # noqa: N818 - it is an answer, not a fault
         """
         super().__init__(message)
         self.status, self.code, self.message, self.retry_after = status, code, message, retry_after
+        self.upload: Upload | None = None  # where it is about an image that came
 
     @property
     def headers(self) -> dict[str, str]:

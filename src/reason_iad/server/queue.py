@@ -9,21 +9,24 @@ from __future__ import annotations
 
 import asyncio
 import json
+import logging
 import time
 from collections import OrderedDict, deque
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
 from typing import Any
 
-from reason_iad.errors import InputError
+from reason_iad.errors import ReasonIADError, WorkerLostError
 from reason_iad.server.metrics import Metrics
-from reason_iad.server.model_process import JobFailedError, JobLostError, JobRefusedError, ModelProcess
+from reason_iad.server.model_process import ModelProcess
 from reason_iad.server.problems import HttpProblem
 from reason_iad.server.settings import Settings
 from reason_iad.store.record import Record, Request
 from reason_iad.store.store import Store
 from reason_iad.types import InspectionReport
+from reason_iad.workers import TaskFailedError
 
+_log = logging.getLogger("reason_iad.server")
 KEPT_HISTORIES = 256  # of inspections that ended, for those who look late
 
 
@@ -162,6 +165,15 @@ class InspectionQueue:
                 break
         return job.ended
 
+    def drop(self, job: Job) -> bool:
+        """Take back a question or lesson that nobody waits for any more; False where it has begun."""
+        if job not in self._questions:
+            return False
+        self._questions.remove(job)
+        job.payload = {}
+        self._metrics.queue.set(self.waiting)
+        return True
+
     def find(self, identifier: str) -> Job | None:
         """An inspection that waits, runs, or ended not long ago."""
         return self._jobs.get(identifier)
@@ -219,18 +231,19 @@ class InspectionQueue:
             if job.persisted:
                 job.payload = await asyncio.to_thread(self._begin, job.id)
             job.tell("started")
-            result = await self._model.run(job.id, job.kind, job.payload, lambda kind, rest: _pass_on(job, kind, rest))
+            result = await self._model.run(job.kind, job.payload, lambda kind, rest: _pass_on(job, kind, rest))
             if job.persisted:
                 report = await asyncio.to_thread(self._finish, job.id, result)
                 self._count(report, time.monotonic() - began)
                 result = {"verdict": report.verdict, "probability": report.probability}
             job.result = result
             self._end(job, "done", **result)
-        except (JobRefusedError, InputError) as error:
-            await self._fail(job, HttpProblem(422, "not_inspectable", str(error)))
-        except JobLostError as error:
+        except WorkerLostError as error:
             await self._fail(job, HttpProblem(503, "interrupted", f"The inspection was interrupted: {error}.", 5))
-        except JobFailedError as error:
+        except ReasonIADError as error:
+            await self._fail(job, HttpProblem(422, "not_inspectable", str(error)))
+        except TaskFailedError as error:
+            _log.error("the %s job %s failed: %s", job.kind, job.id, "".join([str(error), *error.__notes__]))
             await self._fail(job, HttpProblem(500, "failed", str(error)))
         except asyncio.CancelledError:
             await self._fail(job, HttpProblem(503, "stopping", "The server was stopped during the inspection.", 10))

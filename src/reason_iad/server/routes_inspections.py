@@ -27,6 +27,7 @@ from reason_iad.server.schemas import (
     QuestionRequest,
     inspection_body,
 )
+from reason_iad.server.security import Principal
 from reason_iad.store.record import Feedback, FeedbackKind, Filter, Record, State
 
 router = APIRouter(prefix="/v1/inspections", tags=["inspections"])
@@ -55,7 +56,11 @@ async def inspect(
     follow it under `Location`. An accepted inspection is on disk; it survives a restart of the server.
     """
     server.queue.check_room()
-    intake = await read_inspection(request, server)
+    try:
+        intake = await read_inspection(request, server)
+    except HttpProblem as problem:
+        await _note_refused(server, request, who, problem)
+        raise
     job = await server.queue.accept(
         intake.image, intake.name, intake.asked, intake.references, who.name, intake.media_type
     )
@@ -239,10 +244,23 @@ async def _teach(server: AppState, record: Record, said: Feedback) -> str:
     return f"Kept. The profile of {category} is now version {result['version']} and knows {known}."
 
 
+async def _note_refused(server: AppState, request: Request, who: Principal, problem: HttpProblem) -> None:
+    """Leave a trace of an image that was sent and cannot be inspected: a part must not vanish without a word."""
+    if (upload := problem.upload) is None:
+        return
+    identifier = await asyncio.to_thread(
+        server.store.refuse, upload.name, upload.sha256, problem.message, upload.asked, who.name
+    )
+    server.metrics.inspections.labels("failed").inc()
+    await audit(request, who, "inspect", identifier, problem.code)
+
+
 async def _finish(server: AppState, job: Job) -> dict[str, Any]:
     """Wait for a question or a lesson."""
     if not await server.queue.result(job, server.settings.limits.wait_seconds):
-        raise HttpProblem(503, "too_long", "the model is busy; ask again", retry_after=5)
+        if server.queue.drop(job) or server.queue.draining:
+            raise HttpProblem(503, "too_long", "the model is busy and did not begin; ask again", retry_after=5)
+        raise HttpProblem(503, "too_long", "the model is at it still; look again, or ask again", retry_after=5)
     if job.error is not None:
         raise job.error
     assert job.result is not None

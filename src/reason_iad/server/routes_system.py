@@ -167,7 +167,7 @@ async def learn(request: Request, who: Admin, server: Server) -> Any:
     from reason_iad.evidence.profile_store import profile_folder
 
     profile_folder(category)  # refuses a name that no folder should have
-    payload = {"category": category, "images": [(data, name) for data, name in images]}
+    payload = {"category": category, "images": images}
     job = await server.queue.ask("learn", f"lesson-{category}", payload)
     ended = await server.queue.result(job, server.settings.limits.inspection_seconds)
     await audit(request, who, "learn", category)

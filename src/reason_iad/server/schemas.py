@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from datetime import datetime
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -16,6 +16,7 @@ TINY_PNG = (
     "ZQ0BMWGQ0pYAAAAASUVORK5CYII="
 )
 Identifier = str
+ChoiceText = Annotated[str, Field(max_length=200)]
 VERDICTS = Literal["normal", "defective", "uncertain"]
 
 
@@ -47,14 +48,14 @@ class InspectionRequest(Strict):
     category: str | None = Field(None, max_length=100, description="recognized where none is given", examples=["screw"])
     references: list[str] = Field([], max_length=8, description="images of good parts, in base64")
     question: str | None = Field(None, max_length=500, examples=["What is wrong?"])
-    choices: list[str] = Field([], max_length=26, examples=[["A scratch.", "A dent."]])
+    choices: list[ChoiceText] = Field([], max_length=26, examples=[["A scratch.", "A dent."]])
 
 
 class QuestionRequest(Strict):
     """A question about an image that was inspected."""
 
     question: str = Field(min_length=1, max_length=500, examples=["Is the thread damaged?"])
-    choices: list[str] = Field(
+    choices: list[ChoiceText] = Field(
         [], max_length=26, description="answers to choose from; free words where empty", examples=[["Yes.", "No."]]
     )
 

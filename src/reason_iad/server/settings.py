@@ -17,7 +17,7 @@ from reason_iad.images import ImageLimits
 
 Role = Literal["viewer", "inspector", "admin"]
 ROLES: tuple[Role, ...] = ("viewer", "inspector", "admin")  # each may do what those before it may
-FACTORY = "reason_iad.server.worker:load_bundled"
+FACTORY = "reason_iad.server.job_handler:load_bundled"
 
 
 @dataclass(frozen=True)

@@ -12,12 +12,14 @@ import re
 import zipfile
 
 from reason_iad.errors import ImageError
+from reason_iad.files import sha256
 from reason_iad.images import LoadedImage, read_image
-from reason_iad.server.problems import HttpProblem
+from reason_iad.server.problems import HttpProblem, Upload
 from reason_iad.server.settings import Limits
 
-ACCEPTED = "a JPEG, PNG, BMP, TIFF, WebP, GIF or PPM image"
+ACCEPTED = "a JPEG, PNG, BMP, TIFF, WebP, GIF, PPM, JPEG 2000 or AVIF image"
 _MARKUP = re.compile(rb"<!doctype\s+html|<html|<script|<svg[\s>]|<\?php|<iframe", re.IGNORECASE)
+_URL_SAFE = str.maketrans("-_", "+/")
 _OTHER_KINDS = (
     (b"PK\x03\x04", "a ZIP archive"),
     (b"%PDF-", "a PDF document"),
@@ -51,19 +53,29 @@ def check_image(data: bytes, name: str, limits: Limits) -> LoadedImage:
 
 
 def from_base64(text: str, name: str, limits: Limits) -> bytes:
-    """Decode base64, strictly.
+    """Decode base64 as programs write it: alone or in a data URL, wrapped into lines, URL-safe, without padding.
 
     Raises:
         HttpProblem: 422 no base64, 413 longer than allowed.
     """
-    if len(text) * 3 // 4 > limits.max_bytes:
+    head, comma, rest = text.partition(",") if text[:5].casefold() == "data:" else ("", "", text)
+    if head and not (comma and head.casefold().endswith(";base64")):
+        found = f"{name} is a data URL that begins {head[:60]!r}"
+        raise _not_base64(name, f"{found}; expected data:image/png;base64, and the bytes", text)
+    digits = "".join(rest.split()).translate(_URL_SAFE).rstrip("=")
+    if len(digits) * 3 // 4 > limits.max_bytes:
         raise HttpProblem(413, "too_large", f"{name} has over {limits.max_bytes:,} bytes; export it smaller")
     try:
-        return base64.b64decode(text, validate=True)
+        return base64.b64decode(digits + "=" * (-len(digits) % 4), validate=True)
     except (binascii.Error, ValueError) as error:
-        raise HttpProblem(
-            422, "not_base64", f"{name} is not base64 ({error}); expected the image file's bytes in standard base64"
-        ) from error
+        reason = f"{name} is not base64 ({error}); expected the image file's bytes in base64"
+        raise _not_base64(name, reason, text) from error
+
+
+def _not_base64(name: str, message: str, text: str) -> HttpProblem:
+    problem = HttpProblem(422, "not_base64", message)
+    problem.upload = Upload(name, sha256(text.encode("utf-8", "replace")))
+    return problem
 
 
 def _other_kind(data: bytes) -> str | None:

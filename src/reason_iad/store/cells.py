@@ -1,6 +1,9 @@
-"""Cells of tables that spreadsheets open."""
+"""Tables that spreadsheets open: they begin with the mark of UTF-8, and no cell is run as a formula."""
 
 from __future__ import annotations
+
+MARK = "\ufeff"  # without it Excel takes UTF-8 for the code page of the machine
+_FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n", "\uff1d", "\uff0b", "\uff0d", "\uff20", "|", "%")
 
 
 def safe_cell(value: object) -> str:
@@ -10,4 +13,6 @@ def safe_cell(value: object) -> str:
     ("'=1+1", '-0.5', 'part.png')
     """
     text = str(value)
-    return f"'{text}" if text[:1] in ("=", "+", "-", "@", "\t", "\r") and not isinstance(value, int | float) else text
+    if isinstance(value, int | float) and not isinstance(value, bool):
+        return text
+    return f"'{text}" if text.lstrip(" \u00a0").startswith(_FORMULA) else text

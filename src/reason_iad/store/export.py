@@ -13,7 +13,7 @@ from typing import Any
 
 from reason_iad.errors import InputError
 from reason_iad.files import replacing
-from reason_iad.store.cells import safe_cell
+from reason_iad.store.cells import MARK, safe_cell
 from reason_iad.store.record import Filter, Record
 from reason_iad.store.store import Store
 
@@ -54,8 +54,9 @@ def as_row(record: Record) -> list[str]:
 
 
 def _fill(archive: zipfile.ZipFile, store: Store, wanted: Filter | None, files: bool) -> int:
-    table = io.StringIO()
-    writer = csv.writer(table, lineterminator="\n")
+    table = io.StringIO(newline="")
+    table.write(MARK)
+    writer = csv.writer(table, lineterminator="\r\n")
     writer.writerow(COLUMNS)
     lines, seen = [], set()
     for record in store.records(wanted):

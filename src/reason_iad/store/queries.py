@@ -6,15 +6,15 @@ from typing import Any
 
 from sqlalchemy import Select, and_, exists, or_, select
 from sqlalchemy.dialects import postgresql, sqlite
-from sqlalchemy.orm import Session
+from sqlalchemy.orm import Session, defer
 
 from reason_iad.store.record import Filter
 from reason_iad.store.tables import Base, FeedbackRow, InspectionRow
 
 
 def matching(wanted: Filter) -> Select[InspectionRow]:
-    """Inspections that match a filter, newest first."""
-    found = select(InspectionRow)
+    """Inspections that match a filter, newest first, without their reports."""
+    found = select(InspectionRow).options(defer(InspectionRow.report, raiseload=True))
     for column, value in (
         (InspectionRow.state, wanted.state),
         (InspectionRow.verdict, wanted.verdict),

@@ -86,11 +86,11 @@ class Store:
         return cls(engine, EvidenceFiles(Path(folder)))
 
     def close(self) -> None:
-        """Let go of all connections."""
+        """Close all connections."""
         self._engine.dispose()
 
     def ping(self) -> None:
-        """Ask the database for a sign of life; raises what the driver raises."""
+        """Check that the database answers; raises what the driver raises."""
         from sqlalchemy import text
 
         with self._reads() as session:
@@ -125,6 +125,24 @@ class Store:
             session.flush()
             for role, kind, data in kept:
                 _attach(session, identifier, role, digests[role], kind, len(data))
+        return identifier
+
+    def refuse(
+        self, name: str, image_sha256: str, error: str, request: Request | None = None, who: str = "local",
+        origin: Origin = "server",
+    ) -> str:  # fmt: skip
+        """Record an image that came and cannot be inspected, and why, without its bytes; returns the id."""
+        from reason_iad.store.tables import InspectionRow
+
+        identifier, now = secrets.token_hex(16), _now()
+        with self._sessions.begin() as session:
+            session.add(
+                InspectionRow(
+                    id=identifier, state="failed", origin=origin, who=who[:100], name=_display_name(name),
+                    image_sha256=image_sha256, request=dataclasses.asdict(request or Request()), created_at=now,
+                    finished_at=now, error=error[:2000],
+                )
+            )  # fmt: skip
         return identifier
 
     def start(self, identifier: str) -> None:
@@ -190,13 +208,13 @@ class Store:
             return _record(row, files, tuple(_feedback(one) for one in said))
 
     def find(self, wanted: Filter | None = None) -> tuple[Record, ...]:
-        """Inspections that match, newest first, without their reports' files."""
+        """Inspections that match, newest first, without reports and files: a page of them stays small."""
         from reason_iad.store.queries import matching
 
         with self._reads() as session:
             rows = list(session.scalars(matching(wanted or Filter())))
             said = self._feedback_of(session, [row.id for row in rows])
-            return tuple(_record(row, {}, tuple(said.get(row.id, ()))) for row in rows)
+            return tuple(_record(row, {}, tuple(said.get(row.id, ())), with_report=False) for row in rows)
 
     def counts(self) -> dict[str, int]:
         """How many inspections there are by verdict, and by state where there is no verdict."""
@@ -357,15 +375,17 @@ def _attach(session: Session, identifier: str, role: str, digest: str, media_typ
     session.add(InspectionFileRow(inspection_id=identifier, role=role, sha256=digest))
 
 
-def _record(row: InspectionRow, files: dict[str, str], feedback: tuple[Feedback, ...]) -> Record:
+def _record(
+    row: InspectionRow, files: dict[str, str], feedback: tuple[Feedback, ...], with_report: bool = True
+) -> Record:
     request = row.request
     return Record(
         id=row.id, state=cast(State, row.state), origin=cast(Origin, row.origin), who=row.who, name=row.name,
         image_sha256=row.image_sha256,
         request=Request(request.get("category"), request.get("question"), tuple(request.get("choices", ()))),
         created_at=row.created_at, started_at=row.started_at, finished_at=row.finished_at, verdict=row.verdict,
-        probability=row.probability, category=row.category, defect_type=row.defect_type, report=row.report,
-        error=row.error, files=files, feedback=feedback,
+        probability=row.probability, category=row.category, defect_type=row.defect_type, error=row.error,
+        report=row.report if with_report else None, files=files, feedback=feedback,
     )  # fmt: skip
 
 

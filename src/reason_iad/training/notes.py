@@ -12,7 +12,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from reason_iad.inspection.question_kinds import LEADS, SURFACE, WHAT
-from reason_iad.knowledge.entries import ANY_PRODUCT, load_categories, normalize_name
+from reason_iad.knowledge.entries import ANY_PRODUCT, load_categories
+from reason_iad.knowledge.names import normalize_name
 from reason_iad.training.questions import KINDS, TrainingQuestion, sentence
 from reason_iad.training.synth_catalog import CATALOG
 from reason_iad.training.synth_effects import LOOKS

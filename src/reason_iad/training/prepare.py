@@ -29,7 +29,7 @@ from reason_iad.training.questions import TrainingQuestion, questions_for, quest
 from reason_iad.training.synth import Synthesizer, paste_defect
 
 if TYPE_CHECKING:
-    from reason_iad.models.vision import BundledVision
+    from reason_iad.models.base import VisionTowers
 
 SHOTS = (1, 4)
 
@@ -115,7 +115,7 @@ def prepare_shard(
     path: Path,
     references: list[Pixels],
     images: list[PreparedImage],
-    vision: BundledVision,
+    vision: VisionTowers,
     knowledge: Sequence[str] = (),
 ) -> None:
     """Compute features and evidence of one line and write them."""

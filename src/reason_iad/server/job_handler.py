@@ -1,67 +1,23 @@
-"""The model process: loads the inspector, then does one job at a time for the server that started it.
+"""What the server asks of its model process: inspect, answer, learn. It runs inside that process.
 
-Messages are plain tuples over a pipe. In: (kind, job, payload). Out: ("loading", text), ("ready", facts),
-("stage", job, name), ("text", job, piece), ("done", job, result), ("refused", job, message), ("failed", job, message).
-When the server is gone, so is this process, also in the middle of a job: two models would not fit into the memory.
+A task is (kind, payload); what it tells on the way is ("stage", name) or ("text", piece).
 """
 
 from __future__ import annotations
 
-import contextlib
 import importlib
-import multiprocessing
-import os
-import signal
-import threading
-import traceback
 from collections import OrderedDict
 from collections.abc import Callable
-from multiprocessing.connection import Connection
 from typing import Any
-
-from reason_iad.errors import ReasonIADError
 
 Send = Callable[..., None]
 MAX_SESSIONS = 8  # images whose prompt stays ready for questions
 
 
-def main(connection: Connection, factory: str, method: dict[str, Any]) -> None:
-    """Run until the server says stop or goes away."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl+C is the server's to handle: it lets us finish
-    signal.signal(signal.SIGTERM, signal.SIG_DFL)
-    threading.Thread(target=_leave_with_the_server, daemon=True, name="watch-the-server").start()
-
-    def send(*message: Any) -> None:
-        connection.send(message)
-
-    with contextlib.suppress(EOFError, BrokenPipeError, ConnectionResetError):
-        try:
-            module, _, function = factory.partition(":")
-            inspector = getattr(importlib.import_module(module), function)(method, lambda text: send("loading", text))
-        except Exception as error:  # noqa: BLE001 - whatever it is, the server must tell it
-            send("unable", _explain(error))
-            return
-        handler = JobHandler(inspector)
-        send("ready", handler.facts())
-        while (message := connection.recv())[0] != "stop":
-            kind, job, payload = message
-            try:
-                send("done", job, handler.do(kind, payload, lambda *m, job=job: send(m[0], job, *m[1:])))
-            except ReasonIADError as error:
-                send("refused", job, str(error))
-            except (BrokenPipeError, ConnectionResetError):  # the server is gone
-                return
-            except Exception as error:  # noqa: BLE001 - one job must not end the process
-                traceback.print_exc()
-                send("failed", job, _explain(error))
-
-
-def _leave_with_the_server() -> None:
-    """Wait for the end of the process that started this one, then end this one at once."""
-    server = multiprocessing.parent_process()
-    if server is not None:
-        server.join()
-        os._exit(0)
+def load(factory: str, method: dict[str, Any], tell: Callable[[Any], None]) -> JobHandler:
+    """Load the inspector that `factory` ("module:function") makes, and return what does the server's jobs with it."""
+    module, _, function = factory.partition(":")
+    return JobHandler(getattr(importlib.import_module(module), function)(method, tell))
 
 
 def load_bundled(method: dict[str, Any], progress: Callable[[str], None]) -> Any:
@@ -80,16 +36,13 @@ class JobHandler:
     def __init__(self, inspector: Any) -> None:
         self._inspector = inspector
         self._sessions: OrderedDict[str, Any] = OrderedDict()
+        self.facts = {"name": inspector.model.info.name, "version": inspector.model.info.version}
 
-    def facts(self) -> dict[str, str]:
-        """Name and version of the model."""
-        info = self._inspector.model.info
-        return {"name": info.name, "version": info.version}
-
-    def do(self, kind: str, payload: dict[str, Any], send: Send) -> dict[str, Any]:
+    def __call__(self, task: tuple[str, dict[str, Any]], tell: Callable[[Any], None]) -> dict[str, Any]:
         """Do one job."""
+        kind, payload = task
         jobs = {"inspect": self.inspect, "ask": self.ask, "feedback": self.feedback, "learn": self.learn}
-        return jobs[kind](payload, send)
+        return jobs[kind](payload, lambda *message: tell(message))
 
     def inspect(self, payload: dict[str, Any], send: Send) -> dict[str, Any]:
         """Inspect an image; gives the report as JSON and the files to keep, as (media type, bytes) by role."""
@@ -132,7 +85,7 @@ class JobHandler:
 
         send("stage", "profile")
         changed = load_profile(payload["category"]).add_feedback(
-            _image(payload), payload["label"], self._inspector.vision
+            _image(payload), payload["label"], self._inspector.vision, self._embed
         )
         changed.save()
         self._sessions.pop(payload["id"], None)  # its evidence is out of date
@@ -143,15 +96,22 @@ class JobHandler:
         from reason_iad.evidence.profile import CategoryProfile
         from reason_iad.images import read_image
 
-        images = [read_image(data, name=name) for name, data in payload["images"]]
+        images = [read_image(data, name=name) for data, name in payload["images"]]
         profile = CategoryProfile.learn(
             payload["category"],
             images,
             self._inspector.vision,
+            embed=self._embed,
             progress=lambda done, total, name: send("stage", f"image {done + 1} of {total}"),
         )
         profile.save()
         return {"version": profile.version, "normals": len(profile.normals), "warnings": list(profile.warnings)}
+
+    def _embed(self, pixels: Any) -> Any:
+        """The vector by which images of a learned category are recognized."""
+        from reason_iad.recognition.prototypes import image_embedding
+
+        return image_embedding(pixels, self._inspector.vision)
 
     def _remember(self, identifier: str, session: Any) -> None:
         if session is None:
@@ -166,11 +126,3 @@ def _image(payload: dict[str, Any]) -> Any:
     from reason_iad.images import read_image
 
     return read_image(payload["image"], name=payload["name"])
-
-
-def _explain(error: Exception) -> str:
-    if isinstance(error, ReasonIADError):
-        return str(error)
-    if isinstance(error, MemoryError):
-        return "out of memory; inspect smaller images, or give the server more"
-    return f"{type(error).__name__}: {' '.join(str(error).split())}"[:500]

@@ -1,0 +1,147 @@
+"""What an answer depends on besides image, question and setting: the content of model, knowledge base and profiles.
+
+Each is a hash, so that a run under other weights, other knowledge or other profiles of the same name is another run.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import hashlib
+import json
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+from reason_iad import __version__
+from reason_iad.benchmark.setting import Setting
+from reason_iad.files import sha256
+
+WHOLE = 64 * 1024 * 1024  # bytes up to which a file is hashed whole; of larger ones evenly spread blocks
+_BLOCKS, _BLOCK = 256, 64 * 1024
+_IN_WORDS = {
+    "model": "the model's weights", "knowledge": "the knowledge base", "profiles": "the learned categories",
+    "version": "the version of reason-iad",
+}  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Content:
+    """Hashes of what a setting's answers depend on; empty where they do not depend on it."""
+
+    model: str
+    knowledge: str = ""
+    profiles: str = ""
+    version: str = __version__
+
+    @classmethod
+    def of(cls, setting: Setting) -> Content:
+        """Content as it is on this machine now.
+
+        Raises:
+            KnowledgeError: the knowledge base cannot be read.
+        """
+        told = setting.knowledge != "none"  # without knowledge in the prompt the name of a category says nothing
+        recognized = told and not setting.gives_category
+        knowledge = knowledge_fingerprint() if told else ""
+        return cls(model_fingerprint(setting.model), knowledge, profiles_fingerprint() if recognized else "")
+
+    @property
+    def fingerprint(self) -> str:
+        """Hash over all parts: 16 hexadecimal digits."""
+        return _digest(json.dumps(dataclasses.astuple(self)))
+
+    def to_mapping(self) -> dict[str, str]:
+        """All parts by name."""
+        return dataclasses.asdict(self)
+
+
+def differences(held: dict[str, str], now: dict[str, str]) -> list[str]:
+    """What has changed between two contents, in plain words."""
+    return [
+        f"{_IN_WORDS.get(name, name)} (then {held.get(name) or 'none'}, now {now.get(name) or 'none'})"
+        for name in sorted({*held, *now})
+        if held.get(name) != now.get(name)
+    ]
+
+
+def model_fingerprint(name: str) -> str:
+    """Hash that changes with the weights of a model: 16 hexadecimal digits.
+
+    Of a model on a server nothing but its name and the server's address can be known.
+    """
+    if name == "nano":
+        return _nano_fingerprint()
+    if name.startswith("openai:"):
+        return _digest(f"{name}@{os.environ.get('OPENAI_BASE_URL', '').strip()}")
+    folder = Path(name).expanduser()
+    if not folder.is_dir():
+        folder = _snapshot(name) or folder
+    return _folder_fingerprint(folder) if folder.is_dir() else _digest(name)
+
+
+@functools.cache
+def _nano_fingerprint() -> str:
+    from reason_iad.models.sources import default_adapter
+    from reason_iad.weights.table import PARTS
+
+    digest = hashlib.sha256()
+    for file in ("adapter.safetensors", "adapter.json"):
+        digest.update((default_adapter() / file).read_bytes())
+    for part in PARTS.values():
+        digest.update(part.folder_name.encode())
+    return digest.hexdigest()[:16]
+
+
+def _snapshot(name: str) -> Path | None:
+    """Where the hub's cache keeps a model; None where it has none, as before the first run."""
+    from reason_iad.models.hub import cached_models
+
+    found = cached_models().get(name)
+    return None if found is None else Path(found[0])
+
+
+def _folder_fingerprint(folder: Path) -> str:
+    """Hash over names, sizes and bytes of a model's files."""
+    digest = hashlib.sha256()
+    for path in sorted(folder.rglob("*")):
+        if not path.is_file() or any(part.startswith(".") for part in path.relative_to(folder).parts):
+            continue
+        size = path.stat().st_size
+        digest.update(f"{path.relative_to(folder).as_posix()}/{size}/".encode())
+        with path.open("rb") as file:
+            if size <= WHOLE:
+                digest.update(file.read())
+                continue
+            for index in range(_BLOCKS):
+                file.seek(index * (size - _BLOCK) // (_BLOCKS - 1))
+                digest.update(file.read(_BLOCK))
+    return digest.hexdigest()[:16]
+
+
+def knowledge_fingerprint() -> str:
+    """Hash of every entry, of the names of all categories, and of the encoder that finds entries."""
+    from reason_iad.knowledge.base import read_base
+    from reason_iad.knowledge.encoders import encoder_name
+
+    content = read_base()
+    parts = [[dataclasses.asdict(one) for one in content.entries], [dataclasses.asdict(c) for c in content.categories]]
+    return _digest(json.dumps([*parts, encoder_name()], sort_keys=True, default=str))
+
+
+def profiles_fingerprint() -> str:
+    """Hash of what the learned categories of this machine have learned; empty where there is none."""
+    from reason_iad.evidence.profile_store import find_profile, list_profiles
+
+    digest, found = hashlib.sha256(), False
+    for name in list_profiles():
+        folder = find_profile(name)
+        if folder is None:
+            continue
+        found = True
+        digest.update(name.encode() + (folder / "profile.json").read_bytes())
+    return digest.hexdigest()[:16] if found else ""
+
+
+def _digest(text: str) -> str:
+    return sha256(text)[:16]

@@ -1,0 +1,90 @@
+"""A decoder's layers run by torch: every open model's, and the bundled model's where torch is the faster."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from reason_iad.models.attention import AttentionCapture, Recorder, Segment, register_attention
+
+
+class TorchLayers:
+    """Table, layers and head of a decoder that takes what transformers' take; implements `DecoderLayers`.
+
+    Args:
+        text_model: the decoder; its attention is `shared_prefix_attention`.
+        lm_head: gives the logits.
+        kept_dtype: in which keys and values are kept, that of the pass where None.
+    """
+
+    def __init__(self, text_model: nn.Module, lm_head: nn.Module, kept_dtype: torch.dtype | None = None) -> None:
+        self.text_model = text_model.eval().requires_grad_(False)
+        self.lm_head = lm_head.eval().requires_grad_(False)
+        self.kept_dtype = kept_dtype
+        self._table: nn.Embedding = text_model.get_input_embeddings()  # type: ignore[operator]
+
+    @classmethod
+    def from_transformers(cls, text_model: nn.Module, lm_head: nn.Module) -> TorchLayers:
+        """Wrap a decoder of transformers, which dispatches its attention by name."""
+        text_model.config._attn_implementation = register_attention()  # type: ignore[union-attr]
+        return cls(text_model, lm_head)
+
+    @property
+    def device(self) -> torch.device:
+        """Where the weights lie."""
+        return self._table.weight.device
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """Type of the embeddings."""
+        return self._table.weight.dtype
+
+    def embedding_rms(self) -> float:
+        """Root mean square of the token embeddings' entries."""
+        scale = float(getattr(self._table, "scalar_embed_scale", 1.0))  # Gemma's table multiplies what it looks up
+        return scale * table_rms(self._table.weight)
+
+    def embed(self, token_ids: Sequence[int]) -> Tensor:
+        """Input embeddings of tokens: (T, D)."""
+        ids = torch.tensor(list(token_ids), dtype=torch.long, device=self.device)
+        embeds: Tensor = self._table(ids)
+        return embeds.detach()
+
+    def run(
+        self,
+        segments: tuple[Segment, ...],
+        embeds: Tensor,
+        positions: Tensor,
+        mask: Tensor | None = None,
+        record: bool = False,
+        capture: AttentionCapture | None = None,
+        **extra: Any,
+    ) -> tuple[Tensor, Segment | None]:
+        """See `DecoderLayers.run`; `extra` reaches every layer."""
+        recorder = Recorder(self.kept_dtype) if record else None
+        hidden: Tensor = self.text_model(
+            inputs_embeds=embeds,
+            position_ids=positions,
+            attention_mask=None if mask is None else mask[None, None],
+            use_cache=False,
+            segments=segments,
+            recorder=recorder,
+            capture=capture,
+            **extra,
+        ).last_hidden_state
+        return hidden, None if recorder is None else recorder.segment()
+
+    def logits(self, hidden: Tensor) -> Tensor:
+        """(..., D) to (..., V), float32."""
+        result: Tensor = self.lm_head(hidden).float()
+        return result
+
+
+def table_rms(table: Tensor) -> float:
+    """Root mean square of a table's entries, in parts: a copy of a large one takes gigabytes."""
+    squares = sum(float(part.float().pow(2).sum()) for part in torch.split(table, 8192))
+    return math.sqrt(squares / table.numel())
