@@ -13,7 +13,7 @@ from reason_iad.evidence import calibrate, conformal, regions, significance, sui
 from reason_iad.evidence.calibrate import Array
 from reason_iad.evidence.features import extract
 from reason_iad.evidence.memory_bank import MemoryBank
-from reason_iad.images import Pixels
+from reason_iad.images import Pixels, resize
 from reason_iad.models.base import VisionTowers
 from reason_iad.types import EvidenceSummary, Region, Verdict
 
@@ -209,8 +209,9 @@ def compare_features(features: dict[str, torch.Tensor], bank: MemoryBank, pixels
 def _why_unsuitable(pixels: Pixels | None, distances: dict[str, Array], bank: MemoryBank) -> str | None:
     """Why an image is no picture of the product of the references; None where it is one."""
     if pixels is not None:
-        found = suitability.why_empty(pixels)
-        found = found or suitability.why_unlike(suitability.measure_picture(pixels), bank.pictures)
+        small = resize(pixels, (suitability.SIDE, suitability.SIDE))  # once for both
+        found = suitability.why_empty(small)
+        found = found or suitability.why_unlike(suitability.measure_picture(small), bank.pictures)
         if found is not None:
             return found
     for stream in bank.options.streams:
