@@ -4,9 +4,9 @@
         [--real ROOT ...] [--per-category 8]
 
 Asked through the inspector as in use are synthetic lines of another seed than the training's, and the images of `train`
-of each ROOT that weights may be trained on (`may_train` in its manifest.csv). Each answer is kept in `--rows` at once: a
-run that was cut off goes on. Three logistic fits (Platt, 1999): with evidence against several references, against one
-(which shows little of what varies), and without. The errors told are of images, and categories, that the fit left out.
+of each ROOT that weights may be trained on (`may_train` in its manifest.csv). Each answer is kept in `--rows` at once:
+a run that was cut off goes on. Three logistic fits (Platt, 1999): with evidence against several references, against one
+(which shows little of what varies), and without. The errors told are of lines and categories that the fit left out.
 """
 
 from __future__ import annotations
