@@ -15,6 +15,7 @@ out counts: the mean of these is what the choice is worth on a product that nobo
 from __future__ import annotations
 
 import argparse
+import dataclasses
 import json
 import sys
 import time
@@ -35,6 +36,7 @@ from reason_iad.evidence.memory_bank import MemoryBank
 from reason_iad.metrics.classification import auroc
 
 STATE_7 = Stream("vit", 7, 224, "euclidean")
+MEAN = dataclasses.replace(DEFAULT_STREAMS[2], map_weight=1.0)
 SPREADS = (0.0, 0.15, 0.25, 0.35, 0.5)
 
 
@@ -50,8 +52,8 @@ CANDIDATES = {
     "default": Candidate(EvidenceOptions()),
     "stride 16 and ViT state 7 (0.1.0)": Candidate(EvidenceOptions(streams=(*FAST_STREAMS, STATE_7))),
     "stride 16 alone (fast)": Candidate(EvidenceOptions(streams=FAST_STREAMS)),
-    "mean of the states alone": Candidate(EvidenceOptions(streams=DEFAULT_STREAMS[2:])),
-    "default and ViT state 7": Candidate(EvidenceOptions(streams=(*DEFAULT_STREAMS, STATE_7))),
+    "mean of the states alone": Candidate(EvidenceOptions(streams=(MEAN,))),
+    "default and ViT state 7": Candidate(EvidenceOptions(streams=(*FAST_STREAMS, MEAN, STATE_7))),
     "without turned references": Candidate(EvidenceOptions(rotations="off")),
     "worst 0.5 %": Candidate(EvidenceOptions(), 0.005),
     "worst 2 %": Candidate(EvidenceOptions(), 0.02),

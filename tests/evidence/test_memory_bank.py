@@ -137,14 +137,16 @@ def test_streams_of_one_source_share_its_features():
     assert set(bank.calibration.scales) == {"efficientnet-16@224 euclidean", "efficientnet-16@224 cosine"}
 
 
-def test_a_stream_of_weight_zero_does_not_count():
-    streams = (Stream("efficientnet", 16, 224), Stream("vit", 9, 224, "euclidean", weight=0.0))
+def test_score_and_map_weigh_the_streams_apart():
+    streams = (Stream("efficientnet", 16, 224, map_weight=0.0), Stream("vit", 9, 224, "euclidean", weight=0.0))
     bank = bank_of(3, streams=streams)
     both = {source: one[0] for source, one in extract([stained(good_part(9))], TOWER, bank.options).items()}
     found = bank.measure(both)
-    only = bank_of(3, streams=streams[:1]).measure({k: v for k, v in both.items() if k.startswith("eff")})
-    assert found.statistic == pytest.approx(only.statistic, rel=1e-5)
-    assert np.allclose(found.raw, only.raw, atol=1e-5)
+    only = {name: [dataclasses.replace(s, map_weight=1.0, weight=1.0)] for name, s in zip("sm", streams, strict=True)}
+    score = bank_of(3, streams=tuple(only["s"])).measure({k: v for k, v in both.items() if k.startswith("eff")})
+    place = bank_of(3, streams=tuple(only["m"])).measure({k: v for k, v in both.items() if k.startswith("vit")})
+    assert found.statistic == pytest.approx(score.statistic, rel=1e-5)
+    assert np.allclose(found.raw, place.raw, atol=1e-5)
 
 
 def test_the_mean_of_several_levels_is_that_of_their_normalized_features():

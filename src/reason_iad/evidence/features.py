@@ -43,7 +43,8 @@ class Stream:
         pool: side of the blocks of patches that are averaged into one; 1 for none.
         window: search the references only this many patches around the same position; None searches everywhere.
         unlike: median distance from which on images show different products (see docs/evidence.md); None where unknown.
-        weight: share in map and score, relative to the other streams.
+        weight: share in the score of the image, relative to the other streams.
+        map_weight: share in the map, relative to the other streams; some layers score better than they locate.
         tiles: the image is cut into tiles x tiles pieces, each stretched to `size`: for small defects on large images.
     """
 
@@ -55,6 +56,7 @@ class Stream:
     window: int | None = None
     unlike: float | None = None
     weight: float = 1.0
+    map_weight: float = 1.0
     tiles: int = 1
 
     @property
@@ -75,9 +77,10 @@ class Stream:
 
 
 DEFAULT_STREAMS = (
-    Stream("efficientnet", 16, 448, "euclidean"),
-    Stream("efficientnet", 16, 448, "cosine", unlike=0.38),
-    Stream("vit", (7, 9, 10, 11, 12), 224, "cosine"),
+    Stream("efficientnet", 16, 448, "euclidean", map_weight=0.5),
+    Stream("efficientnet", 16, 448, "cosine", unlike=0.38, map_weight=0.5),
+    Stream("vit", (7, 9, 10, 11, 12), 224, "cosine", map_weight=0.0),
+    Stream("vit", 7, 224, "euclidean", weight=0.0),
 )
 FAST_STREAMS = DEFAULT_STREAMS[:2]  # no ViT pass; a little worse, above all in maps (docs/evidence.md)
 TILE_REACH = 0.05  # share of the side that a part may lie elsewhere on images that are tiled
@@ -123,8 +126,8 @@ class EvidenceOptions:
             raise EvidenceError(f"max_references is {self.max_references}; expected 1 or more")
         if self.rotations not in ("auto", "off", "on"):
             raise EvidenceError(f"rotations is {self.rotations!r}; expected auto, off or on")
-        if not any(self.weights.values()):
-            raise EvidenceError("every stream has the weight 0; expected at least one above it")
+        if not any(self.weights.values()) or not any(self.map_weights.values()):
+            raise EvidenceError("every stream has the weight 0; expected at least one above it, for score and map")
 
     @property
     def sources(self) -> tuple[str, ...]:
@@ -144,8 +147,13 @@ class EvidenceOptions:
 
     @property
     def weights(self) -> dict[str, float]:
-        """Weight of each stream, by its name."""
+        """Weight of each stream in the score, by its name."""
         return {stream.name: stream.weight for stream in self.streams}
+
+    @property
+    def map_weights(self) -> dict[str, float]:
+        """Weight of each stream in the map, by its name."""
+        return {stream.name: stream.map_weight for stream in self.streams}
 
 
 def tiled_streams(tiles: int, streams: tuple[Stream, ...] = FAST_STREAMS) -> tuple[Stream, ...]:

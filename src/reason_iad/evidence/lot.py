@@ -77,8 +77,8 @@ def compare_lot(
     features = extract(images, vision, options)
     nearest, usual = _mutual(features, options, progress)
     scales = {name: calibrate.fit_scale(maps) for name, maps in nearest.items()}
-    fused = fuse(nearest, scales, options.weights)
-    statistics = calibrate.image_statistic(fused, worst_share(options))
+    statistics = calibrate.image_statistic(fuse(nearest, scales, options.weights), worst_share(options))
+    fused = fuse(nearest, scales, options.map_weights)
     median, edge = _edge(statistics)
     scale = calibrate.fit_scale(fused[statistics <= median])
     masses = np.array([significance.largest_mass(np.clip(one - scale.low, 0, None)) for one in fused])

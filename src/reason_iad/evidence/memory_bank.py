@@ -189,7 +189,7 @@ class MemoryBank:
         distances = patch_distances(features, self.features, self.options, self._indexes, groups)
         raw, statistics = self._judge(features, distances)
         statistic = statistics[1:].mean() if len(statistics) > 1 else statistics[0]
-        return Measured(raw[0], float(statistic), {name: one[0] for name, one in distances.items()})
+        return Measured(raw, float(statistic), {name: one[0] for name, one in distances.items()})
 
     @cached_property
     def _indexes(self) -> dict[str, PatchIndex]:
@@ -214,8 +214,9 @@ class MemoryBank:
         return scores_of(np.array(statistics, dtype=np.float32), self.calibration)
 
     def _judge(self, features: dict[str, torch.Tensor], distances: dict[str, Array]) -> tuple[Array, Array]:
-        """Fused maps (G, h, w) and image statistics (G,) of the distances (G, H, W) of one image by stream.
+        """Fused map (h, w) and image statistics (G,) of the distances (G, H, W) of one image by stream.
 
+        The map is that of the first distances, which are those to all references.
         To each distance is added how much closer the patch is to a known defect than to any normal.
         """
         judged = distances
@@ -228,8 +229,10 @@ class MemoryBank:
             )
             gaps = patch_distances(features, known, options)
             judged = {name: one + np.maximum(one - gaps[name], 0.0) for name, one in distances.items()}
-        raw = fuse(judged, self.calibration.scales, self.options.weights)
-        return raw, calibrate.image_statistic(raw, worst_share(self.options))
+        scales = self.calibration.scales
+        raw = fuse({name: one[0] for name, one in judged.items()}, scales, self.options.map_weights)
+        odd = fuse(judged, scales, self.options.weights)
+        return raw, calibrate.image_statistic(odd, worst_share(self.options))
 
     def save(self, folder: str | Path) -> None:
         """Write the bank into `folder`; a bank that is there stays whole until the new one is."""

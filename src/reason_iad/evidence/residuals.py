@@ -94,9 +94,9 @@ def fit_calibration(
         vouched: indices of references that a person called good although they may look odd.
     """
     scales = {name: calibrate.fit_scale(maps) for name, maps in residuals.items()}
-    fused = fuse(residuals, scales, options.weights)
+    statistics = calibrate.image_statistic(fuse(residuals, scales, options.weights), worst_share(options))
+    fused = fuse(residuals, scales, options.map_weights)
     scale = calibrate.fit_scale(fused)
-    statistics = calibrate.image_statistic(fused, worst_share(options))
     # One that is surely defective must not move the edge; one that only may be is what good parts look like, too.
     usual = np.delete(np.arange(len(statistics)), odd_indices(statistics, vouched, GROSS_RATIO))
     masses = tuple(significance.largest_mass(np.clip(one - scale.low, 0, None)) for one in fused[usual])
