@@ -22,6 +22,7 @@ class PublishedResult:
     accuracy: dict[str, float]  # by type, in percent
     average: float
     kind: str
+    trained: str  # whether on images that MMAD asks about: no, yes with what, or not stated
     source: str
 
 
@@ -34,6 +35,7 @@ def published_results() -> tuple[PublishedResult, ...]:
             {kind: float(row[kind]) for kind in TYPES},
             float(row["average"]),
             row["kind"],
+            row["trained"],
             row["source"],
         )
         for row in csv.DictReader(text.splitlines())

@@ -179,10 +179,17 @@ def _macro(records: Sequence[Record]) -> float:
 
 def _published() -> Table:
     rows = tuple(
-        (one.method, *(f"{one.accuracy[kind]:.1f}" for kind in TYPES), f"{one.average:.1f}", one.kind, one.source)
+        (
+            one.method,
+            *(f"{one.accuracy[kind]:.1f}" for kind in TYPES),
+            f"{one.average:.1f}",
+            one.kind,
+            one.trained,
+            one.source,
+        )
         for one in published_results()
-    )
-    header = ("method", *TYPES, "average", "kind", "source")
+    )  # fmt: skip
+    header = ("method", *TYPES, "average", "kind", "trained on MMAD's images", "source")
     return Table("Published figures", f"{NOTE}.", header, rows, published=True)
 
 

@@ -29,6 +29,8 @@ RUN_OPTIONS = (
 
 def add_parser(subparsers: Any) -> None:
     """Add `benchmark` and its own subcommands."""
+    from reason_iad.cli.reproduce import add_parsers
+
     parser = subparsers.add_parser("benchmark", help="ask many questions, resumable, and compare runs with intervals")
     commands = parser.add_subparsers(dest="benchmark", metavar="WHAT", required=True)
     mmad = commands.add_parser(
@@ -63,6 +65,7 @@ def add_parser(subparsers: Any) -> None:
     add("--model", metavar="ID", help="also ask this model, and fuse (default: the comparison alone)")
     add("--seed", type=int, metavar="N", help="seed that draws the references (default: 0)")
     detect.set_defaults(run=run_detect)
+    add_parsers(commands)
     report = commands.add_parser(
         "report",
         help="compare runs: tables, paired tests, plots",

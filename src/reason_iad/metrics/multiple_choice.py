@@ -96,15 +96,15 @@ def official_scores(answers: Sequence[GivenAnswer], normal_flag: str = NORMAL_FL
     """
     if not answers:
         raise InputError("there are no answers to score; expected at least one")
-    types = list(dict.fromkeys(_kind(answer) for answer in answers))
+    types = list(dict.fromkeys(counted_kind(answer) for answer in answers))
     datasets = list(dict.fromkeys(answer.dataset for answer in answers))
     counted = list(_counted_officially(answers))
     accuracy: dict[str, dict[str, float]] = {}
     overkill, miss = [], []
     for dataset in datasets:
         mine = [answer for answer in counted if answer.dataset == dataset]
-        accuracy[dataset] = {kind: _percent([a for a in mine if _kind(a) == kind]) for kind in types}
-        detection = [answer for answer in mine if _kind(answer) == DETECTION]
+        accuracy[dataset] = {kind: _percent([a for a in mine if counted_kind(a) == kind]) for kind in types}
+        detection = [answer for answer in mine if counted_kind(answer) == DETECTION]
         normal = _percent([answer for answer in detection if normal_flag in answer.image])
         defective = _percent([answer for answer in detection if normal_flag not in answer.image])
         if DETECTION in types:
@@ -134,7 +134,8 @@ def _counted_officially(answers: Sequence[GivenAnswer]) -> Iterator[GivenAnswer]
             passed_over = True
 
 
-def _kind(answer: GivenAnswer) -> str:
+def counted_kind(answer: GivenAnswer) -> str:
+    """The type that an answer counts as: parts of an object count as its analysis."""
     return _SAME_TYPE.get(answer.kind, answer.kind)
 
 
