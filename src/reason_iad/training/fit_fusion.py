@@ -1,7 +1,7 @@
 """Fit the fusion of the model's answer and the evidence, and write it into the adapter's settings.
 
     python -m reason_iad.training.fit_fusion --adapter src/reason_iad/data/nano --rows rows.jsonl [--lines 24]
-        [--real ROOT ...] [--per-category 8]
+        [--real ROOT ...] [--per-category 8] [--without NAME ...]
 
 Asked through the inspector as in use are synthetic lines of another seed than the training's, and the images of `train`
 of each ROOT that weights may be trained on (`may_train` in its manifest.csv). Each answer is kept in `--rows` at once:
@@ -59,10 +59,11 @@ def synthetic_cases(num_lines: int, images: int) -> Iterator[Case]:
                 yield Case(f"line {index}", f"{i} alone", pixels, (), i % 2 == 1)
 
 
-def real_cases(root: Path, per_category: int) -> Iterator[Case]:
+def real_cases(root: Path, per_category: int, without: Sequence[str]) -> Iterator[Case]:
     """Images of `train` that weights may be trained on, half of them defective, beside several references or one."""
     with (root / "manifest.csv").open(encoding="utf-8", newline="") as file:
         rows = [row for row in csv.DictReader(file) if row["split"] == "train" and row["may_train"] == "yes"]
+    rows = [row for row in rows if row["category"] not in without]
     for category in sorted({row["category"] for row in rows}):
         mine = [row for row in rows if row["category"] == category]
         some: dict[bool, list[dict[str, str]]] = {}
@@ -153,13 +154,14 @@ def main() -> None:
     parser.add_argument("--lines", type=int, default=24)
     parser.add_argument("--images", type=int, default=4, help="images a line, half of them defective")
     parser.add_argument("--real", type=Path, nargs="+", default=[], help="folders with a manifest.csv")
+    parser.add_argument("--without", nargs="+", default=[], help="categories to pass over, such as paired ones")
     parser.add_argument("--per-category", type=int, default=8, help="real images a category, half of them defective")
     args = parser.parse_args()
     loaded = Inspector.load()  # without its settings, which may hold the fusions of an earlier version
     unset = Inspector(loaded.options, loaded.model, loaded.vision, loaded.knowledge, CategoryPrototypes.load())
     rows: list[dict[str, Any]] = []
     for root in args.real:
-        rows = collect(unset, real_cases(root, args.per_category), args.rows)
+        rows = collect(unset, real_cases(root, args.per_category, args.without), args.rows)
     rows = collect(unset, synthetic_cases(args.lines, args.images), args.rows)
     path = args.adapter / "adapter.json"
     settings = json.loads(path.read_text())
