@@ -39,7 +39,7 @@ from reason_iad.models.base import Prefix
 from reason_iad.reasoning.answers import reader_for
 from reason_iad.reasoning.latents import LatentOptions, step_generator
 from reason_iad.reasoning.optimizers import Policy, Reinforce
-from reason_iad.reasoning.rewards import RewardWeights
+from reason_iad.reasoning.rewards import EntropyReward, RewardWeights
 from reason_iad.reasoning.scoring import SuffixScorer, truncated_entropy
 
 QUESTION = "Which description fits the defect best?"
@@ -359,7 +359,7 @@ def step_scorer(scene: Scene) -> tuple[SuffixScorer, Tensor]:
     prefix = model.extend(scene.context(), [question_text(model.info, QUESTION, CHOICES)])
     policy = Policy(model.initial_latents(4), 0.1 * model.embedding_rms)
     latents = torch.cat([Reinforce(4).candidates(policy, step_generator(0, 0)), policy.mean[None]])
-    return SuffixScorer(model, prefix, reader, RewardWeights()), latents
+    return SuffixScorer(model, prefix, reader, EntropyReward(RewardWeights())), latents
 
 
 def fastest(action: Callable[[], Any], repeat: int) -> float:

@@ -33,7 +33,8 @@ from torch import Tensor
 from reason_iad.datasets.mmad import read_mmad
 from reason_iad.errors import InputError
 from reason_iad.inspection.dialog import Dialog
-from reason_iad.inspection.inspector import Inspector, InspectorOptions
+from reason_iad.inspection.inspector import Inspector
+from reason_iad.inspection.options import InspectorOptions
 from reason_iad.inspection.prompts import question_text
 from reason_iad.metrics.intervals import bootstrap
 from reason_iad.reasoning import latents, scoring
@@ -109,9 +110,8 @@ def think(dialog: Dialog, name: str, question: str, options: Sequence[str]) -> d
     """One variant's answer to one question."""
     settings, kind = VARIANTS[name]
     model = dialog._model
-    patches = len(dialog.prefix.query_image.tokens.embeds)
     injectors: dict[str, Injector] = {
-        "attention": AttentionInjector(), "random": RandomInjector(patches), "none": NoInjection(),
+        "attention": AttentionInjector(), "random": RandomInjector(), "none": NoInjection(),
     }  # fmt: skip
     with changed(name):
         reader = reader_for(model, options)
@@ -119,7 +119,7 @@ def think(dialog: Dialog, name: str, question: str, options: Sequence[str]) -> d
         dialog._options, dialog._neutral = settings, None
         neutral = dialog._neutral_attention() if kind == "attention" else None
         began = time.monotonic()
-        reasoner = LatentReasoner(model, settings, injectors[kind])
+        reasoner = LatentReasoner(model, settings, injector=injectors[kind])
         result = reasoner.run(prefix, reader, None if neutral is None else lambda: neutral, dialog._evidence, base)
     return {
         "base": list(result.trace.base_answer), "answer": list(result.probabilities),

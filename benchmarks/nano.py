@@ -28,7 +28,8 @@ PARTS = ("full", "no_latents", "every_step")
 def measure(part: str, repeat: int) -> dict[str, Any]:
     """Inspect rendered tablets, every second one defective."""
     started = time.perf_counter()
-    from reason_iad.inspection.inspector import Inspector, InspectorOptions
+    from reason_iad.inspection.inspector import Inspector
+    from reason_iad.inspection.options import InspectorOptions
     from reason_iad.reasoning.latents import LatentOptions
     from reason_iad.training.synth import Synthesizer
 

@@ -20,7 +20,9 @@ from pathlib import Path
 from typing import Any
 
 from reason_iad.datasets.mmad import read_mmad
-from reason_iad.inspection.inspector import Clock, Inspector, InspectorOptions
+from reason_iad.inspection.clock import Clock
+from reason_iad.inspection.inspector import Inspector
+from reason_iad.inspection.options import InspectorOptions
 from reason_iad.metrics.intervals import share
 from reason_iad.models.loading import LoadOptions
 

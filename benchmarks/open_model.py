@@ -104,7 +104,7 @@ def main() -> None:
     prefix, asking = timed(args.device, lambda: model.extend(context, [question]))
     reader = reader_for(model, OPTIONS)
     options = LatentOptions(num_steps=args.steps, sure_entropy=0.0, patience=args.steps)
-    thinker = LatentReasoner(model, options, AttentionInjector())
+    thinker = LatentReasoner(model, options, injector=AttentionInjector())
     neutral = thinker.neutral_attention(prefix, reader)
     result, thinking = timed(args.device, lambda: thinker.run(prefix, reader, lambda: neutral))
     steps = [step.milliseconds for step in result.trace.steps]

@@ -17,7 +17,8 @@ from typing import TYPE_CHECKING, Any
 
 __version__ = "0.1.0"
 __all__ = [
-    "InspectionReport", "Inspector", "InspectorOptions", "ReasonIADError", "__version__", "learn", "load_profile",
+    "InspectionReport", "InspectionRequest", "Inspector", "InspectorOptions", "ReasonIADError", "__version__", "learn",
+    "load_profile",
 ]  # fmt: skip
 
 # Before torch is imported: its waiting threads sleep. While they spin beside other busy processes an inspection takes
@@ -27,14 +28,16 @@ if not {"OMP_WAIT_POLICY", "GOMP_SPINCOUNT", "KMP_BLOCKTIME"} & os.environ.keys(
 
 if TYPE_CHECKING:
     from reason_iad.errors import ReasonIADError
-    from reason_iad.inspection.inspector import Inspector, InspectorOptions
+    from reason_iad.inspection.inspector import Inspector
+    from reason_iad.inspection.options import InspectorOptions
     from reason_iad.profiles import learn, load_profile
-    from reason_iad.types import InspectionReport
+    from reason_iad.types import InspectionReport, InspectionRequest
 
 _HOMES = {
     "InspectionReport": "reason_iad.types",
+    "InspectionRequest": "reason_iad.types",
     "Inspector": "reason_iad.inspection.inspector",
-    "InspectorOptions": "reason_iad.inspection.inspector",
+    "InspectorOptions": "reason_iad.inspection.options",
     "ReasonIADError": "reason_iad.errors",
     "learn": "reason_iad.profiles",
     "load_profile": "reason_iad.profiles",

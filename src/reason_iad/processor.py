@@ -59,6 +59,9 @@ class Arithmetic:
         return f"weights {names[self.weights]}, keys {self.keys}, towers {towers[self.towers]}"
 
 
+IN_TORCH = Arithmetic("float32", "float32", "float32")  # as any device can compute
+
+
 def choose(exact: bool = False) -> Arithmetic:
     """The arithmetic that suits this processor: float32, and less only where that is faster.
 

@@ -1,4 +1,4 @@
-"""The typed result of an inspection: plain frozen data, to and from JSON.
+"""What is asked of an inspection and what comes of it: plain frozen data, checked where it is made.
 
 Axes of the whole package: B images, P image patches, N prompt tokens, L latents, M candidates, K top-k tokens,
 V vocabulary, D width, R references. Boxes are `box_xyxy` in pixels of the original image after EXIF rotation,
@@ -8,13 +8,21 @@ with x1 and y1 exclusive; sizes are `image_hw`.
 from __future__ import annotations
 
 import dataclasses
+import functools
 import json
-import types
-import typing
+from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, TypeAlias
 
 from reason_iad.errors import InputError
+
+if TYPE_CHECKING:
+    from pydantic import TypeAdapter
+
+    from reason_iad.images import LoadedImage, Pixels
+
+    ImageSource: TypeAlias = str | Path | bytes | Pixels | LoadedImage
 
 SCHEMA_VERSION = "2"  # 2 adds the nearest normal patch, what to check next, and faithfulness
 READABLE_VERSIONS = ("1", "2")
@@ -23,7 +31,8 @@ Verdict = Literal["normal", "defective", "uncertain"]
 EntryKind = Literal["normal", "defect", "standard", "process"]
 CategorySource = Literal["given", "recognized", "unknown"]
 KnowledgeMode = Literal["none", "retrieved", "oracle"]
-LatentMode = Literal["off", "paper", "on"]
+LatentMode = Literal["off", "paper", "on", "gradient"]
+MAX_CHOICES = 26  # as many as there are letters
 PLACES = (
     "top left", "top center", "top right",
     "middle left", "center", "middle right",
@@ -43,8 +52,93 @@ def place_of(x: float, y: float, image_hw: tuple[int, int]) -> str:
     return PLACES[row * 3 + column]
 
 
+@dataclass(frozen=True, eq=False)
+class InspectionRequest:
+    """One image and what to inspect it with: the one form that every entrance of the program hands on.
+
+    Attributes:
+        image: path, bytes of an image file, pixels (H, W, 3) uint8, or an image that was read before.
+        category: what it shows, as knowledge or profiles name it; recognized where None.
+        references: images of good parts to compare with, in any of the same forms.
+        question: asked besides the verdict.
+        choices: answers to choose from, 2 to 26 different ones; free words where empty.
+        name: what people call an image that is given as bytes or pixels; never opened.
+
+    Raises:
+        InputError: choices without a question or that cannot be told apart, an empty question, a null character.
+    """
+
+    image: ImageSource
+    category: str | None = None
+    references: tuple[ImageSource, ...] = ()
+    question: str | None = None
+    choices: tuple[str, ...] = ()
+    name: str | None = None
+
+    def __post_init__(self) -> None:
+        if self.image is None or (isinstance(self.image, str) and not self.image):
+            raise InputError("the request has no image; expected a path, bytes of an image file, or pixels")
+        category = _text("category", self.category)
+        question = _text("question", self.question)
+        object.__setattr__(self, "category", category or None)
+        if question == "":
+            raise InputError("the question is empty; expected some text: write it after --question, or leave that out")
+        object.__setattr__(self, "question", question)
+        given: tuple[object, object] = (self.choices, self.references)  # whatever an untyped caller brought
+        if isinstance(given[0], str):
+            raise InputError(f"the choices are the text {given[0][:80]!r}; expected a sequence of answers")
+        choices = tuple(_text("choices", choice) or "" for choice in self.choices)
+        object.__setattr__(self, "choices", choices)
+        if isinstance(given[1], str | bytes | Path):
+            raise InputError("the references are one path or file; expected a sequence of images")
+        object.__setattr__(self, "references", tuple(self.references))
+        if choices and question is None:
+            raise InputError(f"found {len(choices)} choices and no question; expected both: add --question TEXT")
+        if choices and (not 2 <= len(choices) <= MAX_CHOICES or len(set(choices)) < len(choices) or "" in choices):
+            raise InputError(
+                f"the choices are {list(choices)!r:.200}; expected 2 to {MAX_CHOICES} different answers: name each once"
+            )
+
+    @classmethod
+    def of(
+        cls,
+        image: ImageSource | InspectionRequest,
+        category: str | None = None,
+        references: Sequence[ImageSource] = (),
+        question: str | None = None,
+        choices: Sequence[str] = (),
+    ) -> InspectionRequest:
+        """The request itself, or one about an image."""
+        if isinstance(image, InspectionRequest):
+            return image
+        return cls(image, category, tuple(references), question, tuple(choices))
+
+
+def _text(name: str, value: object) -> str | None:
+    """A text without blanks around it.
+
+    Raises:
+        InputError: it is no text, or holds a null character.
+    """
+    if value is None:
+        return None
+    if not isinstance(value, str):
+        raise InputError(f"{name} is {type(value).__name__}; expected text")
+    if "\x00" in value:
+        raise InputError(f"{name} holds a null character; expected plain text")
+    if any("\ud800" <= character <= "\udfff" for character in value):
+        raise InputError(f"{name} holds half of a character; expected valid Unicode")
+    return value.strip()
+
+
+class _Checked:
+    """Settings by which pydantic checks a part of a report: nothing unknown, and finite numbers."""
+
+    __pydantic_config__: ClassVar[dict[str, Any]] = {"extra": "forbid", "allow_inf_nan": False}
+
+
 @dataclass(frozen=True)
-class NearestNormal:
+class NearestNormal(_Checked):
     """The patch of the normal references that is most like the oddest patch of a region."""
 
     reference: int  # which of the references that the report shows, from 0
@@ -53,7 +147,7 @@ class NearestNormal:
 
 
 @dataclass(frozen=True)
-class Region:
+class Region(_Checked):
     """A connected area that differs from the normal references."""
 
     box_xyxy: tuple[int, int, int, int]
@@ -65,7 +159,7 @@ class Region:
 
 
 @dataclass(frozen=True)
-class Citation:
+class Citation(_Checked):
     """A knowledge entry that was put into the prompt."""
 
     entry_id: str
@@ -78,7 +172,7 @@ class Citation:
 
 
 @dataclass(frozen=True)
-class OptionProbability:
+class OptionProbability(_Checked):
     """One answer option and its probability among the options asked."""
 
     text: str
@@ -86,7 +180,7 @@ class OptionProbability:
 
 
 @dataclass(frozen=True)
-class Answer:
+class Answer(_Checked):
     """The answer to one question, read from probabilities."""
 
     question: str
@@ -97,7 +191,7 @@ class Answer:
 
 
 @dataclass(frozen=True)
-class InjectedPatch:
+class InjectedPatch(_Checked):
     """An image patch whose visual embedding joined the latent tokens and decoded the answer."""
 
     index: int  # row-major in the model's patch grid
@@ -107,7 +201,7 @@ class InjectedPatch:
 
 
 @dataclass(frozen=True)
-class LatentStep:
+class LatentStep(_Checked):
     """One step of test-time optimization of the latents."""
 
     step: int
@@ -123,7 +217,7 @@ class LatentStep:
 
 
 @dataclass(frozen=True)
-class LatentTrace:
+class LatentTrace(_Checked):
     """What the latent reasoning did, step by step."""
 
     mode: str  # off, paper, reinforce, gradient
@@ -139,7 +233,7 @@ class LatentTrace:
 
 
 @dataclass(frozen=True)
-class EvidenceSummary:
+class EvidenceSummary(_Checked):
     """What the comparison with normal references says about the whole image."""
 
     num_references: int
@@ -154,7 +248,7 @@ class EvidenceSummary:
 
 
 @dataclass(frozen=True)
-class FaithfulnessRow:
+class FaithfulnessRow(_Checked):
     """How far the probability of a defect moves when one thing the report names is taken away or kept alone."""
 
     change: str  # what was done, in plain words
@@ -164,7 +258,7 @@ class FaithfulnessRow:
 
 
 @dataclass(frozen=True)
-class Faithfulness:
+class Faithfulness(_Checked):
     """Whether the answer really rests on what the report says it rests on, measured on the image itself."""
 
     rows: tuple[FaithfulnessRow, ...]
@@ -173,7 +267,7 @@ class Faithfulness:
 
 
 @dataclass(frozen=True)
-class InspectionReport:
+class InspectionReport(_Checked):
     """Everything the tool says about one image."""
 
     image: str
@@ -225,46 +319,25 @@ class InspectionReport:
             raise InputError(
                 f"the report has schema version {found!r}; expected {SCHEMA_VERSION!r}: inspect the image again"
             )
-        result = _build(cls, data, "report")
-        assert isinstance(result, cls)
-        return result
+        from pydantic import ValidationError
+
+        try:
+            # from the text, since in JSON a list is the form of a tuple and a whole number may stand for a float
+            return _adapter().validate_json(text, strict=True)
+        except ValidationError as error:
+            raise InputError(f"the report cannot be used: {_first_problem(error)}") from error
 
 
-def _build(hint: Any, value: Any, where: str) -> Any:
-    """Turn parsed JSON into the dataclass, tuple or scalar that `hint` names."""
-    origin, arguments = typing.get_origin(hint), typing.get_args(hint)
-    if dataclasses.is_dataclass(hint) and isinstance(hint, type):
-        if not isinstance(value, dict):
-            raise InputError(f"{where} is {type(value).__name__}; expected an object")
-        hints = typing.get_type_hints(hint)
-        names = {f.name for f in dataclasses.fields(hint)}
-        required = {
-            f.name
-            for f in dataclasses.fields(hint)
-            if f.default is dataclasses.MISSING and f.default_factory is dataclasses.MISSING
-        }
-        if unknown := set(value) - names:
-            raise InputError(f"{where} has unknown fields {sorted(unknown)}; expected {sorted(names)}")
-        if missing := required - set(value):
-            raise InputError(f"{where} lacks the fields {sorted(missing)}")
-        return hint(**{name: _build(hints[name], item, f"{where}.{name}") for name, item in value.items()})
-    if origin in (typing.Union, types.UnionType):
-        if value is None and type(None) in arguments:
-            return None
-        return _build(next(a for a in arguments if a is not type(None)), value, where)
-    if origin is tuple:
-        if not isinstance(value, list):
-            raise InputError(f"{where} is {type(value).__name__}; expected a list")
-        item = arguments[0]
-        return tuple(_build(item, v, f"{where}[{i}]") for i, v in enumerate(value))
-    if origin is dict:
-        return {str(k): _build(arguments[1], v, f"{where}.{k}") for k, v in value.items()}
-    if origin is Literal:
-        if value not in arguments:
-            raise InputError(f"{where} is {value!r}; expected one of {list(arguments)}")
-        return value
-    if hint is float and isinstance(value, int) and not isinstance(value, bool):
-        return float(value)
-    if isinstance(hint, type) and not isinstance(value, hint):
-        raise InputError(f"{where} is {type(value).__name__}; expected {hint.__name__}")
-    return value
+@functools.cache
+def _adapter() -> TypeAdapter[InspectionReport]:
+    from pydantic import TypeAdapter
+
+    return TypeAdapter(InspectionReport)
+
+
+def _first_problem(error: Any) -> str:
+    """Where a report is wrong, what was found there and what was expected, in one line."""
+    first = error.errors(include_url=False)[0]
+    where = ".".join(str(part) for part in ("report", *first["loc"]))
+    found = f"{first['input']!r:.80}" if "input" in first and first["type"] != "missing" else "nothing"
+    return f"{where} is {found}; {first['msg'][0].lower()}{first['msg'][1:]}"

@@ -174,8 +174,10 @@ def test_presets_begin_with_the_plain_model_and_steps_end_with_the_full_method()
 @pytest.mark.parametrize(
     ("values", "said"),
     [
-        ({"shots": "1"}, "expected int"), ({"shots": -1}, "0 to 64"), ({"latents": "maybe"}, "expected one of off"),
-        ({"shot": 1}, "names"), ({"templates": "best"}, "random, similar"), ({"seed": True}, "expected int"),
+        ({"shots": "1"}, "a whole number"), ({"shots": -1}, "0 to 64"),
+        ({"latents": "maybe"}, "expected one of off"),
+        ({"shot": 1}, "found the settings"), ({"templates": "best"}, "random, similar"),
+        ({"seed": True}, "a whole number"),
     ],
 )  # fmt: skip
 def test_settings_without_meaning_are_refused(values, said):

@@ -14,13 +14,15 @@ from reason_iad.benchmark.ablation import PLAIN
 from reason_iad.benchmark.plan import plan
 from reason_iad.benchmark.record_log import same_content
 from reason_iad.benchmark.setting import Setting
-from reason_iad.benchmark.solver import BenchmarkInspector, InspectorSolver
+from reason_iad.benchmark.solver import InspectorSolver
 from reason_iad.benchmark.summary import summarize
 from reason_iad.datasets.mmad import DETECTION, read_mmad
-from reason_iad.inspection.inspector import InspectorOptions
+from reason_iad.inspection.inspector import Inspector
+from reason_iad.inspection.options import InspectorOptions
 from reason_iad.knowledge.entries import load_categories
 from reason_iad.knowledge.retrieve import KnowledgeBase
 from reason_iad.models.vision_cache import CachedVision
+from reason_iad.types import InspectionRequest
 
 FULL = Setting(num_steps=2)
 GIVEN = replace(FULL, category="given")
@@ -40,7 +42,7 @@ def solver(tiny_nano):
     categories = load_categories()
     entries = [e for c in categories for e in c.entries() if c.category in ("hazelnut", "any_product")]
     knowledge = KnowledgeBase(entries, FlatEncoder(), categories)
-    inspector = BenchmarkInspector(InspectorOptions(), tiny_nano, CachedVision(PooledVision()), knowledge)
+    inspector = Inspector(InspectorOptions(), tiny_nano, CachedVision(PooledVision()), knowledge)
     return InspectorSolver(inspector)
 
 
@@ -92,7 +94,7 @@ def test_detection_answers_by_the_fused_probability_whatever_the_order_of_yes_an
     assert record["yes"] == 1
     view = solver.inspector.with_options(GIVEN.inspector_options(plan_image(questions)))
     sample = questions.samples[0]
-    session = view.open(sample.image, "hazelnut", sample.templates("random", 1))
+    session = view.open(InspectionRequest(sample.image, "hazelnut", sample.templates("random", 1)))
     assert record["probabilities"][1] == pytest.approx(session.probability(record["model"][1]), abs=1e-6)
     other = answers(solver, questions, GIVEN)[1]
     assert other["probabilities"] == other["model"]

@@ -5,13 +5,13 @@ from __future__ import annotations
 import argparse
 import os
 import signal
-from collections.abc import Callable, Sequence
-from pathlib import Path
+from collections.abc import Callable
 from typing import Any
 
 from made_report import MadeInspection, make_map, make_report
 
 from reason_iad.images import read_image
+from reason_iad.types import InspectionRequest
 
 
 class ScriptedInspector:
@@ -31,17 +31,9 @@ class ScriptedInspector:
         progress("loading model nano")
         return self
 
-    def run(
-        self,
-        image: Path,
-        category: str | None = None,
-        references: Sequence[Any] = (),
-        question: str | None = None,
-        choices: Sequence[str] = (),
-    ) -> MadeInspection:
-        self.calls.append(
-            {"image": image, "category": category, "references": references, "question": question, "choices": choices}
-        )
+    def run(self, request: InspectionRequest) -> MadeInspection:
+        image, references = request.image, request.references
+        self.calls.append(vars(request))
         if image.name in self.failures:
             raise self.failures[image.name]
         loaded = read_image(image)
@@ -66,10 +58,10 @@ def load_for_processes(args: argparse.Namespace, progress: Callable[[str], None]
 class DeadlyInspector(ScriptedInspector):
     """Ends its process at the image b.png, as one does that is out of memory."""
 
-    def run(self, image: Path, *args: Any, **kwargs: Any) -> MadeInspection:
-        if image.name == "b.png":
+    def run(self, request: InspectionRequest) -> MadeInspection:
+        if request.image.name == "b.png":
             os.kill(os.getpid(), signal.SIGKILL)
-        return super().run(image, *args, **kwargs)
+        return super().run(request)
 
 
 def load_deadly_for_processes(args: argparse.Namespace, progress: Callable[[str], None]) -> ScriptedInspector:

@@ -89,11 +89,11 @@ def test_the_demo_shows_truth_beside_each_verdict_and_where_the_report_lies(
 
 def test_the_references_of_one_product_are_read_once() -> None:
     jobs = {job.path.name: job for job in demo.read_jobs()}
-    assert jobs["brick_normal.jpg"].references is jobs["brick_scratch.jpg"].references
+    assert jobs["brick_normal.jpg"].request.references is jobs["brick_scratch.jpg"].request.references
 
 
 def test_without_evidence_no_reference_is_given() -> None:
-    assert all(job.references == () for job in demo.read_jobs(evidence=False))
+    assert all(job.request.references == () for job in demo.read_jobs(evidence=False))
 
 
 def test_a_demo_that_cannot_write_does_not_load(tmp_path: Path) -> None:

@@ -137,7 +137,7 @@ def test_with_json_the_place_of_the_report_does_not_spoil_the_output(
         (["broken.png"], "not an image"),
         (["empty"], "holds no image"),
         (["a.png", "--choices", "A", "B"], "--question"),
-        (["a.png", "--question", "Which?", "--choices", "A"], "two or more"),
+        (["a.png", "--question", "Which?", "--choices", "A"], "2 to 26 different"),
         (["a.png", "--question", "Which?", "--choices", "A", "A"], "different"),
         (["a.png", "--question", "  "], "empty"),
         (["a.png", "--reference", "nowhere.png"], "reference"),

@@ -10,8 +10,8 @@ import pytest
 from made_report import make_report
 
 from reason_iad.inspection.faithfulness import keep_alone, measure, paint_over, random_boxes
-from reason_iad.inspection.inspector import InspectorOptions
-from reason_iad.types import Region
+from reason_iad.inspection.options import InspectorOptions
+from reason_iad.types import InjectedPatch, InspectionRequest, Region
 
 PLACE = (30, 20, 50, 40)
 
@@ -25,7 +25,8 @@ class SeesOnePlace:
     def with_options(self, options):
         return SeesOnePlace(options)
 
-    def run(self, pixels, category=None, references=()):
+    def run(self, request):
+        pixels = request.image
         left, top, right, bottom = PLACE
         dark = 1 - float(pixels[top:bottom, left:right].mean()) / 255
         bonus = 0.1 if self.options.evidence == "on" else 0.0
@@ -41,7 +42,7 @@ def image() -> np.ndarray:
 def said(*boxes):
     regions = tuple(Region(box, "center", 0.9, 0.04) for box in boxes)
     report = make_report(regions=regions, image_hw=(80, 120), citations=(), trace=None)
-    return SimpleNamespace(report=report, pixels=image())
+    return SimpleNamespace(report=report, pixels=image(), verdict_trace=None)
 
 
 def test_a_right_region_moves_the_answer_further_than_any_random_one():
@@ -100,5 +101,33 @@ def test_a_miniature_model_gives_every_row_its_figures(tiny_nano):
     found = said(PLACE)
     found.report = dataclasses.replace(found.report, category="unknown")
     rows = measure(inspector, found, [image()[:, ::-1].copy()], num_random=1).rows
-    assert len(rows) == 3
-    assert all(0 <= row.probability <= 1 for row in rows)
+    assert [row.change for row in rows] == [
+        "the regions painted over",
+        "only the regions left sharp",
+        "without the comparison with good parts",
+    ]
+    # The figures again, each by an inspection of its own: a row that were made up would not meet them.
+    goods, plain = (image()[:, ::-1].copy(),), InspectorOptions(latents="off", injection="off")
+    view = inspector.with_options(plain)
+    base = view.inspect(found.pixels, references=goods).probability
+    painted = view.inspect(paint_over(found.pixels, [PLACE]), references=goods).probability
+    bare = inspector.with_options(dataclasses.replace(plain, evidence="off")).inspect(found.pixels).probability
+    assert rows[0].moved == pytest.approx(painted - base, abs=1e-5)
+    assert rows[2].moved == pytest.approx(bare - base, abs=1e-5)
+    assert [len(row.random_moved) for row in rows] == [1, 1, 0]
+
+
+def test_injected_patches_of_the_verdict_are_held_against_random_ones(tiny_nano):
+    from reason_iad.inspection.inspector import Inspector
+    from reason_iad.knowledge.retrieve import KnowledgeBase
+    from reason_iad.models.vision_cache import CachedVision
+
+    inspector = Inspector(InspectorOptions(num_steps=1), tiny_nano, CachedVision(tiny_nano.vision), KnowledgeBase([]))
+    found = inspector.run(InspectionRequest(image()))
+    patch = InjectedPatch(3, (0, 0, 1, 1), 0, 1.0)
+    asked = dataclasses.replace(found.verdict_trace, patches=(patch,))
+    found = dataclasses.replace(found, verdict_trace=asked)
+    (row,) = (row for row in measure(inspector, found, (), num_random=3).rows if "patches" in row.change)
+    assert len(row.random_moved) == 3
+    without = dataclasses.replace(found, verdict_trace=dataclasses.replace(asked, patches=()))
+    assert not any("patches" in row.change for row in measure(inspector, without, (), num_random=1).rows)

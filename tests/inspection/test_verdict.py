@@ -33,7 +33,7 @@ def test_certainty_stays_finite():
 
 @pytest.mark.parametrize(("p", "verdict"), [(0.1, "normal"), (0.5, "uncertain"), (0.9, "defective")])
 def test_the_middle_is_uncertain(p, verdict):
-    found, reasons = decide(p, None, VerdictOptions())
+    found, reasons = decide(p, None, VerdictOptions(0.02))
     assert found == verdict
     assert bool(reasons) == (verdict == "uncertain")
 
@@ -46,9 +46,23 @@ def test_a_defect_must_be_odder_than_the_false_alarm_rate_allows():
 
 
 def test_too_few_references_do_not_block_a_verdict():
-    assert decide(0.9, summary(None), VerdictOptions())[0] == "defective"
+    assert decide(0.9, summary(None), VerdictOptions(0.02))[0] == "defective"
 
 
 def test_settings_without_fusion_are_an_error():
     with pytest.raises(ModelError, match="no fusion"):
         Fusion.from_settings({}, "with_evidence")
+
+
+@pytest.mark.parametrize(
+    ("model", "evidence", "verdict"),
+    [(0.99, 0.02, "uncertain"), (0.02, 0.99, "uncertain"), (0.9, 0.9, "defective"), (0.99, 0.45, "defective")],
+)
+def test_model_and_evidence_that_would_each_decide_and_disagree_leave_it_uncertain(model, evidence, verdict):
+    fusion = Fusion(0.0, 1.0, 1.0, "")
+    together, alone = fusion.probability(model, evidence), fusion.alone(model, evidence)
+    assert alone == (pytest.approx(model), pytest.approx(evidence))
+    found, reasons = decide(together, summary(None), VerdictOptions(0.02), alone)
+    assert found == verdict
+    assert any("disagree" in reason for reason in reasons) == (verdict == "uncertain")
+    assert fusion.alone(model, None) is None

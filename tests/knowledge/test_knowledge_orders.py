@@ -64,7 +64,8 @@ def test_no_order_reaches_a_prompt(encoder: Any, mode: Any, caplog: pytest.LogCa
 @pytest.mark.weights
 @pytest.mark.skipif(not (files.home() / "weights").is_dir(), reason="the bundled weights are not in the cache")
 def test_orders_in_knowledge_do_not_flip_a_verdict(monkeypatch: pytest.MonkeyPatch) -> None:
-    from reason_iad.inspection.inspector import Inspector, InspectorOptions
+    from reason_iad.inspection.inspector import Inspector
+    from reason_iad.inspection.options import InspectorOptions
 
     demo = Path(load_entries.__code__.co_filename).parents[1] / "data" / "demo"
     references = [demo / f"tablet_reference_{n}.jpg" for n in (1, 2, 3)]

@@ -271,7 +271,9 @@ def test_a_step_of_latent_reasoning_injects_patches_of_the_inspected_image(model
     options = ("Yes.", "No.")
     prefix = model.extend(context, [question_text(model.info, "Is it good?", options)])
     reader = reader_for(model, options)
-    thinker = LatentReasoner(model, LatentOptions(num_steps=3, sure_entropy=0.0, patience=9), AttentionInjector())
+    thinker = LatentReasoner(
+        model, LatentOptions(num_steps=3, sure_entropy=0.0, patience=9), injector=AttentionInjector()
+    )
     neutral = thinker.neutral_attention(model.extend(context, [question_text(model.info, "What is it?")]), reader)
     assert neutral.shape == (4, inspected.embeds.shape[0])
     runs: list[torch.Tensor] = []
@@ -350,7 +352,9 @@ def test_latents_and_injection_run_in_bfloat16(half) -> None:
     parts = context_parts(model.info, inspected, references=[reference])
     prefix = model.extend(Prefix(), [*parts, question_text(model.info, "Is it good?", ("Yes.", "No."))])
     reader = reader_for(model, ("Yes.", "No."))
-    thinker = LatentReasoner(model, LatentOptions(num_steps=2, sure_entropy=0.0, patience=9), AttentionInjector())
+    thinker = LatentReasoner(
+        model, LatentOptions(num_steps=2, sure_entropy=0.0, patience=9), injector=AttentionInjector()
+    )
     neutral = torch.full((4, inspected.embeds.shape[0]), 1.0)
     result = thinker.run(prefix, reader, lambda: neutral)
     assert model.model.dtype == torch.bfloat16

@@ -10,13 +10,14 @@ import numpy as np
 import pytest
 from miniatures import build_miniature
 
-from reason_iad.errors import ModelError
-from reason_iad.inspection.inspector import Inspector, InspectorOptions
+from reason_iad.inspection.inspector import Inspector
+from reason_iad.inspection.options import InspectorOptions
 from reason_iad.knowledge.entries import load_categories
 from reason_iad.knowledge.retrieve import KnowledgeBase
 from reason_iad.models.openai_compatible import Connection, OpenAICompatible
 from reason_iad.models.vision import BundledVision
 from reason_iad.models.vision_cache import CachedVision
+from reason_iad.types import InspectionRequest
 
 
 class Letters:
@@ -49,7 +50,7 @@ def test_an_open_model_inspects_with_references_latents_and_injection(family, pa
     inspector = Inspector(InspectorOptions(num_steps=2), model, *parts)
     odd = goods[0].copy()
     odd[50:80, 8:40] = 255
-    found = inspector.run(odd, "hazelnut", goods, "Is it whole?", ("It is whole.", "It is broken."))
+    found = inspector.run(InspectionRequest(odd, "hazelnut", goods, "Is it whole?", ("It is whole.", "It is broken.")))
     assert len(found.session.dialog.prefix.images) == 3
     assert found.report.versions[model.info.name] == "random"
     assert found.report.answers[0].text in ("It is whole.", "It is broken.")
@@ -65,8 +66,11 @@ def test_a_server_inspects_and_the_report_says_what_was_off(parts, goods) -> Non
     with subprocess.Popen(command, stdout=subprocess.PIPE) as server:
         url = f"http://127.0.0.1:{int(server.stdout.readline())}/v1"
         inspector = Inspector(InspectorOptions(), OpenAICompatible("open", Connection(url)), *parts)
-        found = inspector.run(goods[0], "hazelnut", goods[1:], "Is it whole?", ("Whole.", "Broken."))
-        server.terminate()
+        try:
+            request = InspectionRequest(goods[0], "hazelnut", goods[1:], "Is it whole?", ("Whole.", "Broken."))
+            found = inspector.run(request)
+        finally:
+            server.terminate()
     report = found.report
     assert any("gives no access to its inside: latent reasoning and injection" in note for note in report.notes)
     assert report.trace.mode == "off"
@@ -74,5 +78,4 @@ def test_a_server_inspects_and_the_report_says_what_was_off(parts, goods) -> Non
     assert report.evidence.num_references == 1
     assert report.answers[0].text == "Broken."
     assert report.versions["open"].startswith("server 127.0.0.1:")
-    with pytest.raises(ModelError, match="latents and injection need"):
-        _ = found.session.dialog.prefix
+    assert found.session.dialog.under(InspectorOptions(latents="off")) is found.session.dialog

@@ -15,8 +15,8 @@ import pytest
 from PIL import Image
 
 from reason_iad.errors import InputError, ModelError
-from reason_iad.inspection.remote import RemoteDialog
-from reason_iad.models.base import Prefix
+from reason_iad.inspection.served import ServedDialog
+from reason_iad.models.base import Capabilities, is_open
 from reason_iad.models.openai_compatible import Connection, OpenAICompatible
 
 PICTURE = np.full((40, 60, 3), (200, 30, 30), dtype=np.uint8)
@@ -148,16 +148,19 @@ def test_the_environment_names_server_and_key(monkeypatch, url) -> None:
             OpenAICompatible.from_environment("open")
 
 
-def test_what_needs_the_inside_of_the_model_is_refused_plainly(connect) -> None:
-    model = connect("open")
-    for call in (lambda: model.extend(Prefix(), ["x"]), lambda: model.embedding_rms, lambda: model.initial_latents(4)):
-        with pytest.raises(ModelError, match="gives no access to the inside of the model: latents and injection need"):
-            call()
+def test_a_served_model_says_that_its_inside_is_closed_and_what_it_is_known_by(connect) -> None:
+    model, other = connect("open"), connect("closed")
+    assert not is_open(model)
+    assert model.capabilities == Capabilities(latents=False, attention=False, option_probabilities=True)
+    other.choose(["Which?"], 2)
+    assert not other.capabilities.option_probabilities
+    assert model.fingerprint != other.fingerprint
+    assert model.fingerprint == connect("open").fingerprint
 
 
 def test_a_dialog_sends_notes_evidence_references_image_and_question_in_this_order(connect, url) -> None:
     reference = np.zeros((20, 20, 3), dtype=np.uint8)
-    dialog = RemoteDialog(connect("open"), PICTURE, ["A nut is brown."], "A strong change at the left.", [reference])
+    dialog = ServedDialog(connect("open"), PICTURE, ["A nut is brown."], "A strong change at the left.", [reference])
     reply = dialog.choose("Is it <|im_end|> good?", ["Yes.", "No."])
     assert reply.answer.text == "No."
     assert reply.trace.mode == "off"
@@ -173,6 +176,6 @@ def test_a_dialog_sends_notes_evidence_references_image_and_question_in_this_ord
 
 def test_free_words_come_back_as_written(connect) -> None:
     heard: list[str] = []
-    answer = RemoteDialog(connect("words"), PICTURE).tell("What is it?", on_text=heard.append)
+    answer = ServedDialog(connect("words"), PICTURE).tell("What is it?", on_text=heard.append).answer
     assert answer.text == "The part is scratched."
     assert heard == ["The part is scratched."]

@@ -11,7 +11,7 @@ from reason_iad.inspection.prompts import context_parts, question_text
 from reason_iad.models.attention import AttentionCapture
 from reason_iad.models.base import ImageTokens, Prefix
 from reason_iad.reasoning.answers import ContentReader
-from reason_iad.reasoning.rewards import RewardWeights
+from reason_iad.reasoning.rewards import EntropyReward, RewardWeights
 from reason_iad.reasoning.scoring import SuffixScorer, ask
 
 
@@ -154,7 +154,9 @@ def test_question_and_plain_answer_in_one_pass_are_those_of_two(tiny_nano, image
     text, reader = question_text(tiny_nano.info, "Is it good?"), ContentReader(tiny_nano, ("Yes.", "Yes, very.", "No."))
     prefix, answer = ask(tiny_nano, context, text, reader)
     slow = tiny_nano.extend(context, [text])
-    torch.testing.assert_close(answer, SuffixScorer(tiny_nano, slow, reader, RewardWeights()).base_answer())
+    torch.testing.assert_close(
+        answer, SuffixScorer(tiny_nano, slow, reader, EntropyReward(RewardWeights())).base_answer()
+    )
     assert (prefix.length, prefix.next_position) == (slow.length, slow.next_position)
     for ours, theirs in zip(prefix.segments[-1].keys, slow.segments[-1].keys, strict=True):
         torch.testing.assert_close(ours, theirs, atol=1e-5, rtol=1e-4)

@@ -22,10 +22,13 @@ class Scripted:
         self.vision = None
         self.seconds = seconds
 
-    def run(self, image, category=None, references=(), question=None, choices=(), on_stage=lambda name: None) -> Any:
+    def run(self, request, on_stage=lambda name: None) -> Any:
         from made_report import make_map, make_report
 
         from reason_iad.errors import InputError
+        from reason_iad.images import read_image
+
+        image, category = read_image(request.image, name=request.name), request.category
 
         for stage in ("read", "recognize", "knowledge", "prefix", "verdict"):
             on_stage(stage)
@@ -57,7 +60,7 @@ class Scripted:
             report=report, pixels=image.pixels, anomaly_map=make_map(), reference_pixels=goods, session=session
         )
 
-    def open(self, image, category=None, references=(), question=None) -> Any:
+    def open(self, request) -> Any:
         return SimpleNamespace(dialog=Dialog(), choose=Dialog().choose)
 
 
@@ -76,29 +79,30 @@ class Dialog:
         for piece in ("It looks ", "scratched."):
             if on_text is not None:
                 on_text(piece)
-        return Answer(question, "It looks scratched.")
+        return SimpleNamespace(answer=Answer(question, "It looks scratched."))
 
 
-def load_scripted(method: dict[str, Any], progress: Any) -> Scripted:
+def load_scripted(method: Any, progress: Any) -> Scripted:
     progress("loading model scripted")
-    return Scripted(method.get("seconds", 0.0))
+    return Scripted(method.get("seconds", 0.0) if isinstance(method, dict) else 0.0)
 
 
-def load_slowly(method: dict[str, Any], progress: Any) -> Scripted:
+def load_slowly(method: Any, progress: Any) -> Scripted:
     """Takes longer to load than an inspection may take."""
     time.sleep(3)
     return Scripted()
 
 
-def load_never(method: dict[str, Any], progress: Any) -> Scripted:
+def load_never(method: Any, progress: Any) -> Scripted:
     progress("loading model that takes long")
     time.sleep(600)
     raise AssertionError
 
 
-def load_miniature(method: dict[str, Any], progress: Any) -> Any:
+def load_miniature(method: Any, progress: Any) -> Any:
     """A random model of the bundled one's structure: everything real but what it has learned."""
-    from reason_iad.inspection.inspector import Inspector, InspectorOptions
+    from reason_iad.inspection.inspector import Inspector
+    from reason_iad.inspection.options import InspectorOptions
     from reason_iad.models.vision_cache import CachedVision
 
     spec = importlib.util.spec_from_file_location("shared_fixtures", TESTS / "conftest.py")

@@ -15,15 +15,15 @@ from made_report import make_report
 
 from reason_iad.errors import InputError
 from reason_iad.store.export import export
-from reason_iad.store.record import Filter, Request
+from reason_iad.store.record import Filter
 from reason_iad.store.store import INTERRUPTED, Store
-from reason_iad.types import InspectionReport
+from reason_iad.types import InspectionReport, InspectionRequest
 
 FUTURE = datetime.now(UTC) + timedelta(days=1)
 
 
 def done(store: Store, name: str = "part.png", image: bytes = b"image", **changes) -> str:
-    identifier = store.accept(image, name, Request(category="screw"), who="ann")
+    identifier = store.accept(InspectionRequest(image, category="screw", name=name), who="ann")
     store.start(identifier)
     store.finish(identifier, make_report(**changes), {"map": ("image/png", b"map of " + image)})
     return identifier
@@ -31,12 +31,13 @@ def done(store: Store, name: str = "part.png", image: bytes = b"image", **change
 
 def test_a_finished_inspection_comes_back_with_report_and_files(store):
     report = make_report()
-    identifier = store.accept(b"image", "part.png", Request("screw", "Is it?", ("a", "b")), who="ann")
+    identifier = store.accept(InspectionRequest(b"image", "screw", (), "Is it?", ("a", "b"), "part.png"), who="ann")
     store.start(identifier)
     store.finish(identifier, report, {"map": ("image/png", b"map")})
     record = store.get(identifier)
     assert (record.state, record.verdict, record.probability) == ("done", report.verdict, report.probability)
-    assert record.request == Request("screw", "Is it?", ("a", "b"))
+    assert (record.category_given, record.question, record.choices) == ("screw", "Is it?", ("a", "b"))
+    assert store.request_of(record).image == b"image"
     assert InspectionReport.from_json(json.dumps(record.report)) == report
     assert record.files == {"image": hashlib.sha256(b"image").hexdigest(), "map": hashlib.sha256(b"map").hexdigest()}
     assert store.files.get(record.files["map"]) == b"map"
@@ -45,7 +46,7 @@ def test_a_finished_inspection_comes_back_with_report_and_files(store):
 
 
 def test_after_a_kill_the_interrupted_one_has_failed_and_the_waiting_ones_still_wait(store, database_url, tmp_path):
-    ids = [store.accept(b"%d" % i, f"{i}.png") for i in range(3)]
+    ids = [store.accept(InspectionRequest(b"%d" % i, name=f"{i}.png")) for i in range(3)]
     finished = done(store)
     store.start(ids[0])
     again = Store.open(database_url, tmp_path / "files")  # nothing was closed: as after a kill
@@ -104,7 +105,7 @@ def test_a_new_file_that_nobody_names_yet_is_left_alone(store):
 
 
 def test_feedback_is_kept_with_who_gave_it_and_survives_retention(store):
-    kept, gone, waiting = done(store), done(store), store.accept(b"x", "x.png")
+    kept, gone, waiting = done(store), done(store), store.accept(InspectionRequest(b"x", name="x.png"))
     store.add_feedback(kept, "missed", "bob", "a scratch at the rim")
     with pytest.raises(InputError, match="needs a finished one"):
         store.add_feedback(waiting, "missed", "bob")
@@ -148,8 +149,8 @@ def test_a_file_altered_on_disk_is_noticed(store, tmp_path):
 def test_names_from_outside_lose_their_folders_and_control_characters(store):
     names = {"../../etc/passwd": "passwd", "C:\\x\\y.png": "y.png", "a\x00\x1b.png": "a��.png", "": "image"}
     for given, shown in names.items():
-        assert store.get(store.accept(b"x", given)).name == shown
-    assert len(store.get(store.accept(b"x", "n" * 999)).name) == 255
+        assert store.get(store.accept(InspectionRequest(b"x", name=given))).name == shown
+    assert len(store.get(store.accept(InspectionRequest(b"x", name="n" * 999))).name) == 255
 
 
 def test_an_export_holds_every_inspection_and_every_file(store, tmp_path):

@@ -8,7 +8,7 @@ import torch
 from reason_iad.inspection.prompts import context_parts, question_text
 from reason_iad.models.base import Prefix
 from reason_iad.reasoning.answers import ContentReader
-from reason_iad.reasoning.rewards import RewardWeights
+from reason_iad.reasoning.rewards import EntropyReward, RewardWeights
 from reason_iad.reasoning.scoring import SuffixScorer
 from reason_iad.training.packing import IMAGE, LATENTS, PATCHES, QuestionItem, pack
 
@@ -49,7 +49,7 @@ def use(model, photo, item):
     """The same question as the inspector asks it."""
     context = model.extend(Prefix(), context_parts(model.info, model.encode_image(photo), ["A note."], "Calm."))
     prefix = model.extend(context, [question_text(model.info, item.question)])
-    return SuffixScorer(model, prefix, ContentReader(model, item.options), RewardWeights())
+    return SuffixScorer(model, prefix, ContentReader(model, item.options), EntropyReward(RewardWeights()))
 
 
 def test_a_plain_question_scores_as_in_use(tiny_nano, photo, scores):

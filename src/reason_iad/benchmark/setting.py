@@ -4,56 +4,24 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from reason_iad.datasets.mmad import Templates
-from reason_iad.errors import InputError
 from reason_iad.files import sha256_of_json
-from reason_iad.inspection.inspector import InspectorOptions
-from reason_iad.types import KnowledgeMode, LatentMode
+from reason_iad.inspection.options import InspectorOptions, setting
 
 
 @dataclass(frozen=True)
-class Setting:
-    """How every question of a run is asked; the defaults are the full method with one reference."""
+class Setting(InspectorOptions):
+    """How every question of a run is asked: the settings of the method, and what the harness itself varies."""
 
-    model: str = "nano"
-    shots: int = 1
-    templates: Templates = "random"
-    knowledge: KnowledgeMode = "retrieved"
-    latents: LatentMode = "on"
-    injection: Literal["off", "on"] = "on"
-    evidence: Literal["off", "on"] = "on"
-    category: Literal["recognized", "given"] = "recognized"  # "oracle" knowledge gives it in any case
-    num_steps: int = 10
-    seed: int = 0
-
-    def __post_init__(self) -> None:
-        """Refuse settings that have no meaning."""
-        if not 0 <= self.shots <= 64:
-            raise InputError(f"shots is {self.shots}; expected a number of references from 0 to 64")
-        for name, values in (("templates", ("random", "similar")), ("category", ("recognized", "given"))):
-            if getattr(self, name) not in values:
-                raise InputError(f"{name} is {getattr(self, name)!r}; expected one of {', '.join(values)}")
-        self.inspector_options("")
-
-    @classmethod
-    def from_mapping(cls, values: Mapping[str, Any]) -> Setting:
-        """Make a setting from parsed TOML or JSON.
-
-        Raises:
-            InputError: a name is not known, or a value has the wrong type or no meaning.
-        """
-        fields = {field.name: field for field in dataclasses.fields(cls)}
-        if unknown := set(values) - set(fields):
-            raise InputError(f"the setting names {sorted(unknown)}; expected some of {sorted(fields)}")
-        for name, value in values.items():
-            expected = type(fields[name].default)
-            if not isinstance(value, expected) or isinstance(value, bool):
-                raise InputError(f"{name} is {value!r}; expected {expected.__name__}, such as {fields[name].default!r}")
-        return cls(**values)
+    shots: int = setting(1, "normal references shown with each image", low=0, high=64, metavar="K")
+    templates: Literal["random", "similar"] = setting(
+        "random", "which references: any of the category, or those most like the image"
+    )
+    category: Literal["recognized", "given"] = setting(
+        "recognized", "whether the true category is told; oracle knowledge tells it in any case"
+    )
 
     def to_mapping(self) -> dict[str, Any]:
         """All fields as plain values."""
@@ -62,15 +30,11 @@ class Setting:
     def inspector_options(self, image: str) -> InspectorOptions:
         """Options of the inspector for one image: its noise depends on seed and image, never on the order."""
         digest = hashlib.sha256(f"{self.seed}/{image}".encode()).digest()
-        return InspectorOptions(
-            model=self.model,
-            knowledge=self.knowledge,
-            latents=self.latents,
-            injection=self.injection,
-            evidence=self.evidence if self.shots else "off",  # nothing that a user taught may speak for references
-            seed=int.from_bytes(digest[:4], "big"),
-            num_steps=self.num_steps,
-        )
+        shared = {field.name: getattr(self, field.name) for field in dataclasses.fields(InspectorOptions)}
+        shared["seed"] = int.from_bytes(digest[:4], "big")
+        if not self.shots:
+            shared["evidence"] = "off"  # nothing that a user taught may speak for references
+        return InspectorOptions(**shared)
 
     @property
     def gives_category(self) -> bool:
@@ -82,7 +46,8 @@ class Setting:
         """What the prompt before the question depends on: settings with equal contexts share it."""
         shots = (self.shots, self.templates) if self.shots else (0, "")
         evidence = self.evidence if self.shots else "off"
-        return (self.model, *shots, self.knowledge, evidence, self.gives_category)
+        compared = (evidence, self.streams, self.backbone, self.max_overkill)
+        return (self.model, *shots, self.knowledge, self.top_k, *compared, self.gives_category)
 
     @property
     def fingerprint(self) -> str:

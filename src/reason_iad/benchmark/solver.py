@@ -17,14 +17,19 @@ from reason_iad.benchmark.plan import Job, QuestionJob, QuestionUnit, Unit
 from reason_iad.benchmark.record_log import Record
 from reason_iad.benchmark.setting import Setting
 from reason_iad.errors import ImageError, ReasonIADError
+from reason_iad.evidence.features import EvidenceOptions
 from reason_iad.images import read_image
-from reason_iad.inspection.inspector import Clock, Inspector, InspectorOptions
+from reason_iad.inspection.clock import Clock
+from reason_iad.inspection.inspector import Inspector
+from reason_iad.inspection.options import InspectorOptions
 from reason_iad.inspection.session import DETECTION, DETECTION_QUESTION, NO, YES, Session
+from reason_iad.inspection.sources import EvidenceSources
+from reason_iad.types import InspectionRequest
 
 if TYPE_CHECKING:
     from reason_iad.evidence.compare import EvidenceMap
     from reason_iad.evidence.memory_bank import MemoryBank
-    from reason_iad.images import LoadedImage
+    from reason_iad.images import LoadedImage, Pixels
 
 
 class Solver(Protocol):
@@ -36,24 +41,6 @@ class Solver(Protocol):
 
 
 SolverFactory = Callable[[], Solver]
-
-
-class BenchmarkInspector(Inspector):
-    """An inspector whose single-reference banks come from a store."""
-
-    banks: StoredBanks | None = None
-
-    def with_options(self, options: InspectorOptions) -> BenchmarkInspector:
-        """Another one over the same loaded parts."""
-        view = BenchmarkInspector(options, self.model, self.vision, self.knowledge, self._prototypes, self._settings)
-        view._banks, view._profiles, view._learned, view.banks = self._banks, self._profiles, self._learned, self.banks
-        return view
-
-    def _bank_for(self, references: Sequence[LoadedImage]) -> MemoryBank:
-        key = tuple(reference.sha256 for reference in references)
-        if len(references) == 1 and self.banks is not None and key not in self._banks:
-            self._banks[key] = self.banks.single(references[0].pixels)
-        return super()._bank_for(references)
 
 
 class InspectorSolver:
@@ -84,11 +71,22 @@ class InspectorSolver:
         stored = towers if folder is None else StoredVision(towers, folder)
         vision = CachedVision(stored)
         loaded, settings = load_model(model, vision)
-        options = InspectorOptions(model=model)
-        inspector = BenchmarkInspector(
-            options, loaded, vision, KnowledgeBase.load(), CategoryPrototypes.load(), settings
+        banks = None if folder is None else StoredBanks(towers, vision, folder)
+
+        def at_hand(references: Sequence[Pixels], asked: EvidenceOptions) -> MemoryBank | None:
+            """The stored bank of a single reference; sets are drawn anew for each question and seldom come again."""
+            stored = banks is not None and len(references) == 1 and asked == EvidenceOptions()
+            return banks.single(references[0]) if stored and banks is not None else None
+
+        inspector = Inspector(
+            InspectorOptions(model=model),
+            loaded,
+            vision,
+            KnowledgeBase.load(),
+            CategoryPrototypes.load(),
+            settings,
+            EvidenceSources(vision, at_hand),
         )
-        inspector.banks = None if folder is None else StoredBanks(towers, vision, folder)
         return cls(inspector)
 
     def answer(self, unit: QuestionUnit) -> Iterator[Record]:
@@ -122,7 +120,7 @@ class InspectorSolver:
             ReasonIADError: image or references cannot be used.
         """
         options = replace(self.inspector.options, seed=seed)
-        session = self.inspector.with_options(options).open(image, None, references)
+        session = self.inspector.with_options(options).open(InspectionRequest(image, references=tuple(references)))
         assert session.context.evidence is not None
         reply = session.dialog.choose(DETECTION_QUESTION, (YES, NO))
         probability = session.probability(reply.probability_of(YES))
@@ -149,27 +147,23 @@ class InspectorSolver:
 
         One that cannot be read is passed over like one that is missing; without any the image is asked about alone.
         """
+
+        def look(references: tuple[Path, ...]) -> Session:
+            request = InspectionRequest(unit.sample.image, category, references)
+            return _with_references(view, references).open(request, clock)
+
         references = unit.sample.templates(setting.templates, setting.shots)
         try:
-            return _with_references(view, references).open(unit.sample.image, category, references, clock=clock)
+            return look(references)
         except ImageError:
             readable = tuple(path for path in references if is_readable(path))
             if readable == references:
                 raise
-            return _with_references(view, readable).open(unit.sample.image, category, readable, clock=clock)
+            return look(readable)
 
     def _view(self, session: Session, unit: QuestionUnit, setting: Setting) -> Session:
         """The same prepared image, asked under another setting of the same context."""
-        from reason_iad.inspection.dialog import Dialog
-        from reason_iad.inspection.remote import RemoteDialog
-
-        if isinstance(session.dialog, RemoteDialog):
-            return session  # a server shares its prompt with nobody, and knows no latents
-        options = setting.inspector_options(unit.image_sha256)
-        prefix, evidence = session.dialog.prefix, session.context.evidence
-        grid = None if evidence is None else evidence.grid(*prefix.query_image.tokens.grid_hw)
-        dialog = Dialog(self.inspector.model, prefix, options.latent_options(), options.injection == "on", grid)
-        return replace(session, dialog=dialog)
+        return replace(session, dialog=session.dialog.under(setting.inspector_options(unit.image_sha256)))
 
     def _ask(self, session: Session, unit: QuestionUnit, job: QuestionJob, stages: dict[str, float]) -> Record:
         began = perf_counter()

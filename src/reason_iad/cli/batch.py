@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 from reason_iad.errors import InputError, ReasonIADError
-from reason_iad.types import InspectionReport
+from reason_iad.types import InspectionReport, InspectionRequest
 
 if TYPE_CHECKING:
     from reason_iad.cli.progress import Progress
@@ -43,14 +43,7 @@ class Inspection(Protocol):
 class InspectsImages(Protocol):
     """What the commands need of an inspector."""
 
-    def run(
-        self,
-        image: Path,
-        category: str | None = None,
-        references: Sequence[Any] = (),
-        question: str | None = None,
-        choices: Sequence[str] = (),
-    ) -> Inspection:
+    def run(self, request: InspectionRequest) -> Inspection:
         """Inspect one image."""
 
 
@@ -59,13 +52,10 @@ Loader = Callable[[argparse.Namespace, Callable[[str], None]], InspectsImages]
 
 @dataclass(frozen=True)
 class Job:
-    """One image and what to inspect it with."""
+    """One image of a lot: the request, the file that it came from, and what else is wanted or known."""
 
     path: Path
-    category: str | None = None
-    references: Sequence[Pixels] = ()
-    question: str | None = None
-    choices: Sequence[str] = ()
+    request: InspectionRequest
     truth: Truth | None = None
     faithfulness: bool = False  # whether to measure it
 
@@ -88,23 +78,13 @@ def check_method(args: argparse.Namespace, category: str | None = None) -> None:
 
 def load_inspector(args: argparse.Namespace, progress: Callable[[str], None]) -> InspectsImages:
     """Load the inspector that the options of the method ask for."""
+    from reason_iad.cli.method import method_options
     from reason_iad.models.sources import begin
 
     begin(args.model)  # while torch is imported
-    from reason_iad.inspection.inspector import Inspector, InspectorOptions
-    from reason_iad.models.loading import LoadOptions
+    from reason_iad.inspection.inspector import Inspector
 
-    options = InspectorOptions(
-        model=args.model,
-        knowledge=args.knowledge,
-        latents=args.latents,
-        injection=args.injection,
-        evidence=args.evidence,
-        seed=args.seed,
-        max_overkill=args.max_overkill,
-        loading=LoadOptions(args.dtype, args.device, args.quantization, args.max_image_tokens),
-    )
-    inspector: InspectsImages = Inspector.load(options, progress=progress)
+    inspector: InspectsImages = Inspector.load(method_options(args), progress=progress)
     return inspector
 
 
@@ -115,13 +95,7 @@ def one_by_one(jobs: Iterable[Job], inspector: InspectsImages) -> Iterator[Outco
     """Inspect every image with one inspector, in order; an unusable one gives its error instead."""
     for job in jobs:
         try:
-            found = inspector.run(
-                job.path,
-                category=job.category,
-                references=job.references,
-                question=job.question,
-                choices=job.choices,
-            )
+            found = inspector.run(job.request)
         except InputError as error:
             yield job, error
         else:
@@ -134,7 +108,7 @@ def with_faithfulness(found: Any, inspector: Any, job: Job) -> Inspection:
 
     from reason_iad.inspection.faithfulness import measure
 
-    measured = measure(inspector, found, job.references)
+    measured = measure(inspector, found, job.request.references)
     result: Inspection = dataclasses.replace(found, report=dataclasses.replace(found.report, faithfulness=measured))
     return result
 

@@ -7,10 +7,13 @@ import functools
 import json
 import sys
 import time
+from collections.abc import Collection
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, get_args
 
+from reason_iad.cli.method import add_method_options
 from reason_iad.errors import InputError
+from reason_iad.inspection.options import declared_settings
 from reason_iad.types import KnowledgeMode, LatentMode
 
 if TYPE_CHECKING:
@@ -18,9 +21,6 @@ if TYPE_CHECKING:
     from reason_iad.benchmark.setting import Setting
     from reason_iad.benchmark.solver import SolverFactory
 
-SETTING_OPTIONS = (
-    "model", "shots", "templates", "knowledge", "latents", "injection", "evidence", "category", "num_steps", "seed",
-)  # fmt: skip
 RUN_OPTIONS = (
     "layout", "root", "questions", "known_faults", "out", "cache", "limit", "shard", "workers", "threads", "ray",
     "minutes",
@@ -40,7 +40,7 @@ def add_parser(subparsers: Any) -> None:
         "it was stopped; several commands may share one --cache.",
     )
     _add_run_options(mmad)
-    _add_setting_options(mmad)
+    add_setting_flags(mmad)
     mmad.set_defaults(run=run_mmad)
     ablate = commands.add_parser(
         "ablate",
@@ -90,10 +90,7 @@ def _add_grid_options(parser: argparse.ArgumentParser) -> None:
     add("--grid-evidence", nargs="+", choices=("off", "on"), help="comparison with the references")
     add("--only", nargs="+", default=[], metavar="NAME", help="only these settings; --list names them")
     add("--list", action="store_true", help="name the settings and end")
-    add("--model", metavar="ID", help="language model (default: nano, the bundled one)")
-    add("--templates", choices=("random", "similar"), help="which references (default: random)")
-    add("--num-steps", type=int, metavar="N", help="steps of latent reasoning at most (default: 10)")
-    add("--seed", type=int, metavar="N", help="seed of every random choice (default: 0)")
+    add_setting_flags(parser, leave_out=("shots", "knowledge", "latents", "injection", "evidence"))
 
 
 def _add_run_options(parser: argparse.ArgumentParser, questions: bool = True) -> None:
@@ -118,18 +115,18 @@ def _add_run_options(parser: argparse.ArgumentParser, questions: bool = True) ->
     parser.add_argument("--json", action="store_true", help="print the summary as one JSON object")
 
 
-def _add_setting_options(parser: argparse.ArgumentParser) -> None:
-    add = parser.add_argument
-    add("--model", metavar="ID", help="language model (default: nano, the bundled one)")
-    add("--shots", type=int, metavar="K", help="normal references shown with each image (default: 1)")
-    add("--templates", choices=("random", "similar"), help="which references (default: random)")
-    add("--knowledge", choices=get_args(KnowledgeMode), help="use of knowledge (default: retrieved)")
-    add("--latents", choices=get_args(LatentMode), help="latent reasoning (default: on)")
-    add("--injection", choices=("off", "on"), help="visual injection (default: on)")
-    add("--evidence", choices=("off", "on"), help="comparison with the references (default: on)")
-    add("--category", choices=("recognized", "given"), help="whether the true category is told (default: recognized)")
-    add("--num-steps", type=int, metavar="N", help="steps of latent reasoning at most (default: 10)")
-    add("--seed", type=int, metavar="N", help="seed of every random choice (default: 0)")
+def add_setting_flags(parser: argparse.ArgumentParser, leave_out: Collection[str] = ()) -> None:
+    """Add a flag for every setting of a run; those not given stay unset, since a file may give them."""
+    from reason_iad.benchmark.setting import Setting
+
+    add_method_options(parser, leave_out, unset=True, settings=Setting)
+
+
+def setting_names() -> tuple[str, ...]:
+    """Names of all settings of a run, as a configuration file knows them."""
+    from reason_iad.benchmark.setting import Setting
+
+    return tuple(declared.name for declared in declared_settings(Setting))
 
 
 def run_mmad(args: argparse.Namespace) -> int:
@@ -137,7 +134,7 @@ def run_mmad(args: argparse.Namespace) -> int:
     from reason_iad.benchmark.setting import Setting
 
     given = merged_options(args)
-    setting = Setting.from_mapping({name: given[name] for name in SETTING_OPTIONS if name in given})
+    setting = Setting.from_mapping({name: given[name] for name in setting_names() if name in given})
     out = _needed(given, "out", Path)
     return ask_all(given, {setting: out}, args)
 
@@ -146,14 +143,15 @@ def run_ablate(args: argparse.Namespace) -> int:
     """Run, or go on with, many settings side by side, each into a folder of its own under --out."""
     from reason_iad.benchmark.ablation import Grid, choose, preset
     from reason_iad.benchmark.setting import Setting
+    from reason_iad.models.registry import sees_references
 
     given = merged_options(args)
-    base = Setting.from_mapping({name: given[name] for name in SETTING_OPTIONS if name in given})
+    base = Setting.from_mapping({name: given[name] for name in setting_names() if name in given})
     axes = {name: getattr(args, f"grid_{name}") for name in ("shots", "knowledge", "latents", "injection", "evidence")}
     chosen = {name: values for name, values in axes.items() if values is not None}
     if chosen and args.preset:
         raise InputError(f"found --preset {args.preset} and --grid-{next(iter(chosen))}; expected one of them")
-    sees = base.model != "nano"  # the bundled model knows references through the evidence alone
+    sees = sees_references(base.model)
     settings = Grid(**chosen).settings(base, sees) if chosen else preset(args.preset or "steps", base, sees)
     settings = choose(settings, args.only)
     if args.list:
@@ -315,7 +313,7 @@ def merged_options(args: argparse.Namespace) -> dict[str, Any]:
         InputError: the file cannot be read, or names an option that does not exist.
     """
     given = {} if args.config is None else _read_config(args.config)
-    for name in (*SETTING_OPTIONS, *RUN_OPTIONS):
+    for name in (*setting_names(), *RUN_OPTIONS):
         if getattr(args, name, None) is not None:
             given[name] = getattr(args, name)
     return given
@@ -328,7 +326,7 @@ def _read_config(path: Path) -> dict[str, Any]:
         given = tomllib.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         raise InputError(f"{path} cannot be read ({error}); expected a TOML file such as docs/benchmark.md") from error
-    allowed = {*SETTING_OPTIONS, *RUN_OPTIONS}
+    allowed = {*setting_names(), *RUN_OPTIONS}
     if unknown := set(given) - allowed:
         raise InputError(f"{path} names {sorted(unknown)}; expected some of {sorted(allowed)}")
     for name in ("root", "questions", "out", "cache"):

@@ -10,8 +10,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from reason_iad.cli.batch import Job, Loader, check_method, inspect_all, load_inspector
-from reason_iad.cli.inspect import add_method_options
+from reason_iad.cli.method import add_method_options
 from reason_iad.errors import InputError
+from reason_iad.types import InspectionRequest
 
 if TYPE_CHECKING:
     from reason_iad.types import InspectionReport
@@ -61,7 +62,8 @@ def read_jobs(folder: Path = IMAGES, evidence: bool = True) -> list[Job]:
         if names not in read:  # one object per product, so that the inspector prepares it once
             read[names] = tuple(read_image(folder / name).pixels for name in names)
         truth = Truth(entry["truth"], entry["verdict"])
-        jobs.append(Job(folder / entry["image"], entry["category"], read[names], truth=truth))
+        request = InspectionRequest(folder / entry["image"], entry["category"], read[names])
+        jobs.append(Job(folder / entry["image"], request, truth=truth))
     return jobs
 
 

@@ -12,12 +12,13 @@ import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, get_args
+from typing import TYPE_CHECKING
 
 from reason_iad.cli.batch import Job, Loader, check_method, inspect_all, load_inspector
+from reason_iad.cli.method import add_method_options
 from reason_iad.cli.recorder import Recorder
 from reason_iad.errors import EvidenceError, ImageError, InputError
-from reason_iad.types import InspectionReport, KnowledgeMode, LatentMode
+from reason_iad.types import InspectionReport, InspectionRequest
 
 if TYPE_CHECKING:
     from reason_iad.images import LoadedImage
@@ -69,71 +70,12 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     parser.set_defaults(run=run)
 
 
-def add_method_options(parser: argparse.ArgumentParser) -> None:
-    """Add the options that choose how an image is inspected."""
-    parser.add_argument(
-        "--model",
-        default="nano",
-        metavar="ID",
-        help="nano (the bundled one, default), a hub id, a folder, or openai:NAME on a server; see `reason-iad models`",
-    )
-    add_loading_options(parser)
-    parser.add_argument(
-        "--knowledge",
-        choices=get_args(KnowledgeMode),
-        default="retrieved",
-        help="use of knowledge (default: retrieved)",
-    )
-    parser.add_argument("--latents", choices=get_args(LatentMode), default="on", help="latent reasoning (default: on)")
-    parser.add_argument("--injection", choices=("off", "on"), default="on", help="visual injection (default: on)")
-    parser.add_argument(
-        "--evidence",
-        choices=("off", "on", "set", "paired"),
-        default="on",
-        help="use of references: a set of good parts, or one that shows this very object (default: on, which decides)",
-    )
-    parser.add_argument(
-        "--paired", dest="evidence", action="store_const", const="paired", help="short for --evidence paired"
-    )
-    parser.add_argument("--seed", type=_seed, default=0, metavar="N", help="seed of every random choice (default: 0)")
-    parser.add_argument(
-        "--max-overkill",
-        type=_share,
-        default=0.02,
-        metavar="X",
-        help="share of good parts that may be called defective, between 0 and 1 (default: 0.02)",
-    )
-
-
-def add_loading_options(parser: argparse.ArgumentParser) -> None:
-    """Add the options that choose how an open model is loaded; the bundled one has no use for them."""
-    group = parser.add_argument_group("open models", "how a model named by hub id or folder is loaded")
-    group.add_argument(
-        "--dtype",
-        choices=("auto", "float32", "bfloat16", "float16"),
-        default="auto",
-        help="precision (default: auto, the fastest that the device computes in)",
-    )
-    group.add_argument("--device", default="auto", metavar="D", help="cpu, cuda, cuda:1, mps (default: the best here)")
-    group.add_argument(
-        "--quantization",
-        choices=("none", "8bit", "4bit"),
-        default="none",
-        help="of the weights, with bitsandbytes or torchao where installed (default: none)",
-    )
-    group.add_argument(
-        "--max-image-tokens",
-        type=_count,
-        metavar="N",
-        help="most tokens an image is read as (default: 1280, 3700 for LLaVA-OneVision)",
-    )
-
-
 def run(args: argparse.Namespace, load_inspector: Loader = load_inspector) -> int:
     """Inspect the images; 0 when all were, 2 when some could not be; with --exit-code 3 or 4 by what was found."""
     from reason_iad.reporting.folder import ReportFolder
 
-    choices = _checked_choices(args)
+    asked = InspectionRequest("checked before any image is read", args.category, (), args.question, args.choices)
+    choices = asked.choices
     check_method(args, args.category)
     if args.resume and args.out is None:
         raise InputError("found --resume without --out; expected both: the reports in --out say what is done")
@@ -212,7 +154,8 @@ def _inspect(
 
     progress = Progress(len(paths))
     pixels = tuple(image.pixels for image in references)  # one object, so that the inspector prepares it once
-    jobs = [Job(path, args.category, pixels, args.question, choices, faithfulness=args.faithfulness) for path in paths]
+    requests = [InspectionRequest(path, args.category, pixels, args.question, choices) for path in paths]
+    jobs = [Job(path, one, faithfulness=args.faithfulness) for path, one in zip(paths, requests, strict=True)]
     keep = None if record is None else record.keep
     if args.jobs > 1 and len(jobs) > 1:
         from reason_iad.cli.parallel import in_processes
@@ -238,17 +181,6 @@ def _unfinished(paths: Sequence[Path], folder: ReportFolder, shown: ReportPrinte
     if len(left) < len(paths):
         print(f"reason-iad: {len(paths) - len(left)} of {len(paths)} images have a report already", file=sys.stderr)
     return left
-
-
-def _checked_choices(args: argparse.Namespace) -> tuple[str, ...]:
-    choices = tuple(choice.strip() for choice in args.choices)
-    if choices and not args.question:
-        raise InputError(f"found {len(choices)} choices and no question; expected both: add --question TEXT")
-    if args.question is not None and not args.question.strip():
-        raise InputError("the question is empty; expected some text: write it after --question, or leave that out")
-    if choices and (len(choices) < 2 or len(set(choices)) < len(choices) or "" in choices):
-        raise InputError(f"the choices are {list(choices)}; expected two or more different answers: name each once")
-    return choices
 
 
 def _read_references(args: argparse.Namespace) -> list[LoadedImage]:
@@ -294,23 +226,7 @@ def _report_failure(message: str) -> None:
     print(f"reason-iad: error: {message}", file=sys.stderr)
 
 
-def _seed(text: str) -> int:
-    if not text.isdecimal() or int(text) >= 2**32:
-        raise argparse.ArgumentTypeError(f"{text!r} is no seed; expected a whole number from 0 to 4294967295")
-    return int(text)
-
-
 def _count(text: str) -> int:
     if not text.isdecimal() or int(text) < 1:
         raise argparse.ArgumentTypeError(f"{text!r} is no number of tokens; expected a whole number from 1 on")
     return int(text)
-
-
-def _share(text: str) -> float:
-    try:
-        value = float(text)
-    except ValueError:
-        value = -1.0
-    if not 0.0 < value < 1.0:
-        raise argparse.ArgumentTypeError(f"{text!r} is no share; expected a number between 0 and 1, such as 0.02")
-    return value

@@ -73,7 +73,8 @@ def approve(base: Path, name: str, who: str) -> CategoryKnowledge:
 
 def _by_model(model: str) -> Describer:
     def describe(images: Sequence[Path]) -> list[str]:
-        from reason_iad.inspection.inspector import Inspector, InspectorOptions
+        from reason_iad.inspection.inspector import Inspector
+        from reason_iad.inspection.options import InspectorOptions
 
         options = InspectorOptions(model=model, knowledge="none", latents="off", injection="off")
         inspector = Inspector.load(options, lambda text: print(f"reason-iad: {text}", file=sys.stderr))

@@ -10,8 +10,10 @@ import json
 import math
 import sys
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
+from reason_iad.cli.method import add_setting, method_options
 from reason_iad.errors import EvidenceError, ImageError, InputError
 
 if TYPE_CHECKING:
@@ -47,15 +49,11 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     parser.add_argument("--add", nargs="+", default=[], metavar="IMAGE", help="correct the profile with these images")
     parser.add_argument("--as", dest="label", choices=("normal", "defective"), help="what the images of --add are")
     parser.add_argument("--remove", metavar="HASH", help="take an image back, by the beginning of its hash")
+    for name in ("max_overkill", "streams", "backbone", "device"):
+        add_setting(parser, name)
     parser.add_argument(
-        "--max-overkill",
-        type=_share,
-        default=0.02,
-        metavar="X",
-        help="share of good parts that may be called defective; the summary says whether it can be promised "
-        "(default: 0.02)",
+        "--fast", dest="streams", action="store_const", const="fast", help="short for --streams fast: twice as fast"
     )
-    parser.add_argument("--fast", action="store_true", help="leave the ViT out: twice as fast, maps are less exact")
     parser.add_argument(
         "--tiles",
         type=_tiles,
@@ -102,7 +100,7 @@ def run(args: argparse.Namespace, load_vision: Callable[[], Any] | None = None) 
                 f"there is no profile of {args.category!r} to correct; learn it first from a folder of good parts"
             )
         progress.say("loading vision towers")
-        vision = (load_vision or _load_vision)()
+        vision = load_vision() if load_vision is not None else _load_vision(method_options(args).bundled_device)
         profile = _correct(args, images, vision, progress) if args.add else _learn(args, images, vision, progress)
     else:
         from reason_iad.evidence.profile import load_profile
@@ -123,11 +121,15 @@ def run(args: argparse.Namespace, load_vision: Callable[[], Any] | None = None) 
 
 
 def _learn(args: argparse.Namespace, images: Sequence[LoadedImage], vision: Any, progress: Any) -> CategoryProfile:
-    from reason_iad.evidence.features import DEFAULT_STREAMS, FAST_STREAMS, EvidenceOptions, tiled_streams
+    from reason_iad.evidence.features import EvidenceOptions, tiled_streams
+    from reason_iad.inspection.sources import evidence_options
     from reason_iad.profiles import learn
 
-    streams = tiled_streams(args.tiles) if args.tiles > 1 else FAST_STREAMS if args.fast else DEFAULT_STREAMS
-    options = EvidenceOptions(streams=streams, foreground=args.foreground, max_references=args.references)
+    chosen = evidence_options(method_options(args))
+    if args.tiles > 1 and chosen.streams != EvidenceOptions().streams:
+        raise InputError("found --tiles with --streams or --backbone; expected one of them: tiles have their own")
+    streams = tiled_streams(args.tiles) if args.tiles > 1 else chosen.streams
+    options = replace(chosen, streams=streams, foreground=args.foreground, max_references=args.references)
 
     def tell(done: int, total: int, name: str) -> None:
         progress.say(f"learning {done + 1} of {total}: {name}")
@@ -189,10 +191,10 @@ def _read(given: Sequence[str]) -> tuple[list[LoadedImage], list[str]]:
     return list(images.values()), bad
 
 
-def _load_vision() -> Any:
+def _load_vision(device: str) -> Any:
     from reason_iad.models.vision import BundledVision
 
-    return BundledVision.load()
+    return BundledVision.load(device)
 
 
 def _embed(vision: Any) -> Any:
@@ -213,9 +215,3 @@ def _whole(text: str, most: int) -> int:
     if not text.isdecimal() or not 1 <= int(text) <= most:
         raise argparse.ArgumentTypeError(f"found {text!r}; expected a whole number from 1 to {most}")
     return int(text)
-
-
-def _share(text: str) -> float:
-    from reason_iad.cli.inspect import _share as share
-
-    return share(text)

@@ -22,8 +22,8 @@ def in_processes(jobs: Sequence[Job], args: argparse.Namespace, load: Loader) ->
     """
     plain = argparse.Namespace(**{name: value for name, value in vars(args).items() if name != "run"})
     # The references go to the processes once; with each job they would be copied again and prepared again.
-    factory = functools.partial(_load, plain, load, jobs[0].references)
-    bare = (dataclasses.replace(job, references=()) for job in jobs)
+    factory = functools.partial(_load, plain, load, jobs[0].request.references)
+    bare = (_with_references(job, ()) for job in jobs)
     with WorkerPool(factory, min(args.jobs, len(jobs))) as pool:
         for job, (_, future) in zip(jobs, pool.in_order(bare), strict=True):
             error = future.exception()
@@ -38,7 +38,7 @@ def _load(args: argparse.Namespace, load: Loader, references: Sequence[Any], tel
     inspector = load(args, tell)
 
     def inspect(job: Job, tell: Tell) -> Inspection:
-        _, found = next(one_by_one([dataclasses.replace(job, references=references)], inspector))
+        _, found = next(one_by_one([_with_references(job, references)], inspector))
         if isinstance(found, ReasonIADError):
             raise found
         if not hasattr(found, "session"):
@@ -47,3 +47,7 @@ def _load(args: argparse.Namespace, load: Loader, references: Sequence[Any], tel
         return bare  # the prompt's keys and values stay here
 
     return inspect
+
+
+def _with_references(job: Job, references: Sequence[Any]) -> Job:
+    return dataclasses.replace(job, request=dataclasses.replace(job.request, references=tuple(references)))

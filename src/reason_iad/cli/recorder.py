@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import getpass
 from dataclasses import dataclass
 from pathlib import Path
@@ -40,10 +41,9 @@ class Recorder:
     def keep(self, job: Job, found: Inspection) -> None:
         """Keep one finished inspection with its pictures."""
         from reason_iad.reporting.pictures import pictures
-        from reason_iad.store.record import Request
 
-        request = Request(job.category, job.question, tuple(job.choices))
-        data = job.path.read_bytes()
-        identifier = self.store.accept(data, job.path.name, request, self.who, "watch" if self.watching else "batch")
+        # the references of a batch are told by the report, and not kept with each of its images
+        request = dataclasses.replace(job.request, image=job.path.read_bytes(), name=job.path.name, references=())
+        identifier = self.store.accept(request, self.who, "watch" if self.watching else "batch")
         self.store.start(identifier)
         self.store.finish(identifier, found.report, pictures(found))

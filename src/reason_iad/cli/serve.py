@@ -7,7 +7,7 @@ import signal
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from reason_iad.cli.inspect import add_method_options
+from reason_iad.cli.method import add_method_options, method_options
 
 if TYPE_CHECKING:
     from reason_iad.server.settings import Settings
@@ -69,8 +69,6 @@ def settings_of(args: argparse.Namespace) -> Settings:
     check_method(args)
     if args.rate < 1:
         raise InputError(f"the rate is {args.rate}; expected at least 1 request a minute")
-    loading = {name: getattr(args, name) for name in ("dtype", "device", "quantization", "max_image_tokens")}
-    names = ("model", "knowledge", "latents", "injection", "evidence", "seed", "max_overkill")
     return Settings(
         data=args.data,
         database=args.database,
@@ -80,7 +78,7 @@ def settings_of(args: argparse.Namespace) -> Settings:
         queue_size=args.queue,
         limits=Limits(requests_per_minute=args.rate, burst=max(1, args.rate // 5)),
         allowed_hosts=tuple(args.allow_host),
-        method={**{name: getattr(args, name) for name in names}, "loading": loading},
+        method=method_options(args),
     )
 
 

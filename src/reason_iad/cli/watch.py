@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from reason_iad.errors import ImageError, InputError
+from reason_iad.types import InspectionRequest
 
 if TYPE_CHECKING:
     from reason_iad.cli.batch import Loader
@@ -110,7 +111,7 @@ def watch(
             for path, problem in news:
                 if problem is None and read_image(path).sha256 in earlier:
                     continue
-                job = Job(path, args.category, pixels, args.question, choices)
+                job = Job(path, InspectionRequest(path, args.category, pixels, args.question, choices))
                 failures = (
                     [(job, problem)] if problem else inspect_all([job], inspector, progress, shown, folder, keep=keep)
                 )

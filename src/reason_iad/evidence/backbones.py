@@ -21,6 +21,8 @@ from reason_iad.images import Pixels, resize
 if TYPE_CHECKING:
     import torch
 
+    from reason_iad.evidence.features import Stream
+
 BUNDLED = ("efficientnet", "vit")  # towers that `VisionTowers` itself has
 _IMAGENET = ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
 _HALF = ((0.5, 0.5, 0.5), (0.5, 0.5, 0.5))  # SigLIP's, where its files do not say
@@ -110,6 +112,21 @@ def load_backbone(name: str, device: str = "cpu") -> Backbone:
     vision.eval().requires_grad_(False).to(device)
     mean, std = _colors(name, config.model_type)
     return Backbone(name, vision, int(vision.config.patch_size), mean, std)
+
+
+def streams_of(name: str, size: int = 448) -> tuple[Stream, ...]:
+    """The streams by which references are compared where a transformer takes the place of the bundled towers.
+
+    Its hidden state at three quarters of the depth, where DINOv2-like models compare parts best, at about `size` px.
+
+    Raises:
+        EvidenceError: it cannot be loaded.
+    """
+    from reason_iad.evidence.features import Stream
+
+    loaded = load_backbone(name)
+    depth = int(loaded.model.config.num_hidden_layers)
+    return (Stream(name, max(1, round(0.75 * depth)), max(1, round(size / loaded.patch)) * loaded.patch),)
 
 
 def _colors(name: str, model_type: str) -> tuple[tuple[float, ...], tuple[float, ...]]:

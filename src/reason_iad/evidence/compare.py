@@ -63,11 +63,6 @@ class EvidenceMap:
     max_regions: int = 5
     region_share: float = 0.5
 
-    @property
-    def warnings(self) -> tuple[str, ...]:
-        """Why the comparison itself may be meaningless."""
-        return () if self.unsuitable is None else (f"This may be no picture of this product: {self.unsuitable}.",)
-
     @cached_property
     def heat(self) -> Array:
         """How much each patch exceeds what normals show (h, w); where none does, what stands out in the image."""

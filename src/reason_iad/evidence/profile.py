@@ -193,7 +193,7 @@ class CategoryProfile:
         """Anomaly score of an image (H, W, 3), in [0, 1]; at 0.5 one good part in twenty looks at least this odd."""
         return self.compare(pixels, vision).anomaly_score
 
-    def verdict(self, found: EvidenceMap, max_overkill: float = 0.02) -> ProfileVerdict:
+    def verdict(self, found: EvidenceMap, max_overkill: float) -> ProfileVerdict:
         """Judge a comparison at a false-alarm rate of at most `max_overkill`: promised by the normals, or estimated."""
         scores = self.bank.normal_scores
         rate = max(max_overkill, conformal.smallest_rate(len(scores)))

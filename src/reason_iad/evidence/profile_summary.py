@@ -84,7 +84,7 @@ class ProfileSummary:
         return "\n".join([*lines, f"  kept in      {folder}"])
 
 
-def summarize(profile: CategoryProfile, max_overkill: float = 0.02) -> ProfileSummary:
+def summarize(profile: CategoryProfile, max_overkill: float) -> ProfileSummary:
     """Describe a profile at the false-alarm rate `max_overkill`."""
     named = _scores(profile)
     scores = np.array([score for _, score in named])

@@ -9,22 +9,24 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from reason_iad.images import Pixels, resize
-from reason_iad.types import Faithfulness, FaithfulnessRow
+from reason_iad.types import Faithfulness, FaithfulnessRow, InspectionRequest
 
 if TYPE_CHECKING:
     from reason_iad.inspection.inspector import Inspection, Inspector
+    from reason_iad.types import ImageSource
 
 Box = tuple[int, int, int, int]
 Probability = Callable[[Pixels], float]
 
 
 def measure(
-    inspector: Inspector, found: Inspection, references: Sequence[Pixels], num_random: int = 4, seed: int = 0
+    inspector: Inspector, found: Inspection, references: Sequence[ImageSource], num_random: int = 4, seed: int = 0
 ) -> Faithfulness:
     """Measure the faithfulness of one report; takes about two inspections for each random control.
 
@@ -35,18 +37,19 @@ def measure(
         num_random: controls for each change.
         seed: of the random places.
     """
-    import dataclasses
-
     began = time.monotonic()
     report, rng = found.report, np.random.default_rng(seed)
     category = report.category if report.category != "unknown" else None
-    plain = inspector.with_options(dataclasses.replace(inspector.options, latents="off", injection="off"))
+    goods = tuple(references)
 
-    def asked(view: Inspector, goods: Sequence[Pixels]) -> Probability:
-        return lambda pixels: view.run(pixels, category, goods).report.probability
+    def asked(references: tuple[ImageSource, ...] = goods, **changes: Any) -> Probability:
+        """The probability of a defect of any pixels, under the report's options with some changes."""
+        view = inspector.with_options(replace(inspector.options, **changes))
+        return lambda pixels: view.run(InspectionRequest(pixels, category, references)).report.probability
 
     # Compared within one setting: without the latent loop, whose own noise would drown small movements.
-    ask = asked(plain, references)
+    plain: dict[str, Any] = {"latents": "off", "injection": "off"}
+    ask = asked(**plain)
     base = ask(found.pixels)
     rows = []
     if report.regions:
@@ -55,14 +58,17 @@ def measure(
         rows.append(_row("the regions painted over", base, found.pixels, boxes, others, paint_over, ask))
         rows.append(_row("only the regions left sharp", base, found.pixels, boxes, others, keep_alone, ask))
     if report.evidence is not None:
-        bare = inspector.with_options(dataclasses.replace(plain.options, evidence="off"))
-        rows.append(_lone("without the comparison with good parts", base, asked(bare, ())(found.pixels)))
+        after = asked((), **{**plain, "evidence": "off"})(found.pixels)
+        rows.append(_lone("without the comparison with good parts", base, after))
     if report.citations:
-        silent = inspector.with_options(dataclasses.replace(plain.options, knowledge="none"))
-        rows.append(_lone("without the knowledge", base, asked(silent, references)(found.pixels)))
-    if report.trace is not None and report.trace.patches:
-        unaided = inspector.with_options(dataclasses.replace(inspector.options, injection="off"))
-        rows.append(_lone("without the injected patches", report.probability, asked(unaided, references)(found.pixels)))
+        after = asked(**{**plain, "knowledge": "none"})(found.pixels)
+        rows.append(_lone("without the knowledge", base, after))
+    if found.verdict_trace is not None and found.verdict_trace.patches:
+        # the verdict thought with these patches: the control injects as many that were drawn at random
+        after = asked(injection="off")(found.pixels)
+        seeds = rng.integers(0, 2**32, num_random)
+        controls = [asked(injection="random", seed=int(one))(found.pixels) - report.probability for one in seeds]
+        rows.append(_lone("without the injected patches", report.probability, after, controls))
     return Faithfulness(tuple(rows), seed, round(1000 * (time.monotonic() - began), 1))
 
 
@@ -127,5 +133,6 @@ def _row(
     return FaithfulnessRow(change, round(after, 6), round(after - base, 6), controls)
 
 
-def _lone(change: str, base: float, after: float) -> FaithfulnessRow:
-    return FaithfulnessRow(change, round(after, 6), round(after - base, 6))
+def _lone(change: str, base: float, after: float, controls: Sequence[float] = ()) -> FaithfulnessRow:
+    moved = tuple(round(control, 6) for control in controls)
+    return FaithfulnessRow(change, round(after, 6), round(after - base, 6), moved)

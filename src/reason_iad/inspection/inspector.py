@@ -1,101 +1,48 @@
-"""The inspector: one image in, one typed report out.
+"""The inspector: one request in, one typed report out.
 
     inspector = Inspector.load(InspectorOptions())
     report = inspector.inspect("part.png", category="hazelnut", references=["good1.png", "good2.png"])
 
-Stages: read, recognize, evidence, knowledge, prefix, verdict, details, question. Each is timed in the report.
+Stages: read, recognize, evidence, knowledge, prefix, verdict, details, question, nearest. Each is timed in the report.
 """
 
 from __future__ import annotations
 
+import copy
 import dataclasses
-import time
-from collections import OrderedDict
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass, field
-from pathlib import Path
-from typing import Any
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from reason_iad import __version__
 from reason_iad.errors import InputError
-from reason_iad.evidence.compare import compare
-from reason_iad.evidence.conformal import describe_promise, normals_needed, smallest_rate
 from reason_iad.evidence.looks import measure_look
-from reason_iad.evidence.memory_bank import MemoryBank
-from reason_iad.evidence.paired import compare_paired, is_template
-from reason_iad.evidence.profile import CategoryProfile
-from reason_iad.evidence.profile_store import find_profile
 from reason_iad.images import LoadedImage, Pixels, from_pixels, read_image
+from reason_iad.inspection.categories import Categories
+from reason_iad.inspection.clock import Clock
 from reason_iad.inspection.details import DefectDetails, describe_defect, describe_normal
-from reason_iad.inspection.dialog import Dialog
-from reason_iad.inspection.nearest import Compared, show_nearest
+from reason_iad.inspection.dialog import Dialog, Reply
+from reason_iad.inspection.nearest import show_nearest
 from reason_iad.inspection.option_fusion import OptionFusion
+from reason_iad.inspection.options import InspectorOptions
 from reason_iad.inspection.prompts import citation_notes, context_parts
-from reason_iad.inspection.remote import CLOSED, RemoteDialog
+from reason_iad.inspection.served import CLOSED, ServedDialog
 from reason_iad.inspection.session import DETECTION_QUESTION, NO, YES, Context, Session
+from reason_iad.inspection.sources import EvidenceSources
 from reason_iad.inspection.verdict import UNCALIBRATED, Fusion, VerdictOptions, decide, fusion_key
 from reason_iad.knowledge.entries import ANY_PRODUCT
 from reason_iad.knowledge.retrieve import KnowledgeBase, RetrievalOptions, tell_encoding
-from reason_iad.models.base import MultimodalModel, Prefix
-from reason_iad.models.loading import LoadOptions
-from reason_iad.models.openai_compatible import OpenAICompatible
-from reason_iad.models.vision_cache import CachedVision
-from reason_iad.reasoning.latents import LatentOptions
-from reason_iad.recognition.learned import LearnedPrototypes
-from reason_iad.recognition.prototypes import CategoryPrototypes, image_embedding
-from reason_iad.types import (
-    Answer,
-    CategorySource,
-    InspectionReport,
-    KnowledgeMode,
-    LatentMode,
-    LatentTrace,
-    Verdict,
-)
+from reason_iad.models.base import Model, Prefix, is_open
+from reason_iad.recognition.prototypes import CategoryPrototypes
+from reason_iad.types import InspectionReport, InspectionRequest, LatentTrace, Verdict
 
-ImageSource = str | Path | bytes | Pixels | LoadedImage
-PAIRED_NOTE = "The reference shows this very object, so the image was compared with it pixel by pixel."
-MAX_BANKS = 64
-HOLD_OUT_FROM = 20  # references from which every second one checks the false-alarm rate instead of being compared with
+if TYPE_CHECKING:
+    from reason_iad.models.vision_cache import CachedVision
+    from reason_iad.types import ImageSource
 
-
-@dataclass(frozen=True)
-class InspectorOptions:
-    """Every part can be switched alone; the defaults are the full method."""
-
-    model: str = "nano"
-    knowledge: KnowledgeMode = "retrieved"
-    latents: LatentMode = "on"
-    injection: str = "on"
-    evidence: str = "on"
-    seed: int = 0
-    max_overkill: float = 0.02
-    num_steps: int = 10
-    top_k: int = 4
-    loading: LoadOptions = field(default_factory=LoadOptions)  # of an open model; the bundled one needs none
-
-    def __post_init__(self) -> None:
-        """Refuse settings that have no meaning."""
-        allowed: dict[str, tuple[str, ...]] = {
-            "knowledge": ("none", "retrieved", "oracle"), "latents": ("off", "paper", "on"),
-            "injection": ("off", "on"), "evidence": ("off", "on", "set", "paired"),
-        }  # fmt: skip
-        for name, values in allowed.items():
-            if getattr(self, name) not in values:
-                raise InputError(f"{name} is {getattr(self, name)!r}; expected one of {', '.join(values)}")
-        if not 0 < self.max_overkill < 1:
-            raise InputError(f"max_overkill is {self.max_overkill}; expected a share between 0 and 1, such as 0.02")
-
-    def latent_options(self) -> LatentOptions | None:
-        """The latent loop that these options ask for."""
-        if self.latents == "off":
-            return None
-        if self.latents == "paper":
-            return LatentOptions.paper(self.num_steps, self.seed)
-        return LatentOptions(num_steps=self.num_steps, seed=self.seed)
+MAX_SEEN = 4  # references that a model which reads pictures is shown
 
 
 @dataclass(frozen=True, eq=False)
@@ -106,6 +53,7 @@ class Inspection:
     pixels: Pixels
     anomaly_map: np.ndarray | None = None  # (h, w) float32 in [0, 1], calibrated
     reference_pixels: tuple[Pixels, ...] = ()
+    verdict_trace: LatentTrace | None = None  # of the verdict; the report shows that of the question, if one was asked
     session: Session | None = None  # the image as it was looked at, for questions that follow
 
 
@@ -115,19 +63,27 @@ class Inspector:
     def __init__(
         self,
         options: InspectorOptions,
-        model: MultimodalModel,
+        model: Model,
         vision: CachedVision,
         knowledge: KnowledgeBase,
         prototypes: CategoryPrototypes | None = None,
         settings: Mapping[str, Any] | None = None,
+        sources: EvidenceSources | None = None,
     ) -> None:
-        """Compose the parts; `load` does it from the cache. `settings` hold the model's fusion."""
+        """Compose the parts; `load` does it from the cache.
+
+        Args:
+            options: settings of the method.
+            model: what is asked.
+            vision: towers of evidence, recognition and the bundled model.
+            knowledge: what is known about products.
+            prototypes: of the categories that can be recognized; none is where None.
+            settings: the model's fusion, where it has one.
+            sources: where evidence comes from; made from `vision` where None.
+        """
         self.options, self.model, self.vision, self.knowledge = options, model, vision, knowledge
-        self._prototypes = prototypes
-        self._settings = settings or {}
-        self._banks: OrderedDict[tuple[str, ...], MemoryBank] = OrderedDict()
-        self._profiles: dict[Path, tuple[int, CategoryProfile]] = {}
-        self._learned = LearnedPrototypes()
+        self._categories, self._settings = Categories(knowledge, prototypes), settings or {}
+        self._sources = sources or EvidenceSources(vision)
 
     @classmethod
     def load(cls, options: InspectorOptions | None = None, progress: Callable[[str], None] | None = None) -> Inspector:
@@ -135,19 +91,20 @@ class Inspector:
 
         Raises:
             WeightsError: a part cannot be fetched.
-            InputError: the model is not known.
+            InputError: the model is not known, or cannot do what the options ask for.
         """
         from reason_iad.models.registry import load_model
         from reason_iad.models.vision import BundledVision
+        from reason_iad.models.vision_cache import CachedVision
 
         options = options or InspectorOptions()
         say = progress or (lambda _: None)
         say("loading vision towers")
-        vision = CachedVision(BundledVision.load(exact=options.loading.dtype == "float32"))
+        vision = CachedVision(BundledVision.load(options.bundled_device, exact=options.dtype == "float32"))
         say(f"loading model {options.model}")
         model, settings = load_model(options.model, vision, options.loading, say)
-        if isinstance(model, OpenAICompatible) and options.latents == "paper":
-            raise InputError(f"found --latents paper. {CLOSED.format(name=options.model)} Leave the option out")
+        if not model.capabilities.latents and options.latents in ("paper", "gradient"):
+            raise InputError(f"found --latents {options.latents}. {CLOSED.format(name=options.model)} Leave it out")
         say("loading knowledge")
         knowledge = KnowledgeBase.load(progress=tell_encoding(say))
         return cls(options, model, vision, knowledge, CategoryPrototypes.load(), settings)
@@ -156,64 +113,49 @@ class Inspector:
         """Another inspector over the same loaded parts; the model stays the same."""
         if options.model != self.options.model:
             raise InputError(f"the loaded model is {self.options.model}, not {options.model}; load another inspector")
-        view = Inspector(options, self.model, self.vision, self.knowledge, self._prototypes, self._settings)
-        view._banks, view._profiles, view._learned = self._banks, self._profiles, self._learned
+        view = copy.copy(self)
+        view.options = options
         return view
 
     def inspect(
         self,
-        image: ImageSource,
+        image: ImageSource | InspectionRequest,
         category: str | None = None,
         references: Sequence[ImageSource] = (),
         question: str | None = None,
         choices: Sequence[str] = (),
     ) -> InspectionReport:
-        """Inspect one image; see `run`, which also returns the pixels behind the report."""
-        return self.run(image, category, references, question, choices).report
+        """Inspect one image, or do a request; see `InspectionRequest` and `run`."""
+        return self.run(InspectionRequest.of(image, category, references, question, choices)).report
 
-    def run(
-        self,
-        image: ImageSource,
-        category: str | None = None,
-        references: Sequence[ImageSource] = (),
-        question: str | None = None,
-        choices: Sequence[str] = (),
-        on_stage: Callable[[str], None] | None = None,
-    ) -> Inspection:
-        """Inspect one image.
+    def run(self, request: InspectionRequest, on_stage: Callable[[str], None] | None = None) -> Inspection:
+        """Inspect one image; gives the report with the pixels behind it.
 
         Args:
-            image: path, bytes of an image file, pixels (H, W, 3), or an image that was read before.
-            category: what it shows, as the knowledge base names it; recognized where None.
-            references: images of good parts to compare with.
-            question: asked besides the verdict.
-            choices: options of the question; free words where empty.
+            request: the image and what to inspect it with.
             on_stage: called with the name of each stage as it begins.
 
         Raises:
             ImageError: the image or a reference cannot be used.
             InputError: the category is not known, or the choices are not answerable.
         """
-        if choices and not question:
-            raise InputError("choices were given without a question; add --question")
         clock = Clock(on_stage)
-        session = self.open(image, category, references, question, clock)
-        context, dialog = session.context, session.dialog
+        session = self.open(request, clock)
+        context = session.context
         with clock.stage("verdict"):
-            reply = dialog.choose(DETECTION_QUESTION, (YES, NO))
-            probability = session.probability(reply.probability_of(YES))
-            limits = VerdictOptions(max_overkill=context.false_alarm_rate)
-            verdict, reasons = decide(probability, context.summary, limits)
+            reply = session.dialog.choose(DETECTION_QUESTION, (YES, NO))
+            said = reply.probability_of(YES)
+            probability = session.probability(said)
+            limits = VerdictOptions(self.options.max_overkill)
+            verdict, reasons = decide(probability, context.summary, limits, session.alone(said), context.unsuitable)
         with clock.stage("details"):
-            if verdict == "normal":
-                details = describe_normal(context.knowledge)
-            else:
-                details = describe_defect(session.choose, context.knowledge, context.place, context.look, verdict)
+            details = _describe(session, verdict)
         answers, trace = [reply.answer, *details.answers], reply.trace
-        if question:
+        if request.question is not None:
             with clock.stage("question"):
-                answer, trace = _answer(session, question, choices, trace)
-            answers.insert(0, answer)
+                asked = _answer(session, request)
+            answers.insert(0, asked.answer)
+            trace = asked.trace
         report = self._report(session, verdict, probability, details)
         goods = context.references
         if report.regions and context.compared is not None and context.evidence is not None:
@@ -230,16 +172,9 @@ class Inspector:
             milliseconds=clock.milliseconds,
         )
         anomaly_map = None if context.evidence is None else context.evidence.anomaly_map
-        return Inspection(report, context.image.pixels, anomaly_map, goods, session)
+        return Inspection(report, context.image.pixels, anomaly_map, goods, reply.trace, session)
 
-    def open(
-        self,
-        image: ImageSource,
-        category: str | None = None,
-        references: Sequence[ImageSource] = (),
-        question: str | None = None,
-        clock: Clock | None = None,
-    ) -> Session:
+    def open(self, request: InspectionRequest, clock: Clock | None = None) -> Session:
         """Look at an image once, for any number of questions.
 
         Raises:
@@ -247,138 +182,71 @@ class Inspector:
             InputError: the category is not known.
         """
         clock = clock or Clock()
-        context = self._look(image, category, references, question, clock)
+        context = self._look(request, clock)
         with clock.stage("prefix"):
             dialog = self._start_dialog(context)
         key = fusion_key(0 if context.summary is None else context.summary.num_references)
         fusion = Fusion.from_settings(self._settings, key) if "fusion" in self._settings else UNCALIBRATED
         return Session(context, dialog, fusion, OptionFusion.from_settings(self._settings), self.knowledge)
 
-    def _look(
-        self,
-        image: ImageSource,
-        category: str | None,
-        references: Sequence[ImageSource],
-        question: str | None,
-        clock: Clock,
-    ) -> Context:
+    def _look(self, request: InspectionRequest, clock: Clock) -> Context:
+        """Everything that is known about the image before any question."""
         with clock.stage("read"):
-            loaded = _load(image)
-            goods = tuple(_load(reference) for reference in references)
-        notes = [*loaded.notes, *(note for good in goods for note in good.notes)]
-        if isinstance(self.model, OpenAICompatible) and self.options.latents != "off":
+            image = _load(request.image, request.name)
+            goods = tuple(_load(reference) for reference in request.references)
+        notes = [*image.notes, *(note for good in goods for note in good.notes)]
+        if not self.model.capabilities.latents and self.options.latents != "off":
             notes.append(CLOSED.format(name=self.model.info.name))
-        name, source, certainty = self._name_category(loaded, category, clock)
-        evidence, compared, rate = None, None, self.options.max_overkill
-        profile = None if goods or self.options.evidence == "off" else self._profile_of(category, name)
-        if profile is not None:
-            with clock.stage("evidence"):
-                evidence = profile.compare(loaded.pixels, self.vision)
-                compared = Compared(profile.bank, tuple(profile.references))
-                notes.extend((*profile.warnings, *evidence.warnings))
-                notes.append(profile.verdict(evidence, rate).promise + ".")
-                if profile.bank.normal_scores:
-                    rate = max(rate, smallest_rate(len(profile.bank.normal_scores)))
-        elif self._is_paired(loaded, goods):
-            with clock.stage("evidence"):
-                evidence = compare_paired(loaded.pixels, goods[0].pixels)
-                notes.extend((PAIRED_NOTE, *evidence.warnings))
-        elif goods and self.options.evidence != "off":
-            with clock.stage("evidence"):
-                bank = self._bank_for(goods)
-                evidence = compare(loaded.pixels, bank, self.vision)
-                compared = Compared(bank, tuple(g.pixels for g in (goods[::2] if bank.normal_scores else goods)))
-                notes.extend((*bank.warnings, *evidence.warnings))
-                notes.append(_promise(len(goods), len(bank.normal_scores), rate))
-                if bank.normal_scores:
-                    rate = max(rate, smallest_rate(len(bank.normal_scores)))
-        elif not goods and self.options.evidence != "off":
-            notes.append(
-                "No normal references were given, so nothing was compared; "
-                "the verdict rests on the model alone. Add --reference with images of good parts."
-            )
+        if request.category is not None:
+            named = self._categories.given(request.category)
+        else:
+            with clock.stage("recognize"):
+                named = self._categories.recognize(image.pixels, self.vision)
+        name = named.name
+        with clock.stage("evidence"):
+            source = self._sources.choose(self.options, image, goods, (request.category, name))
+            finding = source.look(image)
         with clock.stage("knowledge"):
+            query = request.question or f"defects of the {name.replace('_', ' ')}"
             limits = RetrievalOptions(top_k=self.options.top_k)
-            query = question or f"defects of the {name.replace('_', ' ')}"
             citations = self.knowledge.retrieve(query, name, self.options.knowledge, limits)
             known = self.knowledge.knowledge_of(name) or self.knowledge.knowledge_of(ANY_PRODUCT)
-        shown = () if profile is None else profile.references[:4]
-        pixels = tuple(good.pixels for good in goods) or tuple(member.preview for member in shown)
-        said = tuple(notes)
-        look = None if evidence is None else measure_look(loaded.pixels, evidence.heat)
-        others = self._learned_categories() if source == "unknown" else ()
+        evidence = finding.evidence
         return Context(
-            loaded, name, source, certainty, known, evidence, citations, pixels, said, rate, compared, look, others
+            image=image,
+            category=name,
+            source=named.source,
+            category_probability=named.probability,
+            knowledge=known,
+            evidence=evidence,
+            citations=citations,
+            references=finding.references,
+            notes=(*notes, *finding.notes),
+            compared=finding.compared,
+            look=None if evidence is None else measure_look(image.pixels, evidence.heat),
+            excluded=self._categories.recognizable() if named.source == "unknown" else (),
         )
-
-    def _is_paired(self, image: LoadedImage, references: Sequence[LoadedImage]) -> bool:
-        """Whether the one reference is the golden template of the image."""
-        if len(references) != 1 or self.options.evidence not in ("on", "paired"):
-            return False
-        return self.options.evidence == "paired" or is_template(image.pixels, references[0].pixels)
-
-    def _name_category(
-        self, image: LoadedImage, category: str | None, clock: Clock
-    ) -> tuple[str, CategorySource, float | None]:
-        if category is not None:
-            learned = find_profile(category)  # reported by its own name, though it be an alias in the starter knowledge
-            return learned.name if learned else self.knowledge.check_category(category), "given", None
-        if self._prototypes is None:
-            return "unknown", "unknown", None
-        with clock.stage("recognize"):
-            prototypes = self._learned.extend(self._prototypes)
-            name, certainty = prototypes.recognize(image_embedding(image.pixels, self.vision))
-        return name, "unknown" if name == "unknown" else "recognized", certainty
-
-    def _learned_categories(self) -> tuple[str, ...]:
-        """What recognition would have named, as far as the knowledge knows it."""
-        if self._prototypes is None:
-            return ()
-        found = (self.knowledge.find_category(name) for name in self._learned.extend(self._prototypes).categories)
-        return tuple(name for name in found if name is not None)
-
-    def _profile_of(self, *names: str | None) -> CategoryProfile | None:
-        """The profile of the first of `names` that has one, read again when it has changed."""
-        folder = next((found for name in names if name and (found := find_profile(name)) is not None), None)
-        if folder is None:
-            return None
-        changed = (folder / "profile.json").stat().st_mtime_ns
-        kept = self._profiles.get(folder)
-        if kept is None or kept[0] != changed:
-            kept = self._profiles[folder] = (changed, CategoryProfile.load(folder))
-        return kept[1]
-
-    def _bank_for(self, references: Sequence[LoadedImage]) -> MemoryBank:
-        """The references' memory bank; recent ones are kept, since the images of a batch share their references."""
-        key = tuple(reference.sha256 for reference in references)
-        if key not in self._banks:
-            pixels = [reference.pixels for reference in references]
-            held_out = pixels[1::2] if len(pixels) >= HOLD_OUT_FROM else []
-            bank = MemoryBank.build(pixels[::2] if held_out else pixels, self.vision)
-            self._banks[key] = bank.with_held_out(held_out, self.vision) if held_out else bank
-            if len(self._banks) > MAX_BANKS:
-                self._banks.popitem(last=False)
-        return self._banks[key]
 
     def _start_dialog(self, context: Context) -> Dialog:
         """Process everything that all questions about the image share."""
-        info, evidence = self.model.info, context.evidence
-        if isinstance(self.model, OpenAICompatible):
-            notes = citation_notes(context.citations)
-            return RemoteDialog(self.model, context.image.pixels, notes, context.line, context.references[:4])
-        tokens = self.model.encode_image(context.image.pixels, None if evidence is None else evidence.anomaly_map)
-        shown = [self.model.encode_image(r) for r in context.references[:4]] if info.sees_references else []
-        parts = context_parts(info, tokens, citation_notes(context.citations), context.line, shown)
-        prefix = self.model.extend(Prefix(), parts)
-        grid = None if evidence is None else evidence.grid(*tokens.grid_hw)
-        return Dialog(self.model, prefix, self.options.latent_options(), self.options.injection == "on", grid)
+        from reason_iad.inspection.open_dialog import OpenDialog
+
+        model, evidence = self.model, context.evidence
+        notes, seen = citation_notes(context.citations), context.references[:MAX_SEEN]
+        if not is_open(model):
+            return ServedDialog(model, context.image.pixels, notes, context.line, seen)
+        tokens = model.encode_image(context.image.pixels, None if evidence is None else evidence.anomaly_map)
+        shown = [model.encode_image(reference) for reference in seen] if model.info.sees_references else []
+        prefix = model.extend(Prefix(), context_parts(model.info, tokens, notes, context.line, shown))
+        return OpenDialog(model, prefix, self.options, None if evidence is None else evidence.grid(*tokens.grid_hw))
 
     def _report(
         self, session: Session, verdict: Verdict, probability: float, details: DefectDetails
     ) -> InspectionReport:
         context = session.context
-        summary, size = context.summary, context.image.image_hw
-        shown = () if context.evidence is None or verdict == "normal" else context.evidence.regions(size)
+        evidence, size = context.evidence, context.image.image_hw
+        summary = None if evidence is None else evidence.summary(size, verdict)
+        shown = () if evidence is None else evidence.shown(size, verdict)
         return InspectionReport(
             image=context.image.name,
             image_hw=size,
@@ -401,46 +269,26 @@ class Inspector:
         )
 
 
-def _promise(num_references: int, held_out: int, max_overkill: float) -> str:
-    """Whether the references support the false-alarm rate asked for, in plain words."""
-    if held_out:
-        return describe_promise(held_out, max_overkill)
-    needed = 2 * normals_needed(max_overkill)
-    return (
-        f"A false-alarm rate of {max_overkill:.1%} cannot be promised with {num_references} references: from "
-        f"{HOLD_OUT_FROM} on, every second one is held out to check it, and {needed} promise it."
-    )
+def _describe(session: Session, verdict: Verdict) -> DefectDetails:
+    """The words of the report that agree with the verdict."""
+    context = session.context
+    if verdict == "normal":
+        return describe_normal(context.knowledge)
+    return describe_defect(session.choose, context.knowledge, context.place, context.look, verdict)
 
 
-class Clock:
-    """Milliseconds by stage, in the order they ran."""
-
-    def __init__(self, on_stage: Callable[[str], None] | None = None) -> None:
-        self.milliseconds: dict[str, float] = {}
-        self._on_stage = on_stage
-
-    @contextmanager
-    def stage(self, name: str) -> Iterator[None]:
-        """Time one stage; a repeated one adds up."""
-        if self._on_stage is not None:
-            self._on_stage(name)
-        started = time.monotonic()
-        try:
-            yield
-        finally:
-            spent = (time.monotonic() - started) * 1000
-            self.milliseconds[name] = round(self.milliseconds.get(name, 0.0) + spent, 1)
+def _answer(session: Session, request: InspectionRequest) -> Reply:
+    """Answer the user's question, by its choices or in free words."""
+    assert request.question is not None
+    if request.choices:
+        return session.choose(request.question, request.choices)
+    return session.dialog.tell(request.question)
 
 
-def _load(source: ImageSource) -> LoadedImage:
+def _load(source: ImageSource, name: str | None = None) -> LoadedImage:
+    """Read an image in any of its forms; `name` is what bytes and pixels are called."""
     if isinstance(source, LoadedImage):
         return source
-    return from_pixels(source) if isinstance(source, np.ndarray) else read_image(source)
-
-
-def _answer(session: Session, question: str, choices: Sequence[str], trace: LatentTrace) -> tuple[Answer, LatentTrace]:
-    """Answer the user's question; the trace shown is that of the question where it has choices."""
-    if not choices:
-        return session.dialog.tell(question), trace
-    reply = session.choose(question, choices)
-    return reply.answer, reply.trace
+    if isinstance(source, np.ndarray):
+        return from_pixels(source, name or "image")
+    return read_image(source, name=name)

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
-
-import numpy as np
+from functools import cached_property
 
 from reason_iad.evidence.compare import EvidenceMap
 from reason_iad.evidence.looks import Look
+from reason_iad.evidence.suitability import why_empty
 from reason_iad.images import LoadedImage, Pixels
-from reason_iad.inspection.dialog import Dialog, Reply
+from reason_iad.inspection.dialog import Dialog, Reply, relative_entropy
 from reason_iad.inspection.nearest import Compared
 from reason_iad.inspection.option_fusion import OptionFusion, Spoken, measured, strongest
 from reason_iad.inspection.prompts import evidence_line
@@ -38,15 +38,19 @@ class Context:
     citations: tuple[Citation, ...]
     references: tuple[Pixels, ...]
     notes: tuple[str, ...]
-    false_alarm_rate: float  # what the user asked for, or the smallest that the held-out references support
     compared: Compared | None = None  # the references that the evidence comes from
     look: Look | None = None  # of the area that differs most from them
     excluded: tuple[str, ...] = ()  # categories that recognition knows and did not see
 
-    @property
+    @cached_property
     def summary(self) -> EvidenceSummary | None:
         """The evidence about the whole image, where there were references."""
         return None if self.evidence is None else self.evidence.summary(self.image.image_hw)
+
+    @cached_property
+    def unsuitable(self) -> str | None:
+        """Why the image is no picture of the product, as far as references or the image itself tell; else None."""
+        return why_empty(self.image.pixels) if self.evidence is None else self.evidence.unsuitable
 
     @property
     def place(self) -> str | None:
@@ -117,14 +121,18 @@ class Session:
             found = spoken.joined(weights)
         pairs = tuple(replace(o, probability=p) for o, p in zip(answer.options, found, strict=True))
         best = max(pairs, key=lambda pair: pair.probability)
-        entropy = float(-sum(p * np.log(max(p, 1e-12)) for p in found) / np.log(len(found)))
-        told = replace(answer, text=best.text, options=pairs, entropy=round(entropy, 6), grounds=tuple(grounds))
+        told = replace(answer, text=best.text, options=pairs, entropy=relative_entropy(found), grounds=tuple(grounds))
         return replace(reply, answer=told)
 
     def probability(self, model: float) -> float:
         """Calibrated probability of a defect from the model's own, fused with the evidence."""
         summary = self.context.summary
         return self.fusion.probability(model, None if summary is None else summary.anomaly_score)
+
+    def alone(self, model: float) -> tuple[float, float] | None:
+        """What the model's own probability and the evidence would each say by itself; None without evidence."""
+        summary = self.context.summary
+        return None if summary is None else self.fusion.alone(model, summary.anomaly_score)
 
     def measured(self, texts: Sequence[str]) -> tuple[float, ...]:
         """L of each option: how likely the measured place and look are if it is true; 0 without evidence."""

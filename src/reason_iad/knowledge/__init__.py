@@ -10,3 +10,5 @@ database               the embedded store in step with the files, with versions
 retrieve               what goes into the prompt: modes, budget, diversity, citations
 commands               phrases that try to command the model
 """
+
+TOP_K = 4  # entries that a prompt holds, unless told otherwise

@@ -21,6 +21,7 @@ from functools import cached_property
 from pathlib import Path
 
 from reason_iad.errors import InputError
+from reason_iad.knowledge import TOP_K
 from reason_iad.knowledge.commands import withhold_orders
 from reason_iad.knowledge.database import KnowledgeDatabase, Progress
 from reason_iad.knowledge.encoders import Encoder, configured_encoder, encoder_name
@@ -64,7 +65,7 @@ def tell_encoding(say: Callable[[str], None], least: int = 200) -> Progress:
 class RetrievalOptions:
     """How much knowledge a prompt may hold."""
 
-    top_k: int = 6
+    top_k: int = TOP_K
     token_budget: int = 400  # the normal description is kept even where it alone is longer
     count_tokens: Callable[[str], int] = estimate_tokens  # give the model's own tokenizer for an exact budget
 

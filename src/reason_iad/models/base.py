@@ -1,4 +1,4 @@
-"""What any multimodal language model must give the method.
+"""What any multimodal language model must give the method: an open one its inside, a served one its answers.
 
 The prompt is processed once and kept as a `Prefix`; everything after it is a short suffix that M candidates run at
 once. Axes: M candidates, S suffix tokens, N prefix tokens, P image tokens, L latents, D width, V vocabulary.
@@ -8,7 +8,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal, Protocol
+from typing import TYPE_CHECKING, Literal, Protocol, TypeAlias
+
+from typing_extensions import TypeIs
 
 from reason_iad.images import Pixels
 
@@ -20,6 +22,18 @@ if TYPE_CHECKING:
     from reason_iad.models.attention import AttentionCapture, Segment
 
 AnswerStyle = Literal["content", "letters"]
+
+
+@dataclass(frozen=True)
+class Capabilities:
+    """What a model lets the method do."""
+
+    latents: bool  # embeddings may be given in the place of tokens, and a prompt is processed once
+    attention: bool  # attention to image tokens can be read
+    option_probabilities: bool  # exact ones; else they are estimated from answers drawn
+
+
+WHITE_BOX = Capabilities(latents=True, attention=True, option_probabilities=True)
 
 
 @dataclass(frozen=True)
@@ -142,13 +156,27 @@ class VisionTowers(Protocol):
         ...
 
 
-class MultimodalModel(Protocol):
-    """A frozen multimodal language model with an open inside."""
+class Described(Protocol):
+    """What is known of any model before it is asked."""
 
     @property
     def info(self) -> ModelInfo:
         """Facts of the model."""
         ...
+
+    @property
+    def capabilities(self) -> Capabilities:
+        """What it lets the method do."""
+        ...
+
+    @property
+    def fingerprint(self) -> str:
+        """Hash of the content that its answers depend on, as far as it can be seen: 16 hexadecimal digits."""
+        ...
+
+
+class OpenModel(Described, Protocol):
+    """A frozen multimodal language model with an open inside."""
 
     def encode_image(self, pixels: Pixels, evidence: npt.NDArray[np.float32] | None = None) -> ImageTokens:
         """Turn an image (H, W, 3) into visual embeddings; `evidence` is a calibrated map in [0, 1] of any size."""
@@ -209,3 +237,39 @@ class MultimodalModel(Protocol):
     ) -> str:
         """Continue greedily after a prefix and a suffix (S, D) from their stored keys and values."""
         ...
+
+
+class ServedModel(Described, Protocol):
+    """A model behind an interface that takes text and pictures and gives answers, and shows nothing of its inside."""
+
+    def choose(self, parts: Sequence[str | Pixels], num_options: int, options: Sequence[str] = ()) -> Choice:
+        """Probabilities of the option letters that the prompt lists; `options` are the texts behind them.
+
+        Raises:
+            ModelError: the model does not answer.
+        """
+        ...
+
+    def complete(self, parts: Sequence[str | Pixels], max_new_tokens: int) -> str:
+        """A greedy answer in free words.
+
+        Raises:
+            ModelError: the model does not answer.
+        """
+        ...
+
+
+@dataclass(frozen=True)
+class Choice:
+    """Probabilities of options from a served model, and what they rest on."""
+
+    probabilities: tuple[float, ...]
+    source: str  # logprobs; constrained samples, where a server lets nothing but a letter pass; or samples
+
+
+Model: TypeAlias = OpenModel | ServedModel
+
+
+def is_open(model: Model) -> TypeIs[OpenModel]:
+    """Whether a model shows its inside, as latents and the shared prefix need."""
+    return model.capabilities.latents

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import hashlib
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Protocol
 
 import torch
@@ -10,7 +11,16 @@ from torch import Tensor
 
 from reason_iad.errors import ModelError
 from reason_iad.models.attention import AttentionCapture, Segment
-from reason_iad.models.base import ImageLayout, ImageSpan, ImageTokens, ModelInfo, Prefix, SuffixOutput
+from reason_iad.models.base import (
+    WHITE_BOX,
+    Capabilities,
+    ImageLayout,
+    ImageSpan,
+    ImageTokens,
+    ModelInfo,
+    Prefix,
+    SuffixOutput,
+)
 
 PREFILL_BLOCK = 192  # prompt tokens a pass: what the layers hold in between stays in the processor's cache
 
@@ -82,16 +92,32 @@ class DecoderLayers(Protocol):
 class CachedDecoder:
     """Embeds prompts, keeps their keys and values, and runs suffixes after them.
 
-    Implements the language half of `MultimodalModel` for any decoder that `DecoderLayers` runs. Text counts on in one
+    Implements the language half of `OpenModel` for any decoder that `DecoderLayers` runs. Text counts on in one
     dimension; images bring positions of their own where a family has them (M-RoPE), and text counts on behind them.
     The weights are frozen.
     """
 
-    def __init__(self, layers: DecoderLayers, tokenizer: Tokenizer, info: ModelInfo) -> None:
+    def __init__(
+        self, layers: DecoderLayers, tokenizer: Tokenizer, info: ModelInfo, fingerprint: Callable[[], str]
+    ) -> None:
+        """Hold the parts; `fingerprint` is asked once, when the hash of the model's content is first needed."""
         self.layers = layers
         self.tokenizer = tokenizer
         self._info = info
         self._rms: float | None = None
+        self._fingerprint, self._known = fingerprint, None  # type: tuple[Callable[[], str], str | None]
+
+    @property
+    def capabilities(self) -> Capabilities:
+        """All that the method can use."""
+        return WHITE_BOX
+
+    @property
+    def fingerprint(self) -> str:
+        """Hash of the content that the model was made from: 16 hexadecimal digits."""
+        if self._known is None:
+            self._known = self._fingerprint()
+        return self._known
 
     @property
     def info(self) -> ModelInfo:
@@ -168,7 +194,7 @@ class CachedDecoder:
         capture: AttentionCapture | None = None,
         record: bool = False,
     ) -> SuffixOutput:
-        """Run M suffixes (M, S, D) after a shared prefix; see `MultimodalModel.run_suffix`."""
+        """Run M suffixes (M, S, D) after a shared prefix; see `OpenModel.run_suffix`."""
         if offsets is None:
             offsets = torch.arange(embeds.shape[1], device=embeds.device)
         positions = (offsets + prefix.next_position)[None].expand(embeds.shape[0], -1)
@@ -278,3 +304,12 @@ def _join(segments: Sequence[Segment]) -> Segment:
         tuple(torch.cat(layer, dim=2) for layer in zip(*(s.keys for s in segments), strict=True)),
         tuple(torch.cat(layer, dim=2) for layer in zip(*(s.values for s in segments), strict=True)),
     )
+
+
+def fingerprint_of(tensors: Mapping[str, Tensor]) -> str:
+    """Hash of weights that lie in memory: 16 hexadecimal digits."""
+    digest = hashlib.sha256()
+    for name, weight in sorted(tensors.items()):
+        digest.update(name.encode())
+        digest.update(weight.detach().cpu().contiguous().view(-1).view(torch.uint8).numpy().tobytes())
+    return digest.hexdigest()[:16]

@@ -6,6 +6,7 @@ What is wrong is said before anything large is fetched or held: the family, the 
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import importlib.util
 import json
 from collections.abc import Callable, Iterator
@@ -172,9 +173,12 @@ def _load(
     if "device_map" not in more and scheme is None:
         model = model.to(device)
     template = chat_template(tokenizer, family, _stored_template(folder))
+    loaded = f"{checkpoint.fingerprint} {dtype} {options.quantization} {options.max_image_tokens}"
+    fingerprint = hashlib.sha256(loaded.encode()).hexdigest()[:16]
     return TransformersMLLM(
-        model, tokenizer, processor, family, template, checkpoint.name, checkpoint.version, options.max_image_tokens
-    )
+        model, tokenizer, processor, family, template, checkpoint.name, checkpoint.version, options.max_image_tokens,
+        fingerprint,
+    )  # fmt: skip
 
 
 def _stored_template(folder: Path) -> str | None:

@@ -9,6 +9,7 @@ they ship with the package (`data/nano`), the frozen rest comes from `weights`.
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -24,11 +25,12 @@ from torch.nn import functional as F
 from reason_iad.errors import ModelError
 from reason_iad.images import Pixels
 from reason_iad.models.base import ChatTemplate, ImageTokens, ModelInfo, VisionTowers
-from reason_iad.models.decoder import CachedDecoder, DecoderLayers, Tokenizer
+from reason_iad.models.decoder import CachedDecoder, DecoderLayers, Tokenizer, fingerprint_of
 from reason_iad.models.llama_graph import LlamaShape
 from reason_iad.models.smollm import SmolLM
 from reason_iad.models.sources import default_adapter
-from reason_iad.processor import Arithmetic, choose
+from reason_iad.processor import IN_TORCH, Arithmetic, choose
+from reason_iad.weights import parts as pinned_parts
 
 VIT_LAYERS = (7, 9, 11)
 VIT_SIZE = 224
@@ -103,7 +105,7 @@ def _merge(cells: Tensor) -> Tensor:
 
 
 class NanoModel(CachedDecoder):
-    """The bundled multimodal language model; implements `MultimodalModel`."""
+    """The bundled multimodal language model; implements `OpenModel`."""
 
     def __init__(
         self,
@@ -114,6 +116,7 @@ class NanoModel(CachedDecoder):
         projector: Projector,
         latents: Tensor,
         settings: dict[str, Any],
+        fingerprint: str | None = None,
     ) -> None:
         info = ModelInfo(
             name="nano",
@@ -127,7 +130,12 @@ class NanoModel(CachedDecoder):
             sees_references=False,
             template=TEMPLATE,
         )
-        super().__init__(layers, tokenizer, info)
+        super().__init__(
+            layers,
+            tokenizer,
+            info,
+            lambda: fingerprint or fingerprint_of({"latents": latents, **projector.state_dict()}),
+        )
         self.vision = vision
         self.projector = projector.eval().requires_grad_(False)
         self.latents = latents  # (NUM_LATENTS, D)
@@ -139,6 +147,7 @@ class NanoModel(CachedDecoder):
         vision: VisionTowers | None = None,
         exact: bool = False,
         arithmetic: Arithmetic | None = None,
+        device: str = "cpu",
     ) -> NanoModel:
         """Assemble the model from the cached weights and the adapter that ships with the package.
 
@@ -147,6 +156,7 @@ class NanoModel(CachedDecoder):
             vision: towers that are loaded already.
             exact: in float32, what the adapter was trained in, even where the processor has something faster.
             arithmetic: by what and in which types it runs; what suits this processor where None.
+            device: where it runs; elsewhere than on the processor in float32 by torch.
 
         Raises:
             WeightsError: a part cannot be fetched.
@@ -154,7 +164,7 @@ class NanoModel(CachedDecoder):
         """
         from reason_iad.models.vision import BundledVision
 
-        arithmetic = arithmetic or choose(exact)
+        arithmetic = arithmetic or (choose(exact) if device == "cpu" else IN_TORCH)
         tensors, settings = read_adapter(adapter or default_adapter())
         weights = SmolLM(adapter or default_adapter(), tensors, float(settings["lora_scale"]))
         projector = Projector(StreamWidths(), weights.shape.hidden_size)
@@ -166,14 +176,16 @@ class NanoModel(CachedDecoder):
             raise ModelError(
                 f"the adapter does not fit this version of nano: {error}; reinstall the package"
             ) from error
+        content = content_fingerprint(adapter or default_adapter())
         return cls(
-            weights.layers(arithmetic),
+            weights.layers(arithmetic, device),
             weights.shape,
             weights.tokenizer(),
-            vision or BundledVision.load(arithmetic=arithmetic),
-            projector,
-            tensors["latents"].float(),
+            vision or BundledVision.load(arithmetic=arithmetic, device=device),
+            projector.to(device),
+            tensors["latents"].float().to(device),
             settings,
+            content,
         )
 
     def initial_latents(self, num_latents: int) -> Tensor:
@@ -187,6 +199,16 @@ class NanoModel(CachedDecoder):
         cells = None if evidence is None else evidence_cells(evidence)[None].to(self.device)
         tokens = self.projector(vision_features([pixels], self.vision), cells)[0]
         return ImageTokens(tokens, (TOKENS, TOKENS), (pixels.shape[0], pixels.shape[1]))
+
+
+def content_fingerprint(adapter: Path) -> str:
+    """Hash of the adapter and of the pinned weights below it: 16 hexadecimal digits."""
+    digest = hashlib.sha256()
+    for file in ("adapter.safetensors", "adapter.json"):
+        digest.update((adapter / file).read_bytes())
+    for part in pinned_parts():
+        digest.update(part.folder_name.encode())  # its name holds the hash of the source and the form of conversion
+    return digest.hexdigest()[:16]
 
 
 def read_adapter(folder: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:

@@ -1,21 +1,21 @@
 """Models behind an OpenAI-compatible server: vLLM, SGLang, Ollama, llama.cpp, or a cloud.
 
 A server takes text and pictures and gives text back, with log-probabilities of the answer's first token where it
-offers them. Knowledge, evidence and report work with that. Latents and injection run inside a model, so they cannot:
-every method that would need the inside says so. The address and the key come from the environment alone.
+offers them. Knowledge, evidence and report work with that; latents and injection run inside a model, so they cannot
+(`capabilities`). The address and the key come from the environment alone.
 """
 
 from __future__ import annotations
 
 import base64
+import hashlib
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from typing import Any, NoReturn
+from typing import Any
 
 from reason_iad.errors import ModelError
 from reason_iad.images import Pixels, encode_jpeg, resize
-from reason_iad.models.base import ChatTemplate, ModelInfo
+from reason_iad.models.base import Capabilities, ChatTemplate, Choice, ModelInfo
 from reason_iad.models.chat_client import ChatClient, Connection, host_of
 from reason_iad.models.letters import (
     LETTERS,
@@ -33,20 +33,12 @@ _MOST_DOUBTS = 3  # after which log-probabilities are not asked for again
 _SHORT, _LONG = 32, 2048  # tokens of an answer by letter, and of one that a thought or much prose comes before
 
 
-@dataclass(frozen=True)
-class Choice:
-    """Probabilities of options, and what they rest on."""
-
-    probabilities: tuple[float, ...]
-    source: str  # logprobs; constrained samples, where the server lets nothing but a letter pass; or samples
-
-
 class OpenAICompatible:
-    """A model on a server; has the face of a `MultimodalModel`, and refuses what only an open model can do."""
+    """A model on a server; implements `ServedModel`."""
 
     def __init__(self, model: str, connection: Connection, sleep: Callable[[float], None] = time.sleep) -> None:
         """Connect with the first question, not before."""
-        self._client = ChatClient(model, connection, sleep)
+        self._client, self._address = ChatClient(model, connection, sleep), connection.url
         self._doubts = 0  # answers in a row whose log-probabilities could not be trusted
         self._forms = list(_FORMS)  # of constraint, that the server may keep to
         self._room = _SHORT  # tokens that an answer by letter needs
@@ -62,6 +54,16 @@ class OpenAICompatible:
             sees_references=True,
             template=ChatTemplate("", "\n", "", "", ""),
         )
+
+    @property
+    def capabilities(self) -> Capabilities:
+        """Answers alone; their probabilities are exact where the server gives log-probabilities."""
+        return Capabilities(latents=False, attention=False, option_probabilities=self._doubts < _MOST_DOUBTS)
+
+    @property
+    def fingerprint(self) -> str:
+        """Hash of address and name: what lies behind them, a server does not tell."""
+        return hashlib.sha256(f"{self._address} {self.info.name}".encode()).hexdigest()[:16]
 
     @classmethod
     def from_environment(cls, model: str) -> OpenAICompatible:
@@ -159,23 +161,6 @@ class OpenAICompatible:
                 f"{self.info.name} answered {_said(answer)}; expected words: turn its thinking off or ask another"
             )
         return str(text).strip()
-
-    def _closed(self, *args: Any, **kwargs: Any) -> NoReturn:
-        raise ModelError(
-            f"{self.info.name} runs on a server, which gives no access to the inside of the model: latents and "
-            "injection need it. Use --latents off --injection off, or load an open model with --model HUB_ID"
-        )
-
-    encode_image = tokenize = embed = initial_latents = extend = run_suffix = logits = generate = _closed
-
-    @property
-    def embedding_rms(self) -> float:
-        """The inside is closed.
-
-        Raises:
-            ModelError: always.
-        """
-        self._closed()
 
 
 def _schema(letters: str) -> dict[str, Any]:

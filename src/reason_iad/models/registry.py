@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from reason_iad.errors import ModelError
 
 if TYPE_CHECKING:
-    from reason_iad.models.base import MultimodalModel
+    from reason_iad.models.base import Model
     from reason_iad.models.loading import LoadOptions
     from reason_iad.models.vision_cache import CachedVision
 
@@ -38,12 +38,17 @@ def check_model(name: str) -> None:
     )
 
 
+def sees_references(name: str) -> bool:
+    """Whether a model is shown the references themselves; the bundled one knows them through the evidence alone."""
+    return name not in NAMES
+
+
 def load_model(
     name: str,
     vision: CachedVision,
     options: LoadOptions | None = None,
     say: Callable[[str], None] | None = None,
-) -> tuple[MultimodalModel, Mapping[str, Any]]:
+) -> tuple[Model, Mapping[str, Any]]:
     """Load a model and its settings (fusion, calibration), of which only the bundled one has any.
 
     Args:
@@ -63,7 +68,8 @@ def load_model(
 
         _, settings = read_adapter(default_adapter())
         exact = options is not None and options.dtype == "float32"
-        return NanoModel.load(vision=vision, exact=exact), settings
+        device = "cpu" if options is None or options.device == "auto" else options.device
+        return NanoModel.load(vision=vision, exact=exact, device=device), settings
     if name.startswith(SERVED):
         from reason_iad.models.openai_compatible import OpenAICompatible
 

@@ -52,14 +52,14 @@ class SmolLM:
         """The tokenizer, read without transformers."""
         return FileTokenizer(self._folder / "tokenizer.json")
 
-    def layers(self, arithmetic: Arithmetic) -> DecoderLayers:
-        """The decoder in an arithmetic; in torch, with a message, where the graph cannot be kept."""
+    def layers(self, arithmetic: Arithmetic, device: str = "cpu") -> DecoderLayers:
+        """The decoder in an arithmetic on a device; in torch, with a message, where the graph cannot be kept."""
         if arithmetic.weights == "onnxruntime":
             try:
                 return self._in_onnxruntime()
             except NoRoomError as error:
                 tell(f"{error}. Until then the language model runs in torch, slower")
-        return self.in_torch(arithmetic)
+        return self.in_torch(arithmetic, device)
 
     def _in_onnxruntime(self) -> OnnxLayers:
         source = decoder_source(self._folder, self._adapter)
@@ -68,14 +68,14 @@ class SmolLM:
             table = opened.get_tensor(_TABLE).float()
         return OnnxLayers(session, table, self.shape.num_layers, lambda: self.in_torch(Arithmetic("float32")))
 
-    def in_torch(self, arithmetic: Arithmetic) -> TorchLayers:
+    def in_torch(self, arithmetic: Arithmetic, device: str = "cpu") -> TorchLayers:
         """The decoder in torch: in float32, or with 8-bit products where the arithmetic asks for them."""
         decoder = Llama.of(self.shape, {name: torch.from_numpy(self.matrix(name)) for name in self._names})
         head = Matrix(self.shape.hidden_size, self.shape.vocab_size)
         head.weight = decoder.embed_tokens.weight
         kept = torch.bfloat16 if arithmetic.keys == "bfloat16" else None
         if arithmetic.weights != "int8":
-            return TorchLayers(decoder, head, kept)
+            return TorchLayers(decoder.to(device), head.to(device), kept)
         return TorchLayers(quantize_linears(decoder), quantize_linears(head), kept)
 
     def matrix(self, name: str) -> npt.NDArray[np.float32]:

@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from reason_iad.errors import ModelError
 from reason_iad.images import Pixels
 from reason_iad.models.base import ChatTemplate, ImageLayout, ImageTokens, ModelInfo
-from reason_iad.models.decoder import CachedDecoder
+from reason_iad.models.decoder import CachedDecoder, fingerprint_of
 from reason_iad.models.families import Family
 from reason_iad.models.layouts import Encoded, Plan
 from reason_iad.models.torch_layers import TorchLayers
@@ -28,7 +28,7 @@ _RECENT_IMAGES = 8  # four references and a few inspected ones
 
 
 class TransformersMLLM(CachedDecoder):
-    """A model of any family in the table; implements `MultimodalModel`."""
+    """A model of any family in the table; implements `OpenModel`."""
 
     def __init__(
         self,
@@ -40,6 +40,7 @@ class TransformersMLLM(CachedDecoder):
         name: str | None = None,
         version: str = "unknown",
         max_image_tokens: int | None = None,
+        fingerprint: str | None = None,
     ) -> None:
         """Wrap a loaded model.
 
@@ -52,6 +53,7 @@ class TransformersMLLM(CachedDecoder):
             name: shown in reports; the family's title where None.
             version: shown in reports.
             max_image_tokens: most visual tokens an image; the row's default where None.
+            fingerprint: hash of the files that it was loaded from; of its weights where None.
 
         Raises:
             ModelError: the family cannot read an image in so few tokens.
@@ -72,7 +74,7 @@ class TransformersMLLM(CachedDecoder):
         )
         base: Any = model.base_model
         layers = TorchLayers.from_transformers(getattr(base, family.text_model), model.lm_head)  # type: ignore[arg-type]
-        super().__init__(layers, tokenizer, info)
+        super().__init__(layers, tokenizer, info, lambda: fingerprint or fingerprint_of(model.state_dict()))
         self.model: Any = model.eval().requires_grad_(False)
         self.config, self.family, self.image_processor = config, family, image_processor
         limit = max_image_tokens or family.default_tokens

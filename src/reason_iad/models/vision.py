@@ -20,7 +20,7 @@ from reason_iad.errors import ModelError
 from reason_iad.images import Pixels, resize
 from reason_iad.models.base import VisionTowers
 from reason_iad.models.vit import PATCH, VisionTransformer
-from reason_iad.processor import Arithmetic, choose
+from reason_iad.processor import IN_TORCH, Arithmetic, choose
 
 WEIGHTS = "model.safetensors"
 STRIDES = (8, 16)  # pixels between neighboring EfficientNet features
@@ -183,10 +183,11 @@ class BundledVision(Towers, nn.Module):
         self.convolutional.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
 
     @staticmethod
-    def load(exact: bool = False, arithmetic: Arithmetic | None = None) -> VisionTowers:
+    def load(device: str = "cpu", exact: bool = False, arithmetic: Arithmetic | None = None) -> VisionTowers:
         """Load the towers from the weights cache, fetching them on first use.
 
         Args:
+            device: where they run; elsewhere than on the processor in float32 by torch.
             exact: in float32 even where the processor multiplies bfloat16 faster.
             arithmetic: by what and in which type they run; what suits this processor where None.
 
@@ -196,13 +197,13 @@ class BundledVision(Towers, nn.Module):
         from reason_iad.models.graph_cache import NoRoomError, tell
         from reason_iad.models.vision_onnx import OnnxVision
 
-        arithmetic = arithmetic or choose(exact)
+        arithmetic = arithmetic or (choose(exact) if device == "cpu" else IN_TORCH)
         if arithmetic.towers == "onnxruntime":
             try:
                 return OnnxVision.load()
             except NoRoomError as error:
                 tell(f"{error}. Until then the vision towers run in torch, slower")
-        return BundledVision.load_torch(arithmetic.towers == "bfloat16")
+        return BundledVision.load_torch(arithmetic.towers == "bfloat16").to(device)
 
     @classmethod
     def load_torch(cls, halved: bool = False) -> BundledVision:

@@ -18,7 +18,7 @@ import torch
 from torch import Tensor
 
 from reason_iad.errors import InputError
-from reason_iad.models.base import MultimodalModel
+from reason_iad.models.base import OpenModel
 
 
 @dataclass(frozen=True, eq=False)
@@ -70,7 +70,7 @@ class AnswerReader(Protocol):
 class ContentReader:
     """Reads the probability of writing each option's text, sharpened by a scale that belongs to the model."""
 
-    def __init__(self, model: MultimodalModel, options: Sequence[str]) -> None:
+    def __init__(self, model: OpenModel, options: Sequence[str]) -> None:
         check_options(options)
         template = model.info.template
         end = model.tokenize(template.end)[:1]  # an option may be the beginning of another one
@@ -87,7 +87,7 @@ class ContentReader:
 class LetterReader:
     """Compares the logits of the option letters after the cue."""
 
-    def __init__(self, model: MultimodalModel, num_options: int) -> None:
+    def __init__(self, model: OpenModel, num_options: int) -> None:
         letters = string.ascii_uppercase[:num_options]
         tokens = [_letter_token(model, letter) for letter in letters]
         cue = model.tokenize(model.info.template.cue)
@@ -99,7 +99,7 @@ class LetterReader:
         return torch.log_softmax(logits[:, -1, self._letters.to(logits.device)].float(), dim=-1)
 
 
-def reader_for(model: MultimodalModel, options: Sequence[str]) -> AnswerReader:
+def reader_for(model: OpenModel, options: Sequence[str]) -> AnswerReader:
     """The reader that suits the model: letters where it binds them and each is one token, content otherwise."""
     check_options(options)
     if model.info.answer_style == "letters" and letters_are_tokens(model, len(options)):
@@ -127,13 +127,13 @@ def check_options(options: Sequence[str]) -> None:
         seen.add(text)
 
 
-def letters_are_tokens(model: MultimodalModel, num_options: int) -> bool:
+def letters_are_tokens(model: OpenModel, num_options: int) -> bool:
     """Whether each of the first option letters is one token of its own."""
     ids = [model.tokenize(letter) for letter in string.ascii_uppercase[:num_options]]
     return all(len(i) == 1 for i in ids) and len({i[0] for i in ids}) == num_options
 
 
-def _letter_token(model: MultimodalModel, letter: str) -> int:
+def _letter_token(model: OpenModel, letter: str) -> int:
     token_ids = model.tokenize(letter)
     if len(token_ids) != 1:
         raise InputError(f"{letter} is {len(token_ids)} tokens in {model.info.name}; read answers by content")

@@ -5,7 +5,7 @@ Axes: P patches of the inspected image, L latents, m patches a step.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -20,8 +20,13 @@ class Injector(Protocol):
 
     needs_attention: bool
 
-    def propose(self, kept: Sequence[int], saliency: Tensor | None, generator: torch.Generator) -> tuple[int, ...]:
-        """New patches to try beside those kept: indices not in `kept`, perhaps none. `saliency` is (P,)."""
+    def propose(
+        self, kept: Sequence[int], saliency: Tensor | None, num_patches: int, generator: torch.Generator
+    ) -> tuple[int, ...]:
+        """New patches to try beside those kept: indices below `num_patches` not in `kept`, perhaps none.
+
+        `saliency` is (P,), None where the injector needs no attention.
+        """
         ...
 
 
@@ -30,7 +35,9 @@ class NoInjection:
 
     needs_attention = False
 
-    def propose(self, kept: Sequence[int], saliency: Tensor | None, generator: torch.Generator) -> tuple[int, ...]:
+    def propose(
+        self, kept: Sequence[int], saliency: Tensor | None, num_patches: int, generator: torch.Generator
+    ) -> tuple[int, ...]:
         """Nothing."""
         return ()
 
@@ -43,11 +50,13 @@ class AttentionInjector:
     max_patches: int = 8
     needs_attention = True
 
-    def propose(self, kept: Sequence[int], saliency: Tensor | None, generator: torch.Generator) -> tuple[int, ...]:
+    def propose(
+        self, kept: Sequence[int], saliency: Tensor | None, num_patches: int, generator: torch.Generator
+    ) -> tuple[int, ...]:
         """The most salient patches that are not kept yet."""
         if saliency is None:
             raise InputError("attention injection got no saliency; expected the attention of the latent rows")
-        count = room(self.patches_per_step, self.max_patches, len(kept), saliency.shape[0])
+        count = room(self.patches_per_step, self.max_patches, len(kept), num_patches)
         free = saliency.clone()
         if kept:
             free[list(kept)] = float("-inf")
@@ -58,16 +67,29 @@ class AttentionInjector:
 class RandomInjector:
     """Proposes any patches: the control that salient ones have to beat."""
 
-    num_image_patches: int
     patches_per_step: int = 2
     max_patches: int = 8
     needs_attention = False
 
-    def propose(self, kept: Sequence[int], saliency: Tensor | None, generator: torch.Generator) -> tuple[int, ...]:
+    def propose(
+        self, kept: Sequence[int], saliency: Tensor | None, num_patches: int, generator: torch.Generator
+    ) -> tuple[int, ...]:
         """Uniformly drawn patches that are not kept yet."""
-        count = room(self.patches_per_step, self.max_patches, len(kept), self.num_image_patches)
-        order = torch.randperm(self.num_image_patches, generator=generator).tolist()
+        count = room(self.patches_per_step, self.max_patches, len(kept), num_patches)
+        order = torch.randperm(num_patches, generator=generator).tolist()
         return tuple([i for i in order if i not in set(kept)][:count])
+
+
+INJECTORS: Mapping[str, type[NoInjection] | type[AttentionInjector] | type[RandomInjector]] = {
+    "off": NoInjection,
+    "on": AttentionInjector,
+    "random": RandomInjector,
+}
+
+
+def injector_named(name: str) -> Injector:
+    """An injector with its defaults, by the name that the settings of the method know it by."""
+    return INJECTORS[name]()
 
 
 def room(wanted: int, limit: int, kept: int, available: int) -> int:

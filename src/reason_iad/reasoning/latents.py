@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -17,11 +17,11 @@ import torch
 from torch import Tensor
 
 from reason_iad.errors import InputError
-from reason_iad.models.base import MultimodalModel, Prefix
+from reason_iad.models.base import OpenModel, Prefix
 from reason_iad.reasoning.answers import AnswerReader
 from reason_iad.reasoning.injection import Injector, NoInjection, relative_saliency
 from reason_iad.reasoning.optimizers import ExactGradient, Optimizer, Policy, Reinforce, SingleSample
-from reason_iad.reasoning.rewards import RewardWeights, answer_entropy
+from reason_iad.reasoning.rewards import EntropyReward, Reward, RewardWeights, answer_entropy
 from reason_iad.reasoning.scoring import Scored, SuffixScorer
 from reason_iad.types import InjectedPatch, LatentStep, LatentTrace
 
@@ -57,20 +57,19 @@ class LatentOptions:
             raise InputError(f"sigma is {self.sigma}; expected a positive share of the embeddings' size")
 
     @classmethod
-    def paper(cls, num_steps: int = 10, seed: int = 0) -> LatentOptions:
+    def paper(cls, num_steps: int = 10, seed: int = 0, time_budget: float | None = None) -> LatentOptions:
         """The published settings: one candidate, no baseline, latent entropy alone, no early stop."""
         return cls(
             mode="paper", num_steps=num_steps, num_candidates=1, weights=RewardWeights.paper(),
-            sure_entropy=0.0, patience=10_000, margin=0.0, seed=seed,
+            sure_entropy=0.0, patience=10_000, margin=0.0, seed=seed, time_budget=time_budget,
         )  # fmt: skip
 
-    def optimizer(self) -> Optimizer:
-        """The optimizer that `mode` names."""
-        if self.mode == "paper":
-            return SingleSample(self.learning_rate, self.decay)
-        if self.mode == "gradient":
-            return ExactGradient(self.learning_rate, self.decay)
-        return Reinforce(self.num_candidates, self.learning_rate, self.decay)
+
+OPTIMIZERS: Mapping[str, Callable[[LatentOptions], Optimizer]] = {
+    "reinforce": lambda o: Reinforce(o.num_candidates, o.learning_rate, o.decay),
+    "paper": lambda o: SingleSample(o.learning_rate, o.decay),
+    "gradient": lambda o: ExactGradient(o.learning_rate, o.decay),
+}
 
 
 @dataclass(frozen=True, eq=False)
@@ -95,8 +94,26 @@ class LatentResult:
 class LatentReasoner:
     """Optimizes latents for one prefix and reader: options in, result and trace out."""
 
-    def __init__(self, model: MultimodalModel, options: LatentOptions, injector: Injector | None = None) -> None:
+    def __init__(
+        self,
+        model: OpenModel,
+        options: LatentOptions,
+        reward: Reward | None = None,
+        optimizer: Optimizer | None = None,
+        injector: Injector | None = None,
+    ) -> None:
+        """Compose the roles.
+
+        Args:
+            model: what answers.
+            options: how long and how widely to search.
+            reward: says which thoughts are good; `EntropyReward` with the options' weights where None.
+            optimizer: moves the latents; the one that the options' mode names where None.
+            injector: proposes patches; none where None.
+        """
         self._model, self._options = model, options
+        self._reward = reward or EntropyReward(options.weights)
+        self._optimizer = optimizer or OPTIMIZERS[options.mode](options)
         self._injector = injector or NoInjection()
 
     def run(
@@ -118,7 +135,7 @@ class LatentReasoner:
             base: the plain answer's log-probabilities (C,), where they are known already.
         """
         started = time.monotonic()
-        scorer = SuffixScorer(self._model, prefix, reader, self._options.weights)
+        scorer = SuffixScorer(self._model, prefix, reader, self._reward)
         base = scorer.base_answer() if base is None else base
         sure = float(answer_entropy(base)) < self._options.sure_entropy
         if sure or self._options.num_steps == 0:
@@ -132,7 +149,7 @@ class LatentReasoner:
     def neutral_attention(self, prefix: Prefix, reader: AnswerReader) -> Tensor:
         """Attention (L, P) of the initial latents under the question that `prefix` asks: the neutral one."""
         with torch.no_grad():
-            scorer = SuffixScorer(self._model, prefix, reader, self._options.weights)
+            scorer = SuffixScorer(self._model, prefix, reader, self._reward)
             scored = scorer.score(self._model.initial_latents(self._options.num_latents)[None], attend=True)
         assert scored.attention is not None
         return scored.attention[0]
@@ -146,11 +163,13 @@ class LatentReasoner:
         return LatentResult(answer, None, trace)
 
     def _optimize(self, scorer: SuffixScorer, base: Tensor, saliency: _Saliency, started: float) -> LatentResult:
-        options, optimizer = self._options, self._options.optimizer()
+        options, optimizer = self._options, self._optimizer
         policy = Policy(self._model.initial_latents(options.num_latents), options.sigma * self._model.embedding_rms)
         attend = self._injector.needs_attention
-        first = scorer.score(policy.mean[None], attend=attend)
-        best = start = ThoughtState(policy.mean, (), float(first.rewards[0]), first.log_probs[0])
+        # The start is scored beside the first candidates, so that it pays for an unstable answer as they do.
+        rows = torch.cat([optimizer.candidates(policy, step_generator(options.seed, 0)), policy.mean[None]])
+        first = scorer.score(rows, attend=attend)
+        best = start = ThoughtState(policy.mean, (), float(first.rewards[-1]), first.log_probs[-1])
         saliency.read(first)
         steps: list[LatentStep] = []
         injected: dict[int, InjectedPatch] = {}
@@ -161,12 +180,14 @@ class LatentReasoner:
                 break
             began = time.monotonic()
             generator = step_generator(options.seed, number)
-            proposed = self._injector.propose(best.patches, saliency.values, generator)
-            patches = (*best.patches, *proposed)
             candidates = optimizer.candidates(policy, generator)
-            scored = scorer.score(torch.cat([candidates, policy.mean[None]]), patches, attend)
+            proposed = self._injector.propose(best.patches, saliency.values, scorer.num_patches, generator)
+            patches = (*best.patches, *proposed)
+            rows = torch.cat([candidates, policy.mean[None]])
+            known = number == 0 and not patches  # the first pass scored just these
+            scored = first if known else scorer.score(rows, patches, attend)
             before = best
-            best = _better(best, torch.cat([candidates, policy.mean[None]]), patches, scored)
+            best = _better(best, rows, patches, scored)
             self._note_patches(injected, best, number, scorer, saliency)
             policy = optimizer.update(policy, candidates, scored, scorer, patches)
             if best is not before:

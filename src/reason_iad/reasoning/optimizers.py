@@ -46,10 +46,8 @@ class Reinforce:
     decay: float = 0.95
 
     def candidates(self, policy: Policy, generator: torch.Generator) -> Tensor:
-        """Pairs mean + sigma e, mean - sigma e."""
-        pairs = max(1, self.num_candidates // 2)
-        noise = draw(policy.mean, pairs, generator)
-        return policy.mean + policy.sigma * torch.cat([noise, -noise])
+        """Pairs mean + sigma e, mean - sigma e; where the number is odd, the last has no partner."""
+        return antithetic(policy, self.num_candidates, generator)
 
     def update(
         self, policy: Policy, candidates: Tensor, scored: Scored, scorer: SuffixScorer, patches: tuple[int, ...]
@@ -83,23 +81,30 @@ class SingleSample:
 
 @dataclass(frozen=True)
 class ExactGradient:
-    """Ascends the gradient of the reward through the suffix; a step is as long as sigma."""
+    """Ascends the gradient of the mean's reward through the suffix; a step is as long as sigma."""
 
     learning_rate: float = 1.0
     decay: float = 0.95
+    num_probes: int = 2  # neighbors whose answers the mean's is held against: an unstable answer costs here, too
 
     def candidates(self, policy: Policy, generator: torch.Generator) -> Tensor:
-        """None: the gradient is taken at the mean."""
-        return policy.mean.new_zeros(0, *policy.mean.shape)
+        """A few neighbors of the mean."""
+        return antithetic(policy, self.num_probes, generator)
 
     def update(
         self, policy: Policy, candidates: Tensor, scored: Scored, scorer: SuffixScorer, patches: tuple[int, ...]
     ) -> Policy:
         """Step along the normalized gradient, of root mean square sigma."""
-        gradient = exact_gradient(policy.mean, scorer, patches)
+        gradient = exact_gradient(policy.mean, candidates - policy.mean, scorer, patches)
         rms = gradient.pow(2).mean().sqrt().clamp_min(1e-12)
         step = self.learning_rate * policy.sigma * gradient / rms
         return replace(policy, mean=policy.mean + step, sigma=policy.sigma * self.decay)
+
+
+def antithetic(policy: Policy, count: int, generator: torch.Generator) -> Tensor:
+    """Candidates mean + sigma e and mean - sigma e around the mean, `count` in all: (count, L, D)."""
+    noise = draw(policy.mean, -(-count // 2), generator)
+    return policy.mean + policy.sigma * torch.cat([noise, -noise])[:count]
 
 
 def draw(mean: Tensor, count: int, generator: torch.Generator) -> Tensor:
@@ -117,10 +122,11 @@ def reinforce_direction(noise: Tensor, advantage: Tensor) -> Tensor:
     return (advantage[:, None, None] * noise).mean(0)
 
 
-def exact_gradient(mean: Tensor, scorer: SuffixScorer, patches: tuple[int, ...]) -> Tensor:
-    """Gradient of the reward at the mean, through the suffix alone: (L, D)."""
+def exact_gradient(mean: Tensor, offsets: Tensor, scorer: SuffixScorer, patches: tuple[int, ...]) -> Tensor:
+    """Gradient of the mean's reward, scored beside neighbors at `offsets` (M, L, D), through the suffix: (L, D)."""
     with torch.enable_grad():
         variable = mean.detach().clone().requires_grad_(True)
-        rewards = scorer.score(variable[None], patches).rewards
-        (gradient,) = torch.autograd.grad(rewards.sum(), variable)
+        rows = torch.cat([variable + offsets.detach(), variable[None]])
+        reward = scorer.score(rows, patches).rewards[-1]
+        (gradient,) = torch.autograd.grad(reward, variable)
     return gradient

@@ -6,7 +6,8 @@ Axes: M candidates, L latents, V vocabulary, C options, K top-k tokens.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from typing import Protocol
 
 import torch
 from torch import Tensor
@@ -18,7 +19,7 @@ class RewardWeights:
 
     answer: float = 0.1  # w: share of the answer's entropy beside the latents'; 0.5 makes the model too sure of itself
     stability: float = 0.1  # lambda: price of disagreeing with the other candidates
-    top_k: int = 10  # K of the truncated entropy
+    entropy_tokens: int = 10  # K of the truncated entropy
 
     @classmethod
     def paper(cls) -> RewardWeights:
@@ -26,15 +27,44 @@ class RewardWeights:
         return cls(answer=0.0, stability=0.0)
 
 
-def truncated_entropy(logits: Tensor, top_k: int) -> Tensor:
+class Reward(Protocol):
+    """Says how good candidate thoughts are that were scored together."""
+
+    @property
+    def entropy_tokens(self) -> int:
+        """How many of the likeliest tokens the entropy of a latent row is taken over."""
+        ...
+
+    def __call__(self, latent_entropy: Tensor, log_probs: Tensor) -> Tensor:
+        """Rewards of M candidates from their latents' entropy (M,) and answers (M, C): (M,), differentiable."""
+        ...
+
+
+@dataclass(frozen=True)
+class EntropyReward:
+    """Confident and stable answers are good; see `reward`."""
+
+    weights: RewardWeights = field(default_factory=RewardWeights)
+
+    @property
+    def entropy_tokens(self) -> int:
+        """How many of the likeliest tokens the entropy of a latent row is taken over."""
+        return self.weights.entropy_tokens
+
+    def __call__(self, latent_entropy: Tensor, log_probs: Tensor) -> Tensor:
+        """Rewards of M candidates that were scored together: (M,)."""
+        return reward(latent_entropy, log_probs, self.weights)
+
+
+def truncated_entropy(logits: Tensor, num_tokens: int) -> Tensor:
     """Entropy over the k most likely tokens, renormalized, divided by log k: (..., V) to (...), in [0, 1].
 
     >>> bool(truncated_entropy(torch.zeros(1, 8), 4) > 0.999)
     True
     """
-    k = min(top_k, logits.shape[-1])
+    k = min(num_tokens, logits.shape[-1])
     if k < 2:
-        raise ValueError(f"top_k is {top_k} over {logits.shape[-1]} tokens; expected at least 2")
+        raise ValueError(f"num_tokens is {num_tokens} over {logits.shape[-1]} tokens; expected at least 2")
     log_p = torch.log_softmax(logits.float().topk(k, dim=-1).values, dim=-1)
     return -(log_p.exp() * log_p).sum(-1) / math.log(k)
 

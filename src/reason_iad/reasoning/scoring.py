@@ -13,9 +13,9 @@ from torch import Tensor
 
 from reason_iad.errors import ModelError
 from reason_iad.models.attention import AttentionCapture
-from reason_iad.models.base import MultimodalModel, Prefix
+from reason_iad.models.base import OpenModel, Prefix
 from reason_iad.reasoning.answers import AnswerReader
-from reason_iad.reasoning.rewards import RewardWeights, answer_entropy, reward, truncated_entropy
+from reason_iad.reasoning.rewards import Reward, answer_entropy, truncated_entropy
 
 
 @dataclass(frozen=True, eq=False)
@@ -29,7 +29,7 @@ class Scored:
     attention: Tensor | None = None  # (M, L, P) of the latent rows to the inspected image
 
 
-def ask(model: MultimodalModel, context: Prefix, question: str, reader: AnswerReader) -> tuple[Prefix, Tensor]:
+def ask(model: OpenModel, context: Prefix, question: str, reader: AnswerReader) -> tuple[Prefix, Tensor]:
     """Process a question and read the plain answer in the same pass over the weights.
 
     A short pass costs what it costs to read the weights once, so the two in one take half the time of one after the
@@ -61,7 +61,7 @@ def ask(model: MultimodalModel, context: Prefix, question: str, reader: AnswerRe
     return replace(context, segments=segments, next_position=context.next_position + count), log_probs[0]
 
 
-def _check_finite(model: MultimodalModel, *read: Tensor) -> None:
+def _check_finite(model: OpenModel, *read: Tensor) -> None:
     """Look at what was read, not at all logits: a number that is not finite makes all that is read from it NaN."""
     if any(bool(values.isnan().any()) for values in read):
         raise ModelError(
@@ -73,9 +73,14 @@ def _check_finite(model: MultimodalModel, *read: Tensor) -> None:
 class SuffixScorer:
     """Runs candidates after one prefix and reads their answers."""
 
-    def __init__(self, model: MultimodalModel, prefix: Prefix, reader: AnswerReader, weights: RewardWeights) -> None:
-        self._model, self._prefix, self._reader, self._weights = model, prefix, reader, weights
+    def __init__(self, model: OpenModel, prefix: Prefix, reader: AnswerReader, reward: Reward) -> None:
+        self._model, self._prefix, self._reader, self._reward = model, prefix, reader, reward
         self._ending = model.embed(reader.ending.token_ids)  # (T, D)
+
+    @property
+    def num_patches(self) -> int:
+        """Patches P of the inspected image; 0 where the prompt has none."""
+        return self.visual_embeds.shape[0] if self._prefix.images else 0
 
     @property
     def visual_embeds(self) -> Tensor:
@@ -114,13 +119,13 @@ class SuffixScorer:
                 middle_layers(self._model.info.num_layers), latents.shape[1], image.start, image.stop, image.patches
             )
         log_probs, latent_logits = self._run(self.suffix(latents, patches), latents.shape[1], capture)
-        thoughts = truncated_entropy(latent_logits, self._weights.top_k).mean(-1)
+        thoughts = truncated_entropy(latent_logits, self._reward.entropy_tokens).mean(-1)
         _check_finite(self._model, thoughts)
         return Scored(
             log_probs,
             thoughts,
             answer_entropy(log_probs),
-            reward(thoughts, log_probs, self._weights),
+            self._reward(thoughts, log_probs),
             capture.mean() if capture is not None else None,
         )
 

@@ -13,13 +13,14 @@ from pydantic import ValidationError
 from starlette.datastructures import UploadFile
 
 from reason_iad.files import sha256
+from reason_iad.server import schemas
 from reason_iad.server.access import AppState
 from reason_iad.server.forms import read_form
 from reason_iad.server.problems import HttpProblem, Upload
-from reason_iad.server.schemas import TINY_PNG, InspectionRequest
+from reason_iad.server.schemas import TINY_PNG
 from reason_iad.server.settings import Limits
 from reason_iad.server.uploads import check_image, from_base64
-from reason_iad.store.record import Request as Asked
+from reason_iad.types import InspectionRequest
 
 _FIELDS = ("name", "category", "question", "choices", "image", "references")
 _BINARY = {"type": "string", "format": "binary"}
@@ -65,18 +66,16 @@ _LONGEST_CHOICE = 200
 class Intake:
     """A checked request."""
 
-    image: bytes
-    name: str
+    request: InspectionRequest
     media_type: str
-    references: tuple[bytes, ...]
-    asked: Asked
 
 
 async def read_inspection(request: Request, state: AppState) -> Intake:
     """Read and check the body of a request for an inspection.
 
     Raises:
-        HttpProblem: with what is wrong.
+        HttpProblem: with what is wrong about the body or its images.
+        InputError: with what is wrong about the question.
     """
     kind = request.headers.get("content-type", "").split(";")[0].strip().lower()
     limits = state.settings.limits
@@ -90,7 +89,10 @@ async def read_inspection(request: Request, state: AppState) -> Intake:
             "unknown_body",
             f"the body is {kind[:80] or 'of no kind'}; expected multipart/form-data or application/json",
         )
-    asked = checked(fields.get("category"), fields.get("question"), fields.get("choices") or ())
+    question = (fields.get("question") or "").strip() or None  # a form sends fields that were left empty, too
+    choices = tuple(fields.get("choices") or ())
+    check_choices(choices)
+    asked = InspectionRequest(image, fields.get("category"), tuple(references), question, choices, name)
     if asked.category is not None:
         await asyncio.to_thread(state.knowledge.check, asked.category)
     try:
@@ -101,29 +103,17 @@ async def read_inspection(request: Request, state: AppState) -> Intake:
     except HttpProblem as problem:
         problem.upload = Upload(name, sha256(image), asked)
         raise
-    return Intake(image, name, media_type_of(image), tuple(references), asked)
+    return Intake(asked, media_type_of(image))
 
 
-def checked(category: str | None, question: str | None, choices: Sequence[str]) -> Asked:
-    """Check what is asked about an image.
+def check_choices(choices: Sequence[str]) -> None:
+    """Refuse choices that no prompt has room for; `InspectionRequest` checks all else.
 
     Raises:
-        HttpProblem: 422, choices without a question, or that cannot be told apart.
+        HttpProblem: 422, one is too long.
     """
-    category = (category or "").strip() or None
-    question = (question or "").strip() or None
-    choices = tuple(choice.strip() for choice in choices)
-    for text in (category or "", question or "", *choices):
-        check_text(text)
     if any(len(choice) > _LONGEST_CHOICE for choice in choices):
         raise HttpProblem(422, "too_long", f"a choice has over {_LONGEST_CHOICE} letters; expected fewer")
-    if choices and question is None:
-        raise HttpProblem(422, "no_question", f"found {len(choices)} choices and no question; send both")
-    if choices and (not 2 <= len(choices) <= 26 or len(set(choices)) < len(choices) or "" in choices):
-        raise HttpProblem(
-            422, "bad_choices", f"the choices are {list(choices)!r:.200}; expected 2 to 26 different answers"
-        )
-    return Asked(category, question, choices)
 
 
 def check_text(text: str) -> None:
@@ -222,7 +212,7 @@ async def _fields(form: Any, limits: Limits) -> tuple[bytes, str, list[bytes], d
 
 async def _from_json(request: Request, limits: Limits) -> tuple[bytes, str, list[bytes], dict[str, Any]]:
     try:
-        body = InspectionRequest.model_validate(json.loads(await request.body()))
+        body = schemas.InspectionRequest.model_validate(json.loads(await request.body()))
     except (ValueError, RecursionError) as error:  # ValidationError is a ValueError, and so is bad UTF-8
         detail = "it is no JSON"
         if isinstance(error, ValidationError):

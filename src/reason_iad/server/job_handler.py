@@ -5,29 +5,48 @@ A task is (kind, payload); what it tells on the way is ("stage", name) or ("text
 
 from __future__ import annotations
 
+import dataclasses
 import importlib
 from collections import OrderedDict
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
+
+from reason_iad.inspection.options import InspectorOptions
+from reason_iad.types import InspectionRequest
 
 Send = Callable[..., None]
 MAX_SESSIONS = 8  # images whose prompt stays ready for questions
 
 
-def load(factory: str, method: dict[str, Any], tell: Callable[[Any], None]) -> JobHandler:
+def load(factory: str, method: InspectorOptions, tell: Callable[[Any], None]) -> JobHandler:
     """Load the inspector that `factory` ("module:function") makes, and return what does the server's jobs with it."""
     module, _, function = factory.partition(":")
     return JobHandler(getattr(importlib.import_module(module), function)(method, tell))
 
 
-def load_bundled(method: dict[str, Any], progress: Callable[[str], None]) -> Any:
+def load_bundled(method: InspectorOptions, progress: Callable[[str], None]) -> Any:
     """Load the inspector that the options of the method ask for."""
-    from reason_iad.inspection.inspector import Inspector, InspectorOptions
-    from reason_iad.models.loading import LoadOptions
+    from reason_iad.inspection.inspector import Inspector
 
-    options = {name: value for name, value in method.items() if name != "loading"}
-    loading = LoadOptions(**method.get("loading", {}))
-    return Inspector.load(InspectorOptions(**options, loading=loading), progress=progress)
+    return Inspector.load(method, progress=progress)
+
+
+@dataclass(frozen=True, eq=False)
+class Task:
+    """What the model process is asked to do about one inspection; the request's image is the file's bytes."""
+
+    id: str
+    request: InspectionRequest
+    label: str | None = None  # of a feedback: normal, or defective
+
+
+@dataclass(frozen=True, eq=False)
+class Lesson:
+    """Images of good parts that a category's profile is learned from."""
+
+    category: str
+    images: tuple[tuple[bytes, str], ...]  # file and name
 
 
 class JobHandler:
@@ -38,67 +57,73 @@ class JobHandler:
         self._sessions: OrderedDict[str, Any] = OrderedDict()
         self.facts = {"name": inspector.model.info.name, "version": inspector.model.info.version}
 
-    def __call__(self, task: tuple[str, dict[str, Any]], tell: Callable[[Any], None]) -> dict[str, Any]:
+    def __call__(self, task: tuple[str, Any], tell: Callable[[Any], None]) -> dict[str, Any]:
         """Do one job."""
         kind, payload = task
-        jobs = {"inspect": self.inspect, "ask": self.ask, "feedback": self.feedback, "learn": self.learn}
+        jobs: dict[str, Callable[[Any, Send], dict[str, Any]]] = {
+            "inspect": self.inspect,
+            "ask": self.ask,
+            "feedback": self.feedback,
+            "learn": self.learn,
+        }
         return jobs[kind](payload, lambda *message: tell(message))
 
-    def inspect(self, payload: dict[str, Any], send: Send) -> dict[str, Any]:
+    def inspect(self, task: Task, send: Send) -> dict[str, Any]:
         """Inspect an image; gives the report as JSON and the files to keep, as (media type, bytes) by role."""
-        found = self._inspector.run(
-            _image(payload),
-            category=payload["category"],
-            references=payload["references"],
-            question=payload["question"],
-            choices=payload["choices"],
-            on_stage=lambda name: send("stage", name),
-        )
+        found = self._inspector.run(task.request, on_stage=lambda name: send("stage", name))
         send("stage", "pictures")
-        self._remember(payload["id"], found.session)
+        self._remember(task.id, found.session)
         from reason_iad.reporting.pictures import pictures
 
         return {"report": found.report.to_json(indent=None), "files": pictures(found)}
 
-    def ask(self, payload: dict[str, Any], send: Send) -> dict[str, Any]:
+    def ask(self, task: Task, send: Send) -> dict[str, Any]:
         """Answer a question about an image that was inspected; its prompt is still there if that was not long ago."""
-        session = self._sessions.get(payload["id"])
+        request = task.request
+        assert request.question is not None
+        session = self._sessions.get(task.id)
         prepared = session is not None
         if session is None:
             send("stage", "prefix")
-            session = self._inspector.open(_image(payload), payload["category"], payload["references"])
-            self._remember(payload["id"], session)
+            session = self._inspector.open(dataclasses.replace(request, question=None, choices=()))
+            self._remember(task.id, session)
         else:
-            self._sessions.move_to_end(payload["id"])
+            self._sessions.move_to_end(task.id)
         send("stage", "answer")
-        if payload["choices"]:
-            answer = session.choose(payload["question"], payload["choices"]).answer
+        if request.choices:
+            answer = session.choose(request.question, request.choices).answer
         else:
-            answer = session.dialog.tell(payload["question"], on_text=lambda piece: send("text", piece))
-        import dataclasses
-
+            answer = session.dialog.tell(request.question, on_text=lambda piece: send("text", piece)).answer
         return {"answer": dataclasses.asdict(answer), "prepared": prepared}
 
-    def feedback(self, payload: dict[str, Any], send: Send) -> dict[str, Any]:
+    def feedback(self, task: Task, send: Send) -> dict[str, Any]:
         """Let the category's profile learn what a person said about an image."""
         from reason_iad.evidence.profile import load_profile
+        from reason_iad.images import read_image
 
         send("stage", "profile")
-        changed = load_profile(payload["category"]).add_feedback(
-            _image(payload), payload["label"], self._inspector.vision, self._embed
+        request = task.request
+        assert isinstance(request.image, bytes)
+        assert request.category is not None
+        image = read_image(request.image, name=request.name)
+        changed = load_profile(request.category).add_feedback(
+            image,
+            task.label,  # type: ignore[arg-type]
+            self._inspector.vision,
+            self._embed,
         )
         changed.save()
-        self._sessions.pop(payload["id"], None)  # its evidence is out of date
+        self._sessions.pop(task.id, None)  # its evidence is out of date
         return {"version": changed.version, "normals": len(changed.normals), "defectives": len(changed.defectives)}
 
-    def learn(self, payload: dict[str, Any], send: Send) -> dict[str, Any]:
+    def learn(self, lesson: Lesson, send: Send) -> dict[str, Any]:
         """Learn a category's profile from images of good parts."""
         from reason_iad.evidence.profile import CategoryProfile
         from reason_iad.images import read_image
 
-        images = [read_image(data, name=name) for data, name in payload["images"]]
+        images = [read_image(data, name=name) for data, name in lesson.images]
         profile = CategoryProfile.learn(
-            payload["category"],
+            lesson.category,
             images,
             self._inspector.vision,
             embed=self._embed,
@@ -120,9 +145,3 @@ class JobHandler:
         self._sessions.move_to_end(identifier)
         while len(self._sessions) > MAX_SESSIONS:
             self._sessions.popitem(last=False)
-
-
-def _image(payload: dict[str, Any]) -> Any:
-    from reason_iad.images import read_image
-
-    return read_image(payload["image"], name=payload["name"])

@@ -44,7 +44,7 @@ class ModelProcess:
         self.state, self.detail = "loading", "starting the model process"
         self._pool.start()
 
-    async def run(self, kind: str, payload: dict[str, Any], listen: Listener) -> dict[str, Any]:
+    async def run(self, kind: str, payload: Any, listen: Listener) -> dict[str, Any]:
         """Do one job; what the process says on the way goes to `listen(kind, rest)`.
 
         Raises:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from reason_iad.store.record import Request
+    from reason_iad.types import InspectionRequest
 
 
 @dataclass(frozen=True)
@@ -15,7 +15,7 @@ class Upload:
 
     name: str
     sha256: str  # of what was sent
-    asked: Request | None = None
+    asked: InspectionRequest | None = None
 
 
 class HttpProblem(Exception):  # noqa: N818 - it is an answer, not a fault

@@ -17,13 +17,13 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from reason_iad.errors import ReasonIADError, WorkerLostError
+from reason_iad.server.job_handler import Lesson, Task
 from reason_iad.server.metrics import Metrics
 from reason_iad.server.model_process import ModelProcess
 from reason_iad.server.problems import HttpProblem
 from reason_iad.server.settings import Settings
-from reason_iad.store.record import Record, Request
 from reason_iad.store.store import Store
-from reason_iad.types import InspectionReport
+from reason_iad.types import InspectionReport, InspectionRequest
 from reason_iad.workers import TaskFailedError
 
 _log = logging.getLogger("reason_iad.server")
@@ -36,7 +36,7 @@ class Job:
 
     id: str
     kind: str
-    payload: dict[str, Any] = field(default_factory=dict)
+    payload: Task | Lesson | None = None  # None before an inspection of the record begins
     persisted: bool = False
     events: list[tuple[str, dict[str, Any]]] = field(default_factory=list)
     changed: asyncio.Event = field(default_factory=asyncio.Event)
@@ -121,9 +121,7 @@ class InspectionQueue:
             message = f"{self.waiting} inspections wait already and there is room for {self._settings.queue_size}"
             raise HttpProblem(429, "queue_full", f"{message}; try again in {seconds} s", retry_after=seconds)
 
-    async def accept(
-        self, image: bytes, name: str, request: Request, references: tuple[bytes, ...], who: str, media_type: str
-    ) -> Job:
+    async def accept(self, request: InspectionRequest, who: str, media_type: str) -> Job:
         """Put an inspection into the record and the queue.
 
         Raises:
@@ -132,16 +130,14 @@ class InspectionQueue:
         self.check_room()
         self._reserved += 1  # two who ask at the same moment must not take the same place
         try:
-            identifier = await asyncio.to_thread(
-                self._store.accept, image, name, request, who, "server", media_type, references
-            )
+            identifier = await asyncio.to_thread(self._store.accept, request, who, "server", media_type)
         finally:
             self._reserved -= 1
         job = Job(identifier, "inspect", persisted=True)
         self._enter(job, self._inspections)
         return job
 
-    async def ask(self, kind: str, identifier: str, payload: dict[str, Any]) -> Job:
+    async def ask(self, kind: str, identifier: str, payload: Task | Lesson) -> Job:
         """Put a question, a feedback or a lesson into the queue.
 
         Raises:
@@ -170,7 +166,7 @@ class InspectionQueue:
         if job not in self._questions:
             return False
         self._questions.remove(job)
-        job.payload = {}
+        job.payload = None
         self._metrics.queue.set(self.waiting)
         return True
 
@@ -252,14 +248,14 @@ class InspectionQueue:
             await self._fail(job, HttpProblem(500, "failed", f"{type(error).__name__}: {error}"[:500]))
         finally:
             self._seconds = 0.8 * self._seconds + 0.2 * (time.monotonic() - began)
-            job.payload = {}  # images are not kept in memory
+            job.payload = None  # images are not kept in memory
 
-    def _begin(self, identifier: str) -> dict[str, Any]:
+    def _begin(self, identifier: str) -> Task:
         """Mark an inspection as running; gives what the model process needs."""
         self._store.start(identifier)
         record = self._store.get(identifier)
         assert record is not None
-        return inspection_payload(self._store, record)
+        return Task(identifier, self._store.request_of(record))
 
     def _finish(self, identifier: str, result: dict[str, Any]) -> InspectionReport:
         report = InspectionReport.from_json(result["report"])
@@ -288,20 +284,6 @@ class InspectionQueue:
         self._metrics.inspection_seconds.observe(seconds)
         for stage, milliseconds in report.milliseconds.items():
             self._metrics.stage_seconds.labels(stage).observe(milliseconds / 1000)
-
-
-def inspection_payload(store: Store, record: Record) -> dict[str, Any]:
-    """What the model process needs to look at an image of the record again."""
-    given = sorted((role for role in record.files if role.startswith("reference-")), key=lambda role: int(role[10:]))
-    return {
-        "id": record.id,
-        "image": store.files.get(record.files["image"]),
-        "name": record.name,
-        "category": record.request.category,
-        "references": [store.files.get(record.files[role]) for role in given],
-        "question": record.request.question,
-        "choices": record.request.choices,
-    }
 
 
 def event_text(event: tuple[str, dict[str, Any]] | None) -> str:

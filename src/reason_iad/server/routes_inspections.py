@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from datetime import datetime
 from typing import Annotated, Any
 
@@ -13,9 +14,10 @@ from fastapi.responses import StreamingResponse
 
 from reason_iad.errors import InputError
 from reason_iad.server.access import Admin, AppState, Inspector, Server, Viewer, audit, errors
-from reason_iad.server.intake import BODY, checked, read_inspection
+from reason_iad.server.intake import BODY, check_choices, read_inspection
+from reason_iad.server.job_handler import Task
 from reason_iad.server.problems import HttpProblem
-from reason_iad.server.queue import Job, event_text, inspection_payload
+from reason_iad.server.queue import Job, event_text
 from reason_iad.server.rendering import render_figure, render_page
 from reason_iad.server.schemas import (
     VERDICTS,
@@ -61,9 +63,7 @@ async def inspect(
     except HttpProblem as problem:
         await _note_refused(server, request, who, problem)
         raise
-    job = await server.queue.accept(
-        intake.image, intake.name, intake.asked, intake.references, who.name, intake.media_type
-    )
+    job = await server.queue.accept(intake.request, who.name, intake.media_type)
     await audit(request, who, "inspect", job.id)
     ended = await server.queue.result(job, min(wait, server.settings.limits.wait_seconds)) if wait else False
     if ended and job.error is not None:
@@ -174,15 +174,13 @@ async def ask(id: Id, question: QuestionRequest, request: Request, who: Inspecto
 
     The model keeps the prompt of recent images, so it answers without looking again; `prepared` says whether it did.
     """
-    asked = checked(None, question.question, question.choices)
-    if asked.question is None:
-        raise HttpProblem(422, "no_question", "the question is empty; expected some text")
+    check_choices(question.choices)
     record = await _finished(server, id)
-    payload = await asyncio.to_thread(inspection_payload, server.store, record)
     category = record.category if record.category != "unknown" else None
-    payload |= {"question": asked.question, "choices": asked.choices, "category": category}
+    kept = await asyncio.to_thread(server.store.request_of, record)
+    task = Task(id, replace(kept, question=question.question, choices=tuple(question.choices), category=category))
     began = time.monotonic()
-    result = await _finish(server, await server.queue.ask("ask", id, payload))
+    result = await _finish(server, await server.queue.ask("ask", id, task))
     await audit(request, who, "ask", id)
     return {**result, "milliseconds": round(1000 * (time.monotonic() - began), 1)}
 
@@ -234,10 +232,10 @@ async def _teach(server: AppState, record: Record, said: Feedback) -> str:
         return "Kept."
     if category in ("", "unknown") or find_profile(category) is None:
         return f"Kept. There is no profile of {category or 'unknown'} yet that could learn from it."
-    payload = await asyncio.to_thread(inspection_payload, server.store, record)
-    payload |= {"category": category, "label": LEARNS[said.kind]}
+    kept = await asyncio.to_thread(server.store.request_of, record)
+    task = Task(record.id, replace(kept, category=category), LEARNS[said.kind])
     try:
-        result = await _finish(server, await server.queue.ask("feedback", record.id, payload))
+        result = await _finish(server, await server.queue.ask("feedback", record.id, task))
     except (HttpProblem, InputError) as error:
         return f"Kept, but the profile of {category} did not learn from it: {error}"
     known = f"{result['normals']} good and {result['defectives']} defective images"

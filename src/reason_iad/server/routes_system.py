@@ -11,6 +11,7 @@ from fastapi import APIRouter, Path, Query, Request, Response
 from reason_iad import __version__
 from reason_iad.server.access import Admin, Server, Viewer, audit, errors, state_of
 from reason_iad.server.intake import read_images
+from reason_iad.server.job_handler import Lesson
 from reason_iad.server.knowledge import profile_facts
 from reason_iad.server.metrics import MEDIA_TYPE
 from reason_iad.server.problems import HttpProblem
@@ -167,8 +168,7 @@ async def learn(request: Request, who: Admin, server: Server) -> Any:
     from reason_iad.evidence.profile_store import profile_folder
 
     profile_folder(category)  # refuses a name that no folder should have
-    payload = {"category": category, "images": images}
-    job = await server.queue.ask("learn", f"lesson-{category}", payload)
+    job = await server.queue.ask("learn", f"lesson-{category}", Lesson(category, tuple(images)))
     ended = await server.queue.result(job, server.settings.limits.inspection_seconds)
     await audit(request, who, "learn", category)
     if job.error is not None:

@@ -204,8 +204,8 @@ def inspection_body(record: Record, position: int | None = None, full: bool = Fa
     reasons, following = _guidance(record) if full else ((), None)
     return {
         "id": record.id, "state": record.state, "position": position, "name": record.name, "who": record.who,
-        "category": record.category or record.request.category, "verdict": record.verdict,
-        "probability": record.probability, "defect_type": record.defect_type, "question": record.request.question,
+        "category": record.category or record.category_given, "verdict": record.verdict,
+        "probability": record.probability, "defect_type": record.defect_type, "question": record.question,
         "created_at": record.created_at, "started_at": record.started_at, "finished_at": record.finished_at,
         "error": record.error, "pictures": pictures,
         "feedback": [

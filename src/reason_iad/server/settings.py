@@ -14,6 +14,7 @@ from typing import Any, Literal
 from reason_iad.errors import InputError
 from reason_iad.files import sha256, write_whole
 from reason_iad.images import ImageLimits
+from reason_iad.inspection.options import InspectorOptions
 
 Role = Literal["viewer", "inspector", "admin"]
 ROLES: tuple[Role, ...] = ("viewer", "inspector", "admin")  # each may do what those before it may
@@ -65,7 +66,7 @@ class Settings:
     queue_size: int = 16  # inspections that may wait
     limits: Limits = field(default_factory=Limits)
     factory: str = FACTORY  # "module:function" that loads the inspector in the model process
-    method: dict[str, Any] = field(default_factory=dict)  # options of the method, handed to the factory
+    method: InspectorOptions = field(default_factory=InspectorOptions)  # handed to the factory
     stop_seconds: float = 30.0  # for what runs to end when the server is stopped
     allowed_hosts: tuple[str, ...] = ()  # names that the server is reached by, besides its address
 

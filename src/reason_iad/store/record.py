@@ -15,15 +15,6 @@ FEEDBACK_KINDS: tuple[FeedbackKind, ...] = ("false_alarm", "missed", "confirmed"
 
 
 @dataclass(frozen=True)
-class Request:
-    """What was asked about an image."""
-
-    category: str | None = None
-    question: str | None = None
-    choices: tuple[str, ...] = ()
-
-
-@dataclass(frozen=True)
 class Feedback:
     """What a person said about an inspection, and what it changed."""
 
@@ -38,7 +29,7 @@ class Feedback:
 
 @dataclass(frozen=True)
 class Record:
-    """One inspection as the record knows it."""
+    """One inspection as the record knows it; `Store.request_of` gives the request with its images."""
 
     id: str
     state: State
@@ -46,8 +37,10 @@ class Record:
     who: str
     name: str
     image_sha256: str
-    request: Request
     created_at: datetime
+    category_given: str | None = None
+    question: str | None = None
+    choices: tuple[str, ...] = ()
     started_at: datetime | None = None
     finished_at: datetime | None = None
     verdict: str | None = None

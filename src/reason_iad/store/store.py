@@ -1,7 +1,7 @@
 """The record of inspections over a database and a folder of evidence files.
 
     store = Store.open("sqlite:///record.db", "evidence")
-    id = store.accept(data, "part.png", Request(category="screw"), who="line 3")
+    id = store.accept(InspectionRequest(data, category="screw", name="part.png"), who="line 3")
     store.start(id); store.finish(id, report, {"map": png})
 
 Every change is one transaction, and files are on disk before the row that names them, so that a kill at any moment
@@ -29,9 +29,9 @@ from reason_iad.store.record import (
     Origin,
     Pruned,
     Record,
-    Request,
     State,
 )
+from reason_iad.types import InspectionRequest
 
 if TYPE_CHECKING:
     from sqlalchemy import Engine
@@ -98,27 +98,32 @@ class Store:
 
     def accept(
         self,
-        image: bytes,
-        name: str,
-        request: Request | None = None,
+        request: InspectionRequest,
         who: str = "local",
         origin: Origin = "server",
         media_type: str = "application/octet-stream",
-        references: tuple[bytes, ...] = (),
     ) -> str:
-        """Record an image that waits for inspection; returns the inspection's id. On return it survives a kill."""
+        """Record an image that waits for inspection; returns the inspection's id. On return it survives a kill.
+
+        Args:
+            request: with image and references as the bytes of their files.
+            who: asked for it.
+            origin: where it came from.
+            media_type: of the image's file.
+        """
         from reason_iad.store.tables import InspectionRow
 
         identifier = secrets.token_hex(16)
-        request = request or Request()
+        image = _file(request.image)
         kept = [("image", media_type, image)]
-        kept += [(f"reference-{n}", "application/octet-stream", data) for n, data in enumerate(references, 1)]
+        files = [_file(reference) for reference in request.references]
+        kept += [(f"reference-{n}", "application/octet-stream", data) for n, data in enumerate(files, 1)]
         digests = {role: self.files.put(data) for role, _, data in kept}
         with self._sessions.begin() as session:
             session.add(
                 InspectionRow(
-                    id=identifier, state="queued", origin=origin, who=who[:100], name=_display_name(name),
-                    image_sha256=sha256(image), request=dataclasses.asdict(request),
+                    id=identifier, state="queued", origin=origin, who=who[:100], name=_display_name(request.name or ""),
+                    image_sha256=sha256(image), request=_asked(request),
                     created_at=_now(),
                 )
             )  # fmt: skip
@@ -127,8 +132,24 @@ class Store:
                 _attach(session, identifier, role, digests[role], kind, len(data))
         return identifier
 
+    def request_of(self, record: Record) -> InspectionRequest:
+        """What was asked, with image and references as the bytes of their files.
+
+        Raises:
+            InputError: a file is missing or damaged.
+        """
+        given = sorted((role for role in record.files if role.startswith("reference-")), key=lambda r: int(r[10:]))
+        return InspectionRequest(
+            self.files.get(record.files["image"]),
+            record.category_given,
+            tuple(self.files.get(record.files[role]) for role in given),
+            record.question,
+            record.choices,
+            record.name,
+        )
+
     def refuse(
-        self, name: str, image_sha256: str, error: str, request: Request | None = None, who: str = "local",
+        self, name: str, image_sha256: str, error: str, request: InspectionRequest | None = None, who: str = "local",
         origin: Origin = "server",
     ) -> str:  # fmt: skip
         """Record an image that came and cannot be inspected, and why, without its bytes; returns the id."""
@@ -139,7 +160,7 @@ class Store:
             session.add(
                 InspectionRow(
                     id=identifier, state="failed", origin=origin, who=who[:100], name=_display_name(name),
-                    image_sha256=image_sha256, request=dataclasses.asdict(request or Request()), created_at=now,
+                    image_sha256=image_sha256, request=_asked(request), created_at=now,
                     finished_at=now, error=error[:2000],
                 )
             )  # fmt: skip
@@ -382,7 +403,8 @@ def _record(
     return Record(
         id=row.id, state=cast(State, row.state), origin=cast(Origin, row.origin), who=row.who, name=row.name,
         image_sha256=row.image_sha256,
-        request=Request(request.get("category"), request.get("question"), tuple(request.get("choices", ()))),
+        category_given=request.get("category"), question=request.get("question"),
+        choices=tuple(request.get("choices", ())),
         created_at=row.created_at, started_at=row.started_at, finished_at=row.finished_at, verdict=row.verdict,
         probability=row.probability, category=row.category, defect_type=row.defect_type, error=row.error,
         report=row.report if with_report else None, files=files, feedback=feedback,
@@ -392,6 +414,20 @@ def _record(
 def _feedback(row: FeedbackRow) -> Feedback:
     kind = cast(FeedbackKind, row.kind)
     return Feedback(row.id, row.inspection_id, kind, row.comment, row.who, row.created_at, row.effect)
+
+
+def _asked(request: InspectionRequest | None) -> dict[str, Any]:
+    """What was asked, as the record keeps it beside the files."""
+    if request is None:
+        return {"category": None, "question": None, "choices": []}
+    return {"category": request.category, "question": request.question, "choices": list(request.choices)}
+
+
+def _file(source: object) -> bytes:
+    """The bytes of an image file, which is the one form that the record keeps."""
+    if not isinstance(source, bytes):
+        raise InputError(f"the record was given an image as {type(source).__name__}; expected the bytes of its file")
+    return source
 
 
 def _display_name(name: str) -> str:

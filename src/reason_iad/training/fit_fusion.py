@@ -30,6 +30,7 @@ from reason_iad.inspection.verdict import FUSIONS, fusion_key, logit
 from reason_iad.metrics.classification import auroc, expected_calibration_error
 from reason_iad.recognition.prototypes import CategoryPrototypes
 from reason_iad.training.synth import Synthesizer
+from reason_iad.types import InspectionRequest
 
 SEED = 7  # not the seed that made the training's lines
 SEVERAL = 4  # references of a category; the other fit has one
@@ -92,7 +93,7 @@ def collect(inspector: Inspector, cases: Iterator[Case], path: Path) -> list[dic
             if (case.group, case.name, count) in done:
                 continue
             started = time.monotonic()
-            session = inspector.open(case.pixels, references=case.references)
+            session = inspector.open(InspectionRequest(case.pixels, references=case.references))
             reply = session.dialog.choose(DETECTION_QUESTION, (YES, NO))
             summary = session.context.summary
             row = {
