@@ -103,7 +103,7 @@ def decide(
         return "uncertain", (f"Uncertain because model and comparison disagree: {', '.join(said)}; look at the part.",)
     if evidence is not None and seen == "uncertain":
         reason = (
-            f"about {_share(evidence, options):.1%} of good parts look at least this odd, as far as the references tell: "
+            f"about {_share(evidence, options):.1%} of good parts look at least this odd, as far as references tell: "
             f"more than {options.max_overkill:.1%}, the false-alarm rate asked for, and too few to call it normal"
         )
         return "uncertain", (f"Uncertain because {reason}.",)
