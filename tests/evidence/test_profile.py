@@ -64,8 +64,8 @@ def home(tmp_path, monkeypatch):
 
 def test_a_stained_part_is_defective_and_a_good_one_normal(learned):
     good, bad = learned.compare(good_part(99), TOWER), learned.compare(stained(good_part(99)), TOWER)
-    assert learned.verdict(good).verdict == "normal"
-    assert learned.verdict(bad).verdict == "defective"
+    assert learned.verdict(good, 0.02).verdict == "normal"
+    assert learned.verdict(bad, 0.02).verdict == "defective"
     assert bad.p_value == pytest.approx(1 / 13)
     assert learned.verdict(bad, 0.2).threshold is not None
     assert learned.score(stained(good_part(99)), TOWER) == bad.anomaly_score
@@ -88,7 +88,7 @@ def test_a_profile_comes_back_the_same_from_its_folder_and_from_a_copy_of_it(lea
         found = again.compare(stained(good_part(7)), TOWER)
         np.testing.assert_array_equal(found.raw, wanted.raw)
         assert found.anomaly_score == wanted.anomaly_score
-        assert again.verdict(found) == learned.verdict(wanted)
+        assert again.verdict(found, 0.02) == learned.verdict(wanted)
         assert [m.sha256 for m in again.references] == [m.sha256 for m in learned.references]
     assert list_profiles() == ("blue_plate", "other")
 
@@ -97,7 +97,7 @@ def test_a_false_alarm_that_is_called_normal_is_none_the_next_time(learned, home
     learned.save()
     odd = stained(good_part(40), (40, 60, 160))
     before = learned.compare(odd, TOWER)
-    assert learned.verdict(before).verdict != "normal"
+    assert learned.verdict(before, 0.02).verdict != "normal"
     learned.add_feedback(odd, "normal", TOWER).save()
     profile = load_profile("blue plate")
     assert profile.version == 2
