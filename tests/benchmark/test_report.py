@@ -136,6 +136,47 @@ def test_the_average_of_each_published_line_is_the_mean_of_its_types():
         assert one.average == pytest.approx(np.mean(list(one.accuracy.values())), abs=0.11), one.method
 
 
+def test_products_stand_weakest_first_with_what_they_count(runs):
+    report = BenchmarkReport.of(find_runs([runs]))
+    table = next(one for one in report.tables if one.title == "Products")
+    assert table.header == ("product", "images", "questions", "plain", name_of(FULL))
+    assert {row[0] for row in table.rows} == {"nut", "bolt"}
+    last = [float(row[-1].split()[0]) for row in table.rows]
+    assert last == sorted(last)
+    for name, images, questions, *_ in table.rows:
+        mine = [r for r in report.runs[0].records.records if r["category"] == name]
+        assert (int(images), int(questions)) == (len({r["image"] for r in mine}), len(mine))
+
+
+def test_the_galleries_show_what_all_got_wrong_and_where_two_runs_differ(runs, tmp_path):
+    report = BenchmarkReport.of(find_runs([runs]))
+    plain, full = ({r["id"]: r for r in run.records.records} for run in report.runs)
+    hardest, differing = report.galleries
+    both = [name for name in plain if not is_right(plain[name]) and not is_right(full[name])]
+    assert f"{len(both)} questions that all 2 runs got wrong" in hardest.note
+    assert all(not good for one in hardest.shown for _, _, good in one.answers)
+    lost = [name for name in plain if is_right(plain[name]) and not is_right(full[name])]
+    won = [name for name in plain if not is_right(plain[name]) and is_right(full[name])]
+    assert f"{len(lost)} lost and {len(won)} won" in differing.note
+    assert all({good for _, _, good in one.answers} == {True, False} for one in differing.shown)
+    page = report.write(tmp_path / "out").read_text()
+    assert "is not there" in page  # the made images are no pictures
+
+
+def test_a_picture_stands_in_the_page_itself(tmp_path):
+    from PIL import Image
+
+    questions = write_questions(tmp_path / "data")
+    for sample in questions.samples:
+        Image.new("RGB", (300, 120), (200, 30, 30)).save(sample.image)
+    run_questions(questions, {PLAIN: tmp_path / "run"}, HERE)
+    page = BenchmarkReport.of([load_run(tmp_path / "run")]).write(tmp_path / "out").read_text()
+    found = re.findall(r'<img src="(data:image/jpeg;base64,[^"]+)"', page)
+    assert found
+    assert "img-src data:" in page
+    assert not re.search(r"""(src|href)\s*=\s*["'](?!#|data:)""", page)
+
+
 def test_markup_in_a_name_stays_text(runs):
     runs_found = find_runs([runs])
     hostile = replace(runs_found[0], name="<script>alert(1)</script>")

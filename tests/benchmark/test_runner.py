@@ -172,7 +172,7 @@ def test_a_folder_of_another_setting_or_model_is_refused(questions, tmp_path, mo
     run_questions(questions, {PLAIN: tmp_path / "run"}, here())
     with pytest.raises(InputError, match="holds a run with setting"):
         run_questions(questions, {FULL: tmp_path / "run"}, here())
-    monkeypatch.setattr("reason_iad.benchmark.content.model_fingerprint", lambda name: "newly trained")
+    monkeypatch.setattr("reason_iad.models.fingerprint.of_model", lambda name: "newly trained")
     with pytest.raises(InputError, match=r"other content: the model's weights .* now newly trained"):
         run_questions(questions, {PLAIN: tmp_path / "run"}, here())
 
@@ -229,16 +229,7 @@ def test_an_image_that_ends_every_worker_is_recorded_as_an_error_and_the_others_
     assert all("ended 2 times" in record["error"] for record in read_records(tmp_path / "run").failed)
 
 
-@pytest.mark.slow
-@pytest.mark.filterwarnings("ignore")
-def test_ray_and_local_runs_write_the_same_records_though_an_actor_is_killed(questions, tmp_path, monkeypatch):
-    pytest.importorskip("ray", reason="Ray is an extra")
-    from reason_iad.benchmark.ray_pool import answer_on_ray
-
-    monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parent), prepend=os.pathsep)
-    run_questions(questions, {PLAIN: tmp_path / "alone"}, here())
-    factory = functools.partial(make, deadly="005", marker=str(tmp_path / "died"))
-    outcome = run_questions(questions, {PLAIN: tmp_path / "ray"}, functools.partial(answer_on_ray, factory, workers=2))
-    assert (tmp_path / "died").exists()
-    assert (outcome.asked, outcome.errors) == (36, 0)
-    assert contents(tmp_path / "ray") == contents(tmp_path / "alone")
+def test_an_answer_that_was_computed_when_the_time_is_over_is_kept(questions, tmp_path):
+    outcome = run_questions(questions, {PLAIN: tmp_path / "run"}, here(seconds=0.05), seconds=0.01)
+    assert outcome.asked == 1
+    assert len(contents(tmp_path / "run")) == 1

@@ -225,7 +225,7 @@ def test_other_knowledge_profiles_or_version_is_another_run(ask, tmp_path, monke
 
 
 def test_other_weights_under_one_name_are_another_run(ask, tmp_path, monkeypatch):
-    from reason_iad.benchmark.content import model_fingerprint
+    from reason_iad.models.fingerprint import of_model
 
     model = tmp_path / "model"
     model.mkdir()
@@ -236,12 +236,12 @@ def test_other_weights_under_one_name_are_another_run(ask, tmp_path, monkeypatch
     code, _, said = ask("--model", str(model))
     assert code == 2
     assert "the model's weights (then" in said
-    monkeypatch.setattr("reason_iad.benchmark.content.WHOLE", 8)
-    monkeypatch.setattr("reason_iad.benchmark.content._BLOCK", 4)
+    monkeypatch.setattr("reason_iad.models.fingerprint.WHOLE", 8)
+    monkeypatch.setattr("reason_iad.models.fingerprint._BLOCK", 4)
     (model / "model.safetensors").write_bytes(b"0" * 400)
-    first = model_fingerprint(str(model))
+    first = of_model(str(model))
     (model / "model.safetensors").write_bytes(b"0" * 200 + b"1" * 200)
-    assert model_fingerprint(str(model)) != first
+    assert of_model(str(model)) != first
 
 
 def test_a_run_of_0_1_0_is_read_by_the_report_and_refused_by_the_command(ask, tmp_path, capsys):

@@ -6,19 +6,15 @@ Each is a hash, so that a run under other weights, other knowledge or other prof
 from __future__ import annotations
 
 import dataclasses
-import functools
 import hashlib
 import json
-import os
 from dataclasses import dataclass
-from pathlib import Path
 
 from reason_iad import __version__
 from reason_iad.benchmark.setting import Setting
 from reason_iad.files import sha256
+from reason_iad.models import fingerprint
 
-WHOLE = 64 * 1024 * 1024  # bytes up to which a file is hashed whole; of larger ones evenly spread blocks
-_BLOCKS, _BLOCK = 256, 64 * 1024
 _IN_WORDS = {
     "model": "the model's weights", "knowledge": "the knowledge base", "profiles": "the learned categories",
     "version": "the version of reason-iad",
@@ -44,7 +40,7 @@ class Content:
         told = setting.knowledge != "none"  # without knowledge in the prompt the name of a category says nothing
         recognized = told and not setting.gives_category
         knowledge = knowledge_fingerprint() if told else ""
-        return cls(model_fingerprint(setting.model), knowledge, profiles_fingerprint() if recognized else "")
+        return cls(fingerprint.of_model(setting.model), knowledge, profiles_fingerprint() if recognized else "")
 
     @property
     def fingerprint(self) -> str:
@@ -63,60 +59,6 @@ def differences(held: dict[str, str], now: dict[str, str]) -> list[str]:
         for name in sorted({*held, *now})
         if held.get(name) != now.get(name)
     ]
-
-
-def model_fingerprint(name: str) -> str:
-    """Hash that changes with the weights of a model: 16 hexadecimal digits.
-
-    Of a model on a server nothing but its name and the server's address can be known.
-    """
-    if name == "nano":
-        return _nano_fingerprint()
-    if name.startswith("openai:"):
-        return _digest(f"{name}@{os.environ.get('OPENAI_BASE_URL', '').strip()}")
-    folder = Path(name).expanduser()
-    if not folder.is_dir():
-        folder = _snapshot(name) or folder
-    return _folder_fingerprint(folder) if folder.is_dir() else _digest(name)
-
-
-@functools.cache
-def _nano_fingerprint() -> str:
-    from reason_iad.models.sources import default_adapter
-    from reason_iad.weights.table import PARTS
-
-    digest = hashlib.sha256()
-    for file in ("adapter.safetensors", "adapter.json"):
-        digest.update((default_adapter() / file).read_bytes())
-    for part in PARTS.values():
-        digest.update(part.folder_name.encode())
-    return digest.hexdigest()[:16]
-
-
-def _snapshot(name: str) -> Path | None:
-    """Where the hub's cache keeps a model; None where it has none, as before the first run."""
-    from reason_iad.models.hub import cached_models
-
-    found = cached_models().get(name)
-    return None if found is None else Path(found[0])
-
-
-def _folder_fingerprint(folder: Path) -> str:
-    """Hash over names, sizes and bytes of a model's files."""
-    digest = hashlib.sha256()
-    for path in sorted(folder.rglob("*")):
-        if not path.is_file() or any(part.startswith(".") for part in path.relative_to(folder).parts):
-            continue
-        size = path.stat().st_size
-        digest.update(f"{path.relative_to(folder).as_posix()}/{size}/".encode())
-        with path.open("rb") as file:
-            if size <= WHOLE:
-                digest.update(file.read())
-                continue
-            for index in range(_BLOCKS):
-                file.seek(index * (size - _BLOCK) // (_BLOCKS - 1))
-                digest.update(file.read(_BLOCK))
-    return digest.hexdigest()[:16]
 
 
 def knowledge_fingerprint() -> str:

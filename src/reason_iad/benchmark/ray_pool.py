@@ -1,6 +1,7 @@
 """Units to actors of a Ray cluster, each with a model of its own; a lost actor's unit is asked again by another.
 
-The machines of the cluster read images and cache at the same paths, from a shared file system.
+The machines of the cluster read images and cache at the same paths, from a shared file system. What travels through Ray
+are the units (names and questions, a few kilobytes an image) and their records; pixels, features and weights never do.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
     from reason_iad.benchmark.solver import SolverFactory
 
 LOCAL = "local"
+START_SECONDS = 900  # for a first worker to load its model
 
 
 class Answering:
@@ -26,6 +28,9 @@ class Answering:
 
     def __init__(self, factory: SolverFactory) -> None:
         self._solver = factory()
+
+    def ready(self) -> None:
+        """Answered once the model is loaded."""
 
     def answer(self, unit: Unit) -> list[Record]:
         """All records of a unit."""
@@ -51,17 +56,30 @@ def answer_on_ray(
     actor_class = ray.remote(num_cpus=1, max_restarts=0, max_task_retries=0)(Answering)
     queue: deque[tuple[Unit, int]] = deque((unit, 0) for unit in units)
     running: dict[Any, tuple[Any, Unit, int]] = {}
-    idle = [actor_class.remote(factory) for _ in range(min(workers, len(units)))]
+    starting: dict[Any, Any] = {}  # actors that a machine may have no room for, as when another was lost
+    idle: list[Any] = []
     losses_in_a_row = 0
+
+    def start() -> None:
+        actor = actor_class.remote(factory)
+        starting[actor.ready.remote()] = actor
+
+    for _ in range(min(workers, len(units))):
+        start()
     try:
         while queue or running:
             while idle and queue:
                 actor, (unit, attempts) = idle.pop(), queue.popleft()
                 running[actor.answer.remote(unit)] = (actor, unit, attempts)
-            finished, _ = ray.wait(list(running), num_returns=1)
-            actor, unit, attempts = running.pop(finished[0])
+            waiting = [*running, *starting]
+            finished, _ = ray.wait(waiting, num_returns=1, timeout=None if running else START_SECONDS)
+            if not finished:
+                raise ModelError(
+                    f"no worker on Ray was ready within {START_SECONDS} s; expected a free processor and memory for a "
+                    "model on some machine: use fewer --workers"
+                )
             try:
-                records = ray.get(finished[0])
+                found = ray.get(finished[0])
             except (ray.exceptions.RayActorError, ray.exceptions.RayTaskError) as error:
                 losses_in_a_row += 1
                 if losses_in_a_row > MAX_ATTEMPTS * workers:
@@ -69,17 +87,24 @@ def answer_on_ray(
                         f"the workers on Ray keep ending ({_reason(error)}); expected the package, its weights and "
                         "memory for a model on each machine"
                     ) from error
-                idle.append(actor_class.remote(factory))
+                start()
+                if finished[0] in starting:
+                    del starting[finished[0]]
+                    continue
+                _, unit, attempts = running.pop(finished[0])
                 if attempts + 1 >= MAX_ATTEMPTS:
                     yield from give_up(unit)
                 else:
                     queue.appendleft((unit, attempts + 1))
                 continue
             losses_in_a_row = 0
-            idle.append(actor)
-            yield from records
+            if finished[0] in starting:
+                idle.append(starting.pop(finished[0]))
+                continue
+            idle.append(running.pop(finished[0])[0])
+            yield from found
     finally:
-        for actor in [*idle, *(actor for actor, *_ in running.values())]:
+        for actor in [*idle, *starting.values(), *(actor for actor, *_ in running.values())]:
             ray.kill(actor)
         ray.shutdown()
 

@@ -15,6 +15,7 @@ from typing import Any
 
 from reason_iad import __version__
 from reason_iad.benchmark.compare import Comparison, Run, compare_runs, on_common_questions
+from reason_iad.benchmark.gallery import Gallery, galleries
 from reason_iad.benchmark.plots import all_plots
 from reason_iad.benchmark.published import published_results
 from reason_iad.benchmark.tables import Table, all_tables
@@ -77,6 +78,11 @@ class BenchmarkReport:
     def tables(self) -> tuple[Table, ...]:
         """All tables, in reading order."""
         return all_tables(self.runs, self.comparisons, self.with_published)
+
+    @cached_property
+    def galleries(self) -> tuple[Gallery, ...]:
+        """Questions worth looking at, with pictures where the data lies where it lay."""
+        return galleries(self.runs)
 
     @cached_property
     def plots(self) -> dict[str, tuple[str, str]]:

@@ -21,6 +21,7 @@ from reason_iad.benchmark.runner import Pool, mixed, run_questions, spread
 from reason_iad.benchmark.setting import Setting
 from reason_iad.benchmark.summary import question_cost
 from reason_iad.datasets.mmad import TYPES, MmadQuestions
+from reason_iad.models.registry import sees_references
 
 PROBE_IMAGES = 2
 MMAD_SIZE = (8366, 39672)  # images and questions, as published (arXiv 2410.09453)
@@ -58,27 +59,10 @@ def check_data(questions: MmadQuestions) -> list[str]:
     return lines
 
 
-def memory_need(model: str) -> str:
-    """Memory that a model needs, in words; nothing is loaded to find out."""
-    from reason_iad.models import memory
-    from reason_iad.models.checkpoint import read_checkpoint
-
-    folder = Path(model).expanduser()
-    if model == "nano":
-        return "about 2 GB for the bundled models"
-    if model.startswith("openai:"):
-        return "that of the server"
-    if not folder.is_dir():
-        return f"as `reason-iad models` says of {model}"
-    checkpoint = read_checkpoint(folder)
-    dtype = memory.pick_dtype("auto", memory.pick_device("auto"))
-    return str(memory.need_of(checkpoint.num_parameters, memory.text_part(checkpoint.config), dtype))
-
-
-def probe(questions: MmadQuestions, folders: Mapping[Setting, Path], pool: Pool) -> float:
+def probe(questions: MmadQuestions, folders: Mapping[Setting, Path], pool: Pool, limit: int | None = None) -> float:
     """Seconds that one question costs in all settings: of what was asked before, or of the first images, asked now."""
     if not all(read_records(folder).answered for folder in folders.values()):
-        few = replace(questions, samples=tuple(mixed(questions.samples)[:PROBE_IMAGES]))
+        few = replace(questions, samples=tuple(mixed(spread(questions.samples, limit))[:PROBE_IMAGES]))
         run_questions(few, folders, pool)
     total = 0.0
     for folder in folders.values():
@@ -111,7 +95,7 @@ def table(card: Mapping[str, Any], whole: bool) -> str:
     for name, result in card["results"].items():
         cells = [_cell(result["official"].get(kind)) for kind in TYPES]
         more = f", {result['unreadable']} unreadable" if result["unreadable"] else ""
-        trained = "no" if card["model"] == "nano" else "not stated"
+        trained = "not stated" if sees_references(card["model"]) else "no"
         average = _cell(result["official_average"])
         lines.append(_row(f"**{name}** (here)", cells, average, f"{result['n']:,}{more}", trained))
     for one in published_results():

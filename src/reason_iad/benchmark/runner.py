@@ -155,7 +155,7 @@ def _drive(
             waiting = perf_counter()
             record = next(records, None)
             waited += perf_counter() - waiting
-            if record is None or perf_counter() > deadline:
+            if record is None:
                 return asked, errors, waited
             setting = settings.pop(record["key"], None)
             if setting is None:  # a worker that was given up for lost has answered after all
@@ -165,6 +165,8 @@ def _drive(
             first = first or perf_counter()
             if on_progress is not None:
                 on_progress(Progress(asked, total, errors, perf_counter() - first))
+            if perf_counter() > deadline:  # after the answer is written: it was paid for
+                return asked, errors, waited
     finally:
         close = getattr(records, "close", None)
         if close is not None:

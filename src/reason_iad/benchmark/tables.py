@@ -8,9 +8,10 @@ from dataclasses import dataclass
 from reason_iad.benchmark.compare import Comparison, Run
 from reason_iad.benchmark.published import NOTE, published_results
 from reason_iad.benchmark.record_log import Record
-from reason_iad.benchmark.summary import is_right
+from reason_iad.benchmark.summary import cluster_of, is_right
 from reason_iad.datasets.mmad import TYPES
 from reason_iad.metrics.intervals import Estimate
+from reason_iad.metrics.paired import clustered_macro
 
 
 @dataclass(frozen=True)
@@ -35,8 +36,8 @@ def all_tables(runs: Sequence[Run], comparisons: Sequence[Comparison], with_publ
     """All tables that have something to say, in reading order."""
     found = [
         _settings(runs), _accuracy(runs), _detection(runs), _calibration(runs), _differences(runs[0], comparisons),
-        _cost(runs), _thought(runs), _seen(runs), _parts(runs), _published() if with_published else None,
-        _unreadable(runs), _notes(runs),
+        _cost(runs), _thought(runs), _seen(runs), _datasets(runs), _products(runs),
+        _published() if with_published else None, _unreadable(runs), _notes(runs),
     ]  # fmt: skip
     return tuple(table for table in found if table is not None and table.rows)
 
@@ -156,19 +157,41 @@ def _seen(runs: Sequence[Run]) -> Table:
     return Table("Seen and unseen categories", note, header, tuple(rows))
 
 
-def _parts(runs: Sequence[Run]) -> Table | None:
-    """By data set, or by category where there is one data set."""
+def _datasets(runs: Sequence[Run]) -> Table | None:
+    """By data set, where there are several."""
     records = runs[0].records.records
-    part = "dataset" if len({record["dataset"] for record in records}) > 1 else "category"
-    names = sorted({record[part] for record in records})
+    names = sorted({record["dataset"] for record in records})
     if len(names) < 2:
         return None
     rows = []
     for run in runs:
-        mine = [[record for record in run.records.records if record[part] == name] for name in names]
+        mine = [[record for record in run.records.records if record["dataset"] == name] for name in names]
         rows.append((run.name, *(f"{_macro(one):.3f} (n={len(one)})" for one in mine)))
-    title = f"Macro average by {'data set' if part == 'dataset' else 'category'}"
-    return Table(title, "Mean over the question types that are asked there.", ("run", *names), tuple(rows))
+    note = "Mean over the question types that are asked there."
+    return Table("Macro average by data set", note, ("run", *names), tuple(rows))
+
+
+def _products(runs: Sequence[Run]) -> Table | None:
+    """A line a product: mean over its question types in every run, weakest product first."""
+    several = len({record["dataset"] for record in runs[0].records.records}) > 1
+    names = {_product(record, several) for record in runs[0].records.records}
+    if len(names) < 2:
+        return None
+    rows = []
+    for name in names:
+        mine = [[r for r in run.records.records if _product(r, several) == name] for run in runs]
+        images = len({record["image"] for record in mine[0]})
+        cells = [_cell(clustered_macro(
+            [is_right(r) for r in one], [r["type"] for r in one], [cluster_of(r) for r in one], 300
+        )) for one in mine]  # fmt: skip
+        rows.append((_macro(mine[-1]), (name, str(images), str(len(mine[0])), *cells)))
+    note = "Mean over the question types that are asked there, with bootstrap intervals over images; weakest first."
+    header = ("product", "images", "questions", *(run.name for run in runs))
+    return Table("Products", note, header, tuple(row for _, row in sorted(rows)))
+
+
+def _product(record: Record, several: bool) -> str:
+    return f"{record['dataset']}/{record['category']}" if several else str(record["category"])
 
 
 def _macro(records: Sequence[Record]) -> float:

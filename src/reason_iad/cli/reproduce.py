@@ -67,18 +67,18 @@ def run_reproduce(args: argparse.Namespace) -> int:
     from reason_iad.cli.benchmark import ProgressLine
     from reason_iad.datasets.questions import read_questions
     from reason_iad.files import write_whole
-    from reason_iad.models.registry import check_model
+    from reason_iad.models.registry import check_model, memory_need, sees_references
     from reason_iad.reporting.text import duration
 
     check_model(args.model)
     questions = read_questions(args.root, args.questions, args.known_faults)
     _say(*[f"data fault: {fault}" for fault in questions.faults[:10]], *reproduce.check_data(questions))
-    settings = reproduce.settings_for(Setting(model=args.model, seed=args.seed), args.model != "nano")
+    settings = reproduce.settings_for(Setting(model=args.model, seed=args.seed), sees_references(args.model))
     folders = {name: args.out / name for name in settings}
     by_setting = {setting: folders[name] for name, setting in settings.items()}
-    _say(f"memory: {reproduce.memory_need(args.model)}, in each of {args.workers} workers")
+    _say(f"memory: {memory_need(args.model)}, in each of {args.workers} workers")
     pool = _pool(args, args.model)
-    seconds = reproduce.probe(questions, by_setting, pool)
+    seconds = reproduce.probe(questions, by_setting, pool, args.limit)
     samples = spread(questions.samples, args.limit)
     asked = sum(len(sample.questions) for sample in samples)
     _say(

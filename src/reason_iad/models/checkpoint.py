@@ -6,7 +6,6 @@ that brings its own Python is refused, whoever asks.
 
 from __future__ import annotations
 
-import hashlib
 import json
 import math
 import struct
@@ -19,7 +18,6 @@ from reason_iad.errors import ModelError
 from reason_iad.models.families import FAMILIES, Family
 
 _MAX_HEADER = 100_000_000  # bytes, as safetensors itself allows
-_BLOCK = 1_000_000  # bytes of a file of weights that are hashed at each of five places
 _DTYPE_BYTES = {"F64": 8, "F32": 4, "F16": 2, "BF16": 2, "I64": 8, "I32": 4, "I16": 2, "I8": 1, "U8": 1, "BOOL": 1}
 
 
@@ -34,23 +32,6 @@ class Checkpoint:
     num_parameters: int
     stored_bytes: int
     version: str = "local"
-
-    @property
-    def fingerprint(self) -> str:
-        """Hash of what the model's answers depend on: 16 hexadecimal digits.
-
-        Small files count whole. Of each file of weights, which may take minutes to read, size, header and five blocks
-        of a megabyte count: another model, another training or another precision changes them all.
-        """
-        digest = hashlib.sha256()
-        for path in sorted(file for file in self.folder.iterdir() if file.is_file() and file.suffix != ".md"):
-            size = path.stat().st_size
-            digest.update(f"{path.name} {size}\n".encode())
-            with path.open("rb") as stream:
-                for start in range(0, 1) if size <= 5 * _BLOCK else [i * (size - _BLOCK) // 4 for i in range(5)]:
-                    stream.seek(start)
-                    digest.update(stream.read(size if size <= 5 * _BLOCK else _BLOCK))
-        return digest.hexdigest()[:16]
 
 
 def read_checkpoint(folder: Path, name: str | None = None, version: str = "local") -> Checkpoint:

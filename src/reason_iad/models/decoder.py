@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import hashlib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, Protocol
 
 import torch
@@ -304,12 +303,3 @@ def _join(segments: Sequence[Segment]) -> Segment:
         tuple(torch.cat(layer, dim=2) for layer in zip(*(s.keys for s in segments), strict=True)),
         tuple(torch.cat(layer, dim=2) for layer in zip(*(s.values for s in segments), strict=True)),
     )
-
-
-def fingerprint_of(tensors: Mapping[str, Tensor]) -> str:
-    """Hash of weights that lie in memory: 16 hexadecimal digits."""
-    digest = hashlib.sha256()
-    for name, weight in sorted(tensors.items()):
-        digest.update(name.encode())
-        digest.update(weight.detach().cpu().contiguous().view(-1).view(torch.uint8).numpy().tobytes())
-    return digest.hexdigest()[:16]

@@ -18,6 +18,7 @@ from reason_iad.errors import InputError, ModelError
 from reason_iad.models import hub, memory
 from reason_iad.models.chat import chat_template
 from reason_iad.models.checkpoint import Checkpoint, family_of, read_checkpoint, read_config
+from reason_iad.models.fingerprint import of_folder
 from reason_iad.models.transformers_mllm import TransformersMLLM
 
 Say = Callable[[str], None]
@@ -173,7 +174,7 @@ def _load(
     if "device_map" not in more and scheme is None:
         model = model.to(device)
     template = chat_template(tokenizer, family, _stored_template(folder))
-    loaded = f"{checkpoint.fingerprint} {dtype} {options.quantization} {options.max_image_tokens}"
+    loaded = f"{of_folder(checkpoint.folder)} {dtype} {options.quantization} {options.max_image_tokens}"
     fingerprint = hashlib.sha256(loaded.encode()).hexdigest()[:16]
     return TransformersMLLM(
         model, tokenizer, processor, family, template, checkpoint.name, checkpoint.version, options.max_image_tokens,

@@ -9,7 +9,6 @@ they ship with the package (`data/nano`), the frozen rest comes from `weights`.
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -25,12 +24,12 @@ from torch.nn import functional as F
 from reason_iad.errors import ModelError
 from reason_iad.images import Pixels
 from reason_iad.models.base import ChatTemplate, ImageTokens, ModelInfo, VisionTowers
-from reason_iad.models.decoder import CachedDecoder, DecoderLayers, Tokenizer, fingerprint_of
+from reason_iad.models.decoder import CachedDecoder, DecoderLayers, Tokenizer
+from reason_iad.models.fingerprint import of_bundled, of_tensors
 from reason_iad.models.llama_graph import LlamaShape
 from reason_iad.models.smollm import SmolLM
 from reason_iad.models.sources import default_adapter
 from reason_iad.processor import IN_TORCH, Arithmetic, choose
-from reason_iad.weights import parts as pinned_parts
 
 VIT_LAYERS = (7, 9, 11)
 VIT_SIZE = 224
@@ -134,7 +133,7 @@ class NanoModel(CachedDecoder):
             layers,
             tokenizer,
             info,
-            lambda: fingerprint or fingerprint_of({"latents": latents, **projector.state_dict()}),
+            lambda: fingerprint or of_tensors({"latents": latents, **projector.state_dict()}),
         )
         self.vision = vision
         self.projector = projector.eval().requires_grad_(False)
@@ -176,7 +175,7 @@ class NanoModel(CachedDecoder):
             raise ModelError(
                 f"the adapter does not fit this version of nano: {error}; reinstall the package"
             ) from error
-        content = content_fingerprint(adapter or default_adapter())
+        content = of_bundled(adapter or default_adapter())
         return cls(
             weights.layers(arithmetic, device),
             weights.shape,
@@ -199,16 +198,6 @@ class NanoModel(CachedDecoder):
         cells = None if evidence is None else evidence_cells(evidence)[None].to(self.device)
         tokens = self.projector(vision_features([pixels], self.vision), cells)[0]
         return ImageTokens(tokens, (TOKENS, TOKENS), (pixels.shape[0], pixels.shape[1]))
-
-
-def content_fingerprint(adapter: Path) -> str:
-    """Hash of the adapter and of the pinned weights below it: 16 hexadecimal digits."""
-    digest = hashlib.sha256()
-    for file in ("adapter.safetensors", "adapter.json"):
-        digest.update((adapter / file).read_bytes())
-    for part in pinned_parts():
-        digest.update(part.folder_name.encode())  # its name holds the hash of the source and the form of conversion
-    return digest.hexdigest()[:16]
 
 
 def read_adapter(folder: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:

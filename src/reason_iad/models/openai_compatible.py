@@ -8,7 +8,6 @@ offers them. Knowledge, evidence and report work with that; latents and injectio
 from __future__ import annotations
 
 import base64
-import hashlib
 import time
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -17,6 +16,7 @@ from reason_iad.errors import ModelError
 from reason_iad.images import Pixels, encode_jpeg, resize
 from reason_iad.models.base import Capabilities, ChatTemplate, Choice, ModelInfo
 from reason_iad.models.chat_client import ChatClient, Connection, host_of
+from reason_iad.models.fingerprint import of_served
 from reason_iad.models.letters import (
     LETTERS,
     content_of,
@@ -63,7 +63,7 @@ class OpenAICompatible:
     @property
     def fingerprint(self) -> str:
         """Hash of address and name: what lies behind them, a server does not tell."""
-        return hashlib.sha256(f"{self._address} {self.info.name}".encode()).hexdigest()[:16]
+        return of_served(self.info.name, self._address)
 
     @classmethod
     def from_environment(cls, model: str) -> OpenAICompatible:

@@ -43,6 +43,23 @@ def sees_references(name: str) -> bool:
     return name not in NAMES
 
 
+def memory_need(model: str) -> str:
+    """Memory that a model needs, in words; nothing is loaded to find out."""
+    from reason_iad.models import memory
+    from reason_iad.models.checkpoint import read_checkpoint
+
+    folder = Path(model).expanduser()
+    if model in NAMES:
+        return "about 2 GB for the bundled models"
+    if model.startswith(SERVED):
+        return "that of the server"
+    if not folder.is_dir():
+        return f"as `reason-iad models` says of {model}"
+    checkpoint = read_checkpoint(folder)
+    dtype = memory.pick_dtype("auto", memory.pick_device("auto"))
+    return str(memory.need_of(checkpoint.num_parameters, memory.text_part(checkpoint.config), dtype))
+
+
 def load_model(
     name: str,
     vision: CachedVision,

@@ -19,8 +19,9 @@ from torch import Tensor, nn
 from reason_iad.errors import ModelError
 from reason_iad.images import Pixels
 from reason_iad.models.base import ChatTemplate, ImageLayout, ImageTokens, ModelInfo
-from reason_iad.models.decoder import CachedDecoder, fingerprint_of
+from reason_iad.models.decoder import CachedDecoder
 from reason_iad.models.families import Family
+from reason_iad.models.fingerprint import of_tensors
 from reason_iad.models.layouts import Encoded, Plan
 from reason_iad.models.torch_layers import TorchLayers
 
@@ -74,7 +75,7 @@ class TransformersMLLM(CachedDecoder):
         )
         base: Any = model.base_model
         layers = TorchLayers.from_transformers(getattr(base, family.text_model), model.lm_head)  # type: ignore[arg-type]
-        super().__init__(layers, tokenizer, info, lambda: fingerprint or fingerprint_of(model.state_dict()))
+        super().__init__(layers, tokenizer, info, lambda: fingerprint or of_tensors(model.state_dict()))
         self.model: Any = model.eval().requires_grad_(False)
         self.config, self.family, self.image_processor = config, family, image_processor
         limit = max_image_tokens or family.default_tokens

@@ -26,6 +26,11 @@ class CachedVision:
         self._vision, self._capacity = vision, capacity
         self._found: OrderedDict[tuple[str, str, int], dict[int, Tensor]] = OrderedDict()
 
+    @property
+    def device(self) -> str:
+        """Where the towers run, and other backbones beside them."""
+        return str(getattr(self._vision, "device", "cpu"))
+
     def vit(self, images: Sequence[Pixels], size: int, layers: Sequence[int]) -> dict[int, Tensor]:
         """Hidden states by layer; see `VisionTowers.vit`."""
         wanted = tuple(sorted({*layers, *SHARED_LAYERS}))
