@@ -88,7 +88,7 @@ def test_a_profile_comes_back_the_same_from_its_folder_and_from_a_copy_of_it(lea
         found = again.compare(stained(good_part(7)), TOWER)
         np.testing.assert_array_equal(found.raw, wanted.raw)
         assert found.anomaly_score == wanted.anomaly_score
-        assert again.verdict(found, 0.02) == learned.verdict(wanted)
+        assert again.verdict(found, 0.02) == learned.verdict(wanted, 0.02)
         assert [m.sha256 for m in again.references] == [m.sha256 for m in learned.references]
     assert list_profiles() == ("blue_plate", "other")
 
@@ -104,7 +104,7 @@ def test_a_false_alarm_that_is_called_normal_is_none_the_next_time(learned, home
     assert len(profile.normals) == 13
     other = stained(good_part(41), (40, 60, 160))
     assert profile.score(other, TOWER) < 0.6 * before.anomaly_score
-    assert profile.verdict(profile.compare(other, TOWER)).verdict == "normal"
+    assert profile.verdict(profile.compare(other, TOWER), 0.02).verdict == "normal"
 
 
 def test_a_defect_that_was_missed_is_odder_the_next_time_and_good_parts_are_not(learned):
