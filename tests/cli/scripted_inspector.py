@@ -10,7 +10,7 @@ from typing import Any
 
 from made_report import MadeInspection, make_map, make_report
 
-from reason_iad.images import read_image
+from reason_iad.images import LoadedImage, read_image
 from reason_iad.types import InspectionRequest
 
 
@@ -36,7 +36,7 @@ class ScriptedInspector:
         self.calls.append(vars(request))
         if image.name in self.failures:
             raise self.failures[image.name]
-        loaded = read_image(image)
+        loaded = image if isinstance(image, LoadedImage) else read_image(image)
         verdict = self.verdicts.get(image.name, "normal")
         report = make_report(
             image=loaded.name,
@@ -47,7 +47,9 @@ class ScriptedInspector:
             regions=(),
             trace=None,
         )
-        return MadeInspection(report, loaded.pixels, make_map() if references else None, tuple(references))
+        return MadeInspection(
+            report, loaded.pixels, make_map() if references else None, tuple(one.pixels for one in references)
+        )
 
 
 def load_for_processes(args: argparse.Namespace, progress: Callable[[str], None]) -> ScriptedInspector:

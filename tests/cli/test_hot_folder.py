@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import argparse
+import csv
 import json
-import os
+import re
+import subprocess
+import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -13,8 +17,13 @@ from scripted_inspector import ScriptedInspector
 
 from reason_iad.cli import inspect, watch
 from reason_iad.cli.app import build_parser
+from reason_iad.cli.lot import Plan
+from reason_iad.cli.recorder import Recorder
+from reason_iad.errors import ModelError
 from reason_iad.images import encode_png
+from reason_iad.reporting.folder import ReportFolder
 from reason_iad.store.store import Store
+from reason_iad.types import InspectionRequest
 
 
 def png(seed: int = 0) -> bytes:
@@ -38,67 +47,167 @@ def lot(tmp_path: Path) -> Path:
     return folder
 
 
-def test_a_half_written_image_is_waited_for_and_each_is_ready_once(tmp_path):
-    now = [0.0]
-    hot = watch.HotFolder(tmp_path, settle=1.0, patience=10.0, clock=lambda: now[0])
+def watched(
+    inspector: ScriptedInspector, *given: object, rounds: list[Callable[[], object]], data: Path | None = None
+) -> tuple[int, Recorder | None]:
+    """Watch a folder; each of `rounds` is done between two looks, and then Ctrl+C is pressed."""
+    args = arguments(*given, "--watch")
+    left = iter(rounds)
 
-    def ready(at: float) -> list[tuple[str, bool]]:
-        now[0] = at
-        return [(path.name, problem is None) for path, problem in hot.ready()]
+    def sleep(_: float) -> None:
+        one = next(left, None)
+        if one is None:
+            raise KeyboardInterrupt
+        one()
 
-    whole = png()
-    (tmp_path / "a.png").write_bytes(whole[: len(whole) // 2])
-    (tmp_path / "notes.txt").write_text("x")
-    assert ready(0) == []
-    assert ready(2) == []  # quiet, but half: it may go on
-    (tmp_path / "a.png").write_bytes(whole)
-    assert ready(3) == []
-    assert ready(3.5) == []
-    assert ready(4.5) == [("a.png", True)]
-    assert ready(9) == []
-    (tmp_path / "broken.png").write_bytes(whole[:100])
-    assert [ready(at) for at in (10, 15, 19.9)] == [[], [], []]
-    assert ready(20.5) == [("broken.png", False)]
-    assert ready(40) == []
-    (tmp_path / "a.png").write_bytes(png(5))  # the camera writes the same name again: another part
-    os.utime(tmp_path / "a.png", ns=(1, 1))
-    assert ready(41) == []
-    assert ready(43) == [("a.png", True)]
+    record = None if data is None else Recorder.open(data, True)
+    plan = Plan(InspectionRequest("x"), faithfulness=args.faithfulness)
+    with ReportFolder.create(args.out, resume=True) as folder:
+        return watch.watch(args, plan, inspector.load, folder, record, sleep, 0.0), record
+
+
+def nothing() -> None:
+    """Between two looks, nothing happens."""
+
+
+def rows(out: Path) -> dict[str, dict[str, str]]:
+    with (out / "index.csv").open(newline="", encoding="utf-8-sig") as file:
+        return {row["image"]: row for row in csv.DictReader(file)}
 
 
 def test_a_hot_folder_is_inspected_until_interrupted_and_goes_on_after_a_restart(lot, tmp_path, capsys):
     out, inspector = tmp_path / "out", ScriptedInspector({"a.png": "defective"})
-    rounds = iter(range(4))
-
-    def sleep(_: float) -> None:
-        if next(rounds, None) is None:
-            raise KeyboardInterrupt
-
-    args = arguments(lot, "--watch", "--out", out, "--exit-code", "--record", tmp_path / "data")
-    from reason_iad.cli.recorder import Recorder
-    from reason_iad.reporting.folder import ReportFolder
-
-    record = Recorder.open(tmp_path / "data", True)
-    assert watch.watch(args, (), (), inspector.load, ReportFolder.create(out), record, sleep, 0.0) == 3
+    given = (lot, "--out", out, "--exit-code")
+    code, record = watched(inspector, *given, rounds=[nothing] * 3, data=tmp_path / "data")
+    assert code == 3
     assert [call["image"].name for call in inspector.calls] == ["a.png", "b.png", "c.png"]
     assert {r.origin for r in record.store.find()} == {"watch"}
     record.store.close()
     (lot / "d.png").write_bytes(png(9))
-    rounds = iter(range(4))
-    watch.watch(args, (), (), inspector.load, ReportFolder.create(out), None, sleep, 0.0)
+    watched(inspector, *given, rounds=[nothing] * 3)
     assert [call["image"].name for call in inspector.calls[3:]] == ["d.png"]
-    assert all(f"{name}.png" in (out / "index.html").read_text() for name in "abcd")
+    assert list(rows(out)) == ["a.png", "b.png", "c.png", "d.png"]
+
+
+def test_files_that_go_move_or_break_are_noted_and_end_nothing(lot, tmp_path, capsys):
+    out, inspector = tmp_path / "out", ScriptedInspector(failures={"b.png": ModelError("the server is gone")})
+
+    def spoil() -> None:
+        (lot / "a.png").unlink()
+        (lot / "late.png").write_bytes(png(4)[:50])
+        (lot / "sub").mkdir()
+        (lot / "c.png").rename(lot / "sub" / "c.png")
+
+    code, _ = watched(inspector, lot, "--out", out, rounds=[spoil, nothing, nothing])
+    assert code == 2
+    found = rows(out)
+    assert "removed before" in found["a.png"]["error"]
+    assert found["b.png"]["error"] == "the server is gone"
+    assert found["sub/c.png"]["verdict"] == "normal"
+    assert "not complete" in found["late.png"]["error"]
+    assert set(found) == {"a.png", "b.png", "sub/c.png", "late.png"}
+
+
+def test_the_folder_may_go_and_come_back(lot, tmp_path, capsys):
+    away = tmp_path / "away"
+    inspector = ScriptedInspector()
+    turns = [nothing, nothing, lambda: lot.rename(away), nothing, lambda: away.rename(lot), nothing]
+    code, _ = watched(inspector, lot, "--out", tmp_path / "out", rounds=turns)
+    assert code == 0
+    assert len(inspector.calls) == 3
+    said = capsys.readouterr().err
+    assert said.count("is gone; waiting") == 1
+    assert said.count("is back") == 1
+
+
+def test_the_index_is_written_when_the_program_itself_fails(lot, tmp_path, capsys):
+    inspector = ScriptedInspector(failures={"b.png": RuntimeError("a fault")})
+    with pytest.raises(RuntimeError):
+        watched(inspector, lot, "--out", tmp_path / "out", rounds=[nothing] * 3)
+    assert list(rows(tmp_path / "out")) == ["a.png", "b.png", "c.png"]
+
+
+def test_reports_inside_the_hot_folder_are_no_images(lot, capsys):
+    inspector = ScriptedInspector()
+    watched(inspector, lot, "--out", lot / "report", rounds=[nothing] * 6)
+    assert len(inspector.calls) == 3
+    assert run(inspector, lot, "--out", lot / "second") == 0
+    assert len(inspector.calls) == 6
+
+
+def test_faithfulness_is_measured_in_a_hot_folder(lot, tmp_path, monkeypatch, capsys):
+    measured = []
+    monkeypatch.setattr("reason_iad.cli.batch.with_faithfulness", lambda found, *_: measured.append(1) or found)
+    watched(ScriptedInspector(), lot, "--out", tmp_path / "out", "--faithfulness", rounds=[nothing] * 3)
+    assert len(measured) == 3
+
+
+def test_a_service_that_is_stopped_leaves_its_index(lot, tmp_path):
+    code = (
+        "import sys; sys.path[:0] = sys.argv[1:3]\n"
+        "from scripted_inspector import load_for_processes\n"
+        "from reason_iad.cli import app, inspect\n"
+        "args = app.build_parser().parse_args(['inspect', *sys.argv[3:]])\n"
+        "sys.exit(app.guarded(lambda: inspect.run(args, load_for_processes)))\n"
+    )
+    here = Path(__file__).parent
+    out = tmp_path / "out"
+    with subprocess.Popen(
+        [sys.executable, "-c", code, here, here.parent / "reporting", lot, "--watch", "--out", out],
+        stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True,
+    ) as process:  # fmt: skip
+        assert process.stdout is not None
+        assert all(f"{name}.png" in process.stdout.readline() for name in "abc")
+        process.terminate()
+        assert process.wait(30) == 0
+    assert list(rows(out)) == ["a.png", "b.png", "c.png"]
 
 
 def test_a_resumed_batch_inspects_only_what_is_missing(lot, tmp_path, capsys):
     out, inspector = tmp_path / "out", ScriptedInspector({"b.png": "defective"})
-    assert run(inspector, lot / "a.png", lot / "b.png", "--out", out) == 0
+    (lot / "c.png").rename(tmp_path / "c.png")
+    assert run(inspector, lot, "--out", out) == 0
+    (tmp_path / "c.png").rename(lot / "c.png")
     assert run(inspector, lot, "--out", out, "--resume", "--exit-code") == 3  # b is known to be defective
     assert [call["image"].name for call in inspector.calls] == ["a.png", "b.png", "c.png"]
     page = (out / "index.html").read_text()
     assert all(f">{name}.png<" in page for name in "abc")
+    loads = inspector.loads
     assert run(inspector, lot, "--out", out, "--resume") == 0
+    assert (len(inspector.calls), inspector.loads) == (3, loads)
+
+
+@pytest.mark.parametrize(
+    ("changed", "word"),
+    [
+        (["--question", "Where is it?"], "question: none, now Where is it?"),
+        (["--reference", "REFERENCE"], "references: none, now"),
+        (["--latents", "off"], "latents: on, now off"),
+        (["--category", "tablet"], "category: none, now tablet"),
+    ],
+)
+def test_reports_of_other_settings_are_not_resumed(lot, tmp_path, changed, word, capsys):
+    from reason_iad.errors import InputError
+
+    (tmp_path / "good.png").write_bytes(png(9))
+    changed = [str(tmp_path / "good.png") if one == "REFERENCE" else one for one in changed]
+    out, inspector = tmp_path / "out", ScriptedInspector()
+    assert run(inspector, lot, "--out", out) == 0
+    with pytest.raises(InputError, match=re.escape(word)):
+        run(inspector, lot, "--out", out, "--resume", *changed)
     assert len(inspector.calls) == 3
+    assert run(inspector, lot, "--out", out, *changed) == 0  # all again, and said
+    assert "holds 3 reports of an earlier run" in capsys.readouterr().err
+    assert run(inspector, lot, "--out", out, "--resume", *changed) == 0
+    assert len(inspector.calls) == 6
+
+
+def test_a_second_run_into_the_same_folder_is_refused(lot, tmp_path, capsys):
+    from reason_iad.errors import InputError
+
+    with ReportFolder.create(tmp_path / "out"), pytest.raises(InputError, match="is written by process"):
+        run(ScriptedInspector(), lot, "--out", tmp_path / "out")
+    assert run(ScriptedInspector(), lot, "--out", tmp_path / "out") == 0
 
 
 @pytest.mark.parametrize(

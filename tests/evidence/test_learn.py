@@ -58,7 +58,7 @@ def run(*arguments):
 def test_a_folder_is_learned_and_one_page_says_what_it_is_worth(good, capsys):
     assert run("Plate", good, "--fast") == 0
     said = capsys.readouterr()
-    assert "learning 10 of 10: 09.png" in said.err
+    assert "learning 1 of 10: 00.png" in said.err  # and then a line a minute
     lines = said.out.splitlines()
     assert lines[0] == "Plate, version 1"
     assert "10 of good parts (10 compared with), 0 of defective ones" in lines[1]

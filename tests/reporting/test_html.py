@@ -69,8 +69,10 @@ def report_page(report: types.InspectionReport | None = None, with_map: bool = T
 
 def index_page() -> Page:
     rows = [
-        html.IndexRow("a.png", make_report(), "a.html", html.thumbnail(make_pixels()), "scratch", True),
-        html.IndexRow("b c#?.png", make_report(verdict="normal", probability=0.02), "b c#?.html", "", "normal", True),
+        html.IndexRow.of(make_report(image="a.png"), "a.html", html.thumbnail(make_pixels()), "scratch", True),
+        html.IndexRow.of(
+            make_report(image="b c#?.png", verdict="normal", probability=0.02), "b c#?.html", "", "normal", True
+        ),
         html.IndexRow("broken.png", error="broken.png is damaged"),
     ]
     return Page(html.render_index(rows, "Lot 7"))
@@ -120,7 +122,7 @@ def test_markup_in_any_text_stays_text() -> None:
     assert {t for t, _ in page.elements} <= {t for t, _ in clean.elements}
     assert not any(name.startswith("on") for _, a in page.elements for name in a)
     assert page.text.count(EVIL) >= 14
-    rows = [html.IndexRow(EVIL, evil, f"{EVIL}.html", "", EVIL), html.IndexRow(EVIL, error=EVIL)]
+    rows = [html.IndexRow.of(evil, f"{EVIL}.html", "", EVIL), html.IndexRow(EVIL, error=EVIL)]
     index = Page(html.render_index(rows, EVIL, EVIL))
     assert len(index.all("script")) == 1
     assert {t for t, _ in index.elements} <= {t for t, _ in index_page().elements} | {"p"}

@@ -41,7 +41,9 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     page = html.render_report(full, make_pixels(), make_map(), (make_pixels(), make_pixels()), index_href="index.html")
     (path / "report.html").write_text(page, "utf-8")
     batch = [
-        html.IndexRow(name, make_report(verdict=verdict, probability=p), "report.html", html.thumbnail(make_pixels()))
+        html.IndexRow.of(
+            make_report(image=name, verdict=verdict, probability=p), "report.html", html.thumbnail(make_pixels())
+        )
         for name, verdict, p in (("b.png", "normal", 0.09), ("a.png", "defective", 0.97), ("c.png", "normal", 0.1))
     ]
     batch.append(html.IndexRow("broken.png", error="broken.png is damaged"))

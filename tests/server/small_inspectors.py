@@ -88,8 +88,10 @@ def load_scripted(method: Any, progress: Any) -> Scripted:
 
 
 def load_slowly(method: Any, progress: Any) -> Scripted:
-    """Takes longer to load than an inspection may take."""
-    time.sleep(3)
+    """Takes longer to load than an inspection may take; what an inspection imports is imported before."""
+    importlib.import_module("made_report")
+    importlib.import_module("reason_iad.reporting.pictures")
+    time.sleep(5)
     return Scripted()
 
 

@@ -11,7 +11,7 @@ import pytest
 from reason_iad.knowledge.entries import Entry
 from reason_iad.knowledge.export import dump_csv
 from reason_iad.knowledge.import_tables import read_csv
-from reason_iad.reporting.table import table_text
+from reason_iad.reporting.table import table_parts
 from reason_iad.store.cells import safe_cell
 
 
@@ -28,7 +28,7 @@ def test_numbers_and_plain_texts_stay_as_they_are() -> None:
 
 def test_tables_begin_with_the_mark_of_utf8_and_end_lines_as_spreadsheets_do(tmp_path) -> None:
     knowledge = dump_csv([Entry("lid/defect/x", "lid", "defect", "=1+1 \u00e4", "s", "x")])
-    reports = table_text([("\u00e4.png", None, "=broken")])
+    reports = "".join(table_parts([("\u00e4.png", "=broken")]))
     for text in (knowledge, reports):
         assert text.startswith("\ufeff")
         assert text.count("\r\n") == 2

@@ -4,18 +4,18 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import dataclasses
 import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
-from reason_iad.errors import InputError, ReasonIADError
+from reason_iad.errors import ReasonIADError
 from reason_iad.types import InspectionReport, InspectionRequest
 
 if TYPE_CHECKING:
-    from reason_iad.cli.progress import Progress
-    from reason_iad.images import Pixels
+    from reason_iad.images import LoadedImage, Pixels, Scale
     from reason_iad.reporting.figures import FloatMap
     from reason_iad.reporting.folder import ReportFolder, Truth
 
@@ -58,6 +58,13 @@ class Job:
     request: InspectionRequest
     truth: Truth | None = None
     faithfulness: bool = False  # whether to measure it
+    place: str = ""  # relative to the lot; the file's name where empty
+    scale: Scale | None = None  # by which the references were read
+
+    @property
+    def name(self) -> str:
+        """What reports and tables call the image."""
+        return self.place or self.path.name
 
 
 def check_method(args: argparse.Namespace, category: str | None = None) -> None:
@@ -91,21 +98,36 @@ def load_inspector(args: argparse.Namespace, progress: Callable[[str], None]) ->
 Outcome = tuple[Job, "Inspection | ReasonIADError"]
 
 
-def one_by_one(jobs: Iterable[Job], inspector: InspectsImages) -> Iterator[Outcome]:
-    """Inspect every image with one inspector, in order; an unusable one gives its error instead."""
+def one_by_one(jobs: Iterable[Job], inspector: Callable[[], InspectsImages]) -> Iterator[Outcome]:
+    """Inspect every image, in order; one that cannot be inspected gives its error instead.
+
+    Args:
+        jobs: what to inspect; each is taken when the one before it is done.
+        inspector: called with the first image that can be read, so that nothing is loaded where none can.
+    """
     for job in jobs:
         try:
-            found = inspector.run(job.request)
-        except InputError as error:
+            image = _read(job)
+        except ReasonIADError as error:
             yield job, error
-        else:
-            yield job, with_faithfulness(found, inspector, job) if job.faithfulness else found
+            continue
+        inspects = inspector()
+        try:
+            found = inspects.run(dataclasses.replace(job.request, image=image))
+            yield job, with_faithfulness(found, inspects, job) if job.faithfulness else found
+        except ReasonIADError as error:
+            yield job, error
+
+
+def _read(job: Job) -> LoadedImage:
+    from reason_iad.images import LoadedImage, read_image
+
+    given = job.request.image
+    return given if isinstance(given, LoadedImage) else read_image(job.path, name=job.name, scale=job.scale)
 
 
 def with_faithfulness(found: Any, inspector: Any, job: Job) -> Inspection:
     """The same inspection, whose report says how far its answer rests on what it names."""
-    import dataclasses
-
     from reason_iad.inspection.faithfulness import measure
 
     measured = measure(inspector, found, job.request.references)
@@ -114,55 +136,39 @@ def with_faithfulness(found: Any, inspector: Any, job: Job) -> Inspection:
 
 
 def inspect_all(
-    jobs: Sequence[Job],
-    inspector: InspectsImages | None,
-    progress: Progress,
+    outcomes: Iterable[Outcome],
     show: Callable[[Job, InspectionReport], None],
+    fail: Callable[[Job, str], None],
     folder: ReportFolder | None = None,
-    outcomes: Iterator[Outcome] | None = None,
     keep: Callable[[Job, Inspection], None] | None = None,
-) -> list[tuple[Job, str]]:
-    """Inspect every image, show each report as it comes, and write it into the folder.
+) -> None:
+    """Show each report as it comes, and write it into the folder.
 
-    An image that turns out to be unusable is noted and passed over; anything else that fails stops the run, with the
-    index of what is done left in the folder.
+    An image that cannot be inspected is noted and passed over; anything else that fails stops the run, with the index
+    of what is done left in the folder.
 
     Args:
-        jobs: what to inspect.
-        inspector: inspects them one by one; None where `outcomes` come from elsewhere.
-        progress: says how far it is.
+        outcomes: of each image.
         show: prints a report.
+        fail: told of an image that could not be inspected, and why.
         folder: gets the reports.
-        outcomes: of the same jobs in their order, from several processes.
         keep: called with each inspection, to record it.
-
-    Returns:
-        The images that could not be inspected, with the reason of each.
     """
-    failures: list[tuple[Job, str]] = []
-    if outcomes is None:
-        assert inspector is not None
-        outcomes = one_by_one(jobs, inspector)
     try:
-        for done, job in enumerate(jobs):
-            progress.begin(done, job.path.name)
-            _, found = next(outcomes)
-            progress.clear()
+        for job, found in outcomes:
             if isinstance(found, ReasonIADError):
-                failures.append((job, str(found)))
+                fail(job, str(found))
                 if folder is not None:
-                    folder.add_failure(job.path.name, str(found))
+                    folder.add_failure(job.name, str(found))
                 continue
-            show(job, found.report)
-            sys.stdout.flush()
-            if folder is not None:
+            if folder is not None:  # first, so that what is printed can be looked up, whenever the run is ended
                 folder.add(found.report, found.pixels, found.anomaly_map, found.reference_pixels, job.truth)
             if keep is not None:
                 keep(job, found)
+            show(job, found.report)
+            sys.stdout.flush()
     except BaseException:
-        progress.clear()
         if folder is not None and folder.count:
             with contextlib.suppress(ReasonIADError):  # the first failure is the one to tell
                 folder.finish()
         raise
-    return failures

@@ -6,10 +6,11 @@ import argparse
 import json
 import sys
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from reason_iad.cli.batch import Job, Loader, check_method, inspect_all, load_inspector
+from reason_iad.cli.batch import Job, Loader, check_method, inspect_all, load_inspector, one_by_one
 from reason_iad.cli.method import add_method_options
 from reason_iad.errors import InputError
 from reason_iad.types import InspectionRequest
@@ -60,7 +61,7 @@ def read_jobs(folder: Path = IMAGES, evidence: bool = True) -> list[Job]:
     for entry in entries:
         names = tuple(entry["references"]) if evidence else ()
         if names not in read:  # one object per product, so that the inspector prepares it once
-            read[names] = tuple(read_image(folder / name).pixels for name in names)
+            read[names] = tuple(read_image(folder / name) for name in names)
         truth = Truth(entry["truth"], entry["verdict"])
         request = InspectionRequest(folder / entry["image"], entry["category"], read[names])
         jobs.append(Job(folder / entry["image"], request, truth=truth))
@@ -80,17 +81,29 @@ def run(args: argparse.Namespace, load_inspector: Loader = load_inspector) -> in
     progress = Progress(len(jobs))
     inspector = load_inspector(args, progress.say)
     progress.clear()
+    failed = []
     print(_ROW.format("image", "what it really is", "verdict", "p defect", "time").rstrip())
 
     def show(job: Job, report: InspectionReport) -> None:
+        progress.clear()
         truth = job.truth.text if job.truth else ""
         took = duration(total_milliseconds(report))
         print(_ROW.format(job.path.name, truth, report.verdict, f"{report.probability:.2f}", took))
 
-    failures = inspect_all(jobs, inspector, progress, show, folder)
-    for _, message in failures:
+    def fail(job: Job, message: str) -> None:
+        progress.clear()
+        failed.append(job)
         print(f"reason-iad: error: {message}", file=sys.stderr)
-    index = folder.finish()
+
+    def turns() -> Iterator[Job]:
+        for done, job in enumerate(jobs):
+            progress.begin(done, job.name)
+            yield job
+
+    with folder:
+        inspect_all(one_by_one(turns(), lambda: inspector), show, fail, folder)
+        progress.close()
+        index = folder.finish()
     print(f"\n{len(jobs)} images in {duration(1000 * (time.monotonic() - began))}, models loaded and reports written.")
     print(f"Open the report in a browser: {index}")
-    return 2 if failures else 0
+    return 2 if failed else 0

@@ -101,7 +101,7 @@ def run(args: argparse.Namespace, load_vision: Callable[[], Any] | None = None) 
             )
         progress.say("loading vision towers")
         vision = load_vision() if load_vision is not None else _load_vision(method_options(args).bundled_device)
-        profile = _correct(args, images, vision, progress) if args.add else _learn(args, images, vision, progress)
+        profile = _correct(args, images, vision) if args.add else _learn(args, images, vision)
     else:
         from reason_iad.evidence.profile import load_profile
 
@@ -120,7 +120,8 @@ def run(args: argparse.Namespace, load_vision: Callable[[], Any] | None = None) 
     return 2 if bad else 0
 
 
-def _learn(args: argparse.Namespace, images: Sequence[LoadedImage], vision: Any, progress: Any) -> CategoryProfile:
+def _learn(args: argparse.Namespace, images: Sequence[LoadedImage], vision: Any) -> CategoryProfile:
+    from reason_iad.cli.progress import Progress
     from reason_iad.evidence.features import EvidenceOptions, tiled_streams
     from reason_iad.inspection.sources import evidence_options
     from reason_iad.profiles import learn
@@ -131,10 +132,11 @@ def _learn(args: argparse.Namespace, images: Sequence[LoadedImage], vision: Any,
     streams = tiled_streams(args.tiles) if args.tiles > 1 else chosen.streams
     options = replace(chosen, streams=streams, foreground=args.foreground, max_references=args.references)
 
-    def tell(done: int, total: int, name: str) -> None:
-        progress.say(f"learning {done + 1} of {total}: {name}")
-
-    return learn(args.category, images, options, vision, tell)
+    progress = Progress(len(images), verb="learning")
+    try:
+        return learn(args.category, images, options, vision, lambda done, _, name: progress.begin(done, name))
+    finally:
+        progress.close()
 
 
 def _slow_search(profile: CategoryProfile) -> str | None:
@@ -150,14 +152,17 @@ def _slow_search(profile: CategoryProfile) -> str | None:
     )
 
 
-def _correct(args: argparse.Namespace, images: Sequence[LoadedImage], vision: Any, progress: Any) -> CategoryProfile:
+def _correct(args: argparse.Namespace, images: Sequence[LoadedImage], vision: Any) -> CategoryProfile:
+    from reason_iad.cli.progress import Progress
     from reason_iad.evidence.profile import load_profile
 
     profile = load_profile(args.category)
-    for image in images:
-        progress.say(f"adding {image.name} as {args.label}")
+    progress = Progress(len(images), verb=f"adding as {args.label}")
+    for done, image in enumerate(images):
+        progress.begin(done, image.name)
         profile = profile.add_feedback(image, args.label, vision, _embed(vision))
         profile.save()
+    progress.close()
     return profile
 
 
@@ -170,25 +175,22 @@ def _check(args: argparse.Namespace) -> None:
 
 
 def _read(given: Sequence[str]) -> tuple[list[LoadedImage], list[str]]:
-    """Read every image once; those that cannot be read come back as messages."""
-    from reason_iad.images import find_images, read_image
+    """Read every image once, all by one scale; those that cannot be read come back as messages."""
+    from reason_iad.images import alike, find_lot, read_image
 
+    lot = find_lot(given)
+    if lot.left_out:
+        print(f"reason-iad: {lot.phrase()}", file=sys.stderr)
     images: dict[str, LoadedImage] = {}
-    bad: list[str] = []
-    for name in given:
+    bad = [message for _, message in lot.problems]
+    for found in lot.images:
         try:
-            paths = find_images(name)
+            image = read_image(found.path, name=found.place)
         except ImageError as error:
             bad.append(str(error))
-            continue
-        for path in paths:
-            try:
-                image = read_image(path)
-            except ImageError as error:
-                bad.append(str(error))
-            else:
-                images.setdefault(image.sha256, image)
-    return list(images.values()), bad
+        else:
+            images.setdefault(image.sha256, image)
+    return alike(list(images.values()))[0], bad
 
 
 def _load_vision(device: str) -> Any:

@@ -5,31 +5,38 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import functools
-from collections.abc import Callable, Iterator, Sequence
+import itertools
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
 from reason_iad.cli.batch import Inspection, Job, Loader, Outcome, one_by_one
-from reason_iad.errors import InputError, ReasonIADError, WorkerLostError
+from reason_iad.errors import ReasonIADError, WorkerLostError
 from reason_iad.workers import Tell, WorkerPool
 
 
-def in_processes(jobs: Sequence[Job], args: argparse.Namespace, load: Loader) -> Iterator[Outcome]:
-    """Inspect every image in `args.jobs` processes; one that is unusable, or ends its process, gives its error.
+def in_processes(jobs: Iterable[Job], count: int, args: argparse.Namespace, load: Loader) -> Iterator[Outcome]:
+    """Inspect every image in `count` processes; one that is unusable, or ends its process, gives its error.
+
+    Jobs are taken a few ahead of the results.
 
     Raises:
         ReasonIADError: the model cannot be loaded.
         TaskFailedError: a fault of the program.
     """
+    left = iter(jobs)
+    begin = next(left, None)
+    if begin is None:
+        return
     plain = argparse.Namespace(**{name: value for name, value in vars(args).items() if name != "run"})
     # The references go to the processes once; with each job they would be copied again and prepared again.
-    factory = functools.partial(_load, plain, load, jobs[0].request.references)
-    bare = (_with_references(job, ()) for job in jobs)
-    with WorkerPool(factory, min(args.jobs, len(jobs))) as pool:
-        for job, (_, future) in zip(jobs, pool.in_order(bare), strict=True):
+    factory = functools.partial(_load, plain, load, begin.request.references)
+    bare = (_with_references(job, ()) for job in itertools.chain([begin], left))
+    with WorkerPool(factory, count) as pool:
+        for job, future in pool.in_order(bare):
             error = future.exception()
             if isinstance(error, WorkerLostError):
-                error = WorkerLostError(f"{job.path}: {error}")
-            elif error is not None and not isinstance(error, InputError):
+                error = WorkerLostError(f"{job.name}: {error}")
+            elif error is not None:  # the model cannot be loaded, or a fault of the program
                 raise error
             yield job, future.result() if error is None else error
 
@@ -37,11 +44,9 @@ def in_processes(jobs: Sequence[Job], args: argparse.Namespace, load: Loader) ->
 def _load(args: argparse.Namespace, load: Loader, references: Sequence[Any], tell: Tell) -> Callable[..., Any]:
     inspector = load(args, tell)
 
-    def inspect(job: Job, tell: Tell) -> Inspection:
-        _, found = next(one_by_one([_with_references(job, references)], inspector))
-        if isinstance(found, ReasonIADError):
-            raise found
-        if not hasattr(found, "session"):
+    def inspect(job: Job, tell: Tell) -> Inspection | ReasonIADError:
+        _, found = next(one_by_one([_with_references(job, references)], lambda: inspector))
+        if isinstance(found, ReasonIADError) or not hasattr(found, "session"):
             return found
         bare: Inspection = dataclasses.replace(found, session=None)  # type: ignore[type-var]
         return bare  # the prompt's keys and values stay here

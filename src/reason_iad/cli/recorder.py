@@ -40,10 +40,15 @@ class Recorder:
 
     def keep(self, job: Job, found: Inspection) -> None:
         """Keep one finished inspection with its pictures."""
+        from reason_iad.images import encode_png
         from reason_iad.reporting.pictures import pictures
 
+        try:
+            data = job.path.read_bytes()
+        except OSError:  # sorted away meanwhile: its pixels are still here
+            data = encode_png(found.pixels)
         # the references of a batch are told by the report, and not kept with each of its images
-        request = dataclasses.replace(job.request, image=job.path.read_bytes(), name=job.path.name, references=())
+        request = dataclasses.replace(job.request, image=data, name=job.name, references=())
         identifier = self.store.accept(request, self.who, "watch" if self.watching else "batch")
         self.store.start(identifier)
         self.store.finish(identifier, found.report, pictures(found))

@@ -1,132 +1,117 @@
-"""A hot folder: a camera drops images, each is inspected once, and one that is still being written is waited for."""
+"""Watching a hot folder: a camera drops images, each is inspected once, and nothing that happens to them ends it."""
 
 from __future__ import annotations
 
 import argparse
 import sys
 import time
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from reason_iad.errors import ImageError, InputError
-from reason_iad.types import InspectionRequest
+from reason_iad.cli.batch import InspectsImages, Loader, inspect_all, one_by_one
+from reason_iad.cli.hot_folder import Arrival, HotFolder
+from reason_iad.cli.lot import LotPrinter, Plan, reference_digests
+from reason_iad.cli.progress import Progress
 
 if TYPE_CHECKING:
-    from reason_iad.cli.batch import Loader
     from reason_iad.cli.recorder import Recorder
     from reason_iad.images import LoadedImage
     from reason_iad.reporting.folder import ReportFolder
 
-Stamp = tuple[int, int]  # bytes and time of change, in nanoseconds
-
-
-@dataclass
-class HotFolder:
-    """Says which images of a folder are complete and new.
-
-    A file counts as complete when its size and time have not changed for `settle` seconds and it can be decoded. One
-    that is quiet but cannot be decoded is given up after `patience` seconds: then it is damaged, not unfinished.
-    """
-
-    path: Path
-    settle: float = 0.5
-    patience: float = 10.0
-    clock: Callable[[], float] = time.monotonic
-    _seen: dict[Path, tuple[Stamp, float]] = field(default_factory=dict)
-    _done: dict[Path, Stamp] = field(default_factory=dict)
-
-    def ready(self) -> list[tuple[Path, str | None]]:
-        """Images that became complete since the last call, by name; with the reason where one is damaged."""
-        from reason_iad.images import SUFFIXES, read_image
-
-        found: list[tuple[Path, str | None]] = []
-        now = self.clock()
-        for path in sorted(p for p in self.path.rglob("*") if p.suffix.lower() in SUFFIXES):
-            try:
-                status = path.stat()
-            except OSError:  # gone again
-                continue
-            stamp = (status.st_size, status.st_mtime_ns)
-            if self._done.get(path) == stamp:
-                continue
-            before, since = self._seen.get(path, ((-1, -1), now))
-            if before != stamp:
-                self._seen[path] = (stamp, now)
-                continue
-            if now - since < self.settle:
-                continue
-            try:
-                read_image(path)
-            except ImageError as error:
-                if now - since >= self.patience:
-                    self._done[path] = stamp
-                    found.append((path, str(error)))
-                continue
-            self._done[path] = stamp
-            found.append((path, None))
-        return found
+INDEX_PAUSE = 10.0  # seconds between two writings of the index, at least
+SHARE_OF_TIME = 0.05  # that writing the index may take
 
 
 def watch(
     args: argparse.Namespace,
-    references: Sequence[LoadedImage],
-    choices: tuple[str, ...],
+    plan: Plan,
     load_inspector: Loader,
     folder: ReportFolder | None,
     record: Recorder | None,
     sleep: Callable[[float], None] = time.sleep,
     settle: float = 0.5,
 ) -> int:
-    """Inspect every image that is in the folder or comes into it, until interrupted; the exit code as of `inspect`.
-
-    Images that `--out` has a report of are not inspected again, so a restart goes on where it stopped.
-
-    Raises:
-        InputError: not one folder, or several processes were asked for.
-    """
-    from reason_iad.cli.batch import Job, inspect_all
-    from reason_iad.cli.inspect import ReportPrinter
-    from reason_iad.cli.progress import Progress
-    from reason_iad.images import read_image
-
-    if len(args.images) != 1 or not Path(args.images[0]).is_dir():
-        raise InputError(f"found {' '.join(args.images)}; expected one folder with --watch")
-    if args.jobs > 1:
-        raise InputError("found --jobs with --watch; expected one of them: a hot folder is inspected by one process")
-    hot = HotFolder(Path(args.images[0]), settle)
+    """Inspect every image that comes into a folder until it is stopped; returns the exit code."""
     progress = Progress(1)
+    printer = LotPrinter(
+        args.json, True, args.verbose, plan.request.question, reference_digests(plan), clear=progress.clear
+    )
+    outputs = tuple(one for one in (args.out, args.record) if one is not None)
+
+    def read(path: Path, name: str) -> LoadedImage:
+        from reason_iad.images import read_image
+
+        return read_image(path, name=name, scale=plan.scale)
+
+    hot = HotFolder(Path(args.images[0]), settle, outputs=outputs, read=read)
     inspector = load_inspector(args, progress.say)
-    earlier = {} if folder is None else folder.earlier()
-    if folder is not None:
-        for name, report in earlier.values():
-            folder.add_page(name, report)
-    pixels, shown, failed = tuple(image.pixels for image in references), ReportPrinter(args.json, True), False
-    keep = None if record is None else record.keep
-    print(f"reason-iad: watching {hot.path}; stop with Ctrl+C", file=sys.stderr)
+    taken = 0
+    for sha256, row in () if folder is None else folder.take_all_earlier():
+        hot.know(row.name, sha256)
+        taken += 1
+    index, current = _Index(folder), ""
+    progress.say(f"watching {hot.path}; stop with Ctrl+C\n")
     try:
         while True:
-            news = hot.ready()
-            for path, problem in news:
-                if problem is None and read_image(path).sha256 in earlier:
-                    continue
-                job = Job(path, InspectionRequest(path, args.category, pixels, args.question, choices))
-                failures = (
-                    [(job, problem)] if problem else inspect_all([job], inspector, progress, shown, folder, keep=keep)
-                )
-                for _, message in failures:
-                    failed = True
-                    print(f"reason-iad: error: {message}", file=sys.stderr)
-                    if problem and folder is not None:
-                        folder.add_failure(path.name, problem)
-            if news and folder is not None:
-                folder.finish()  # the index is always up to date
-            sleep(0.25)
+            for arrival in hot.arrivals(lambda message: progress.say(f"{message}\n")):
+                current = arrival.image.place
+                _inspect(arrival, plan, inspector, printer, folder, record)
+                current, index.due = "", True
+            index.write()
+            if not hot.more:
+                sleep(hot.pause)
     except KeyboardInterrupt:
-        progress.clear()
-        if folder is not None:
-            print(f"report: {folder.finish()}", file=sys.stderr if args.json else sys.stdout)
-    if failed:
+        pass
+    finally:
+        progress.close()
+        for reason, count in sorted(hot.passed_over.items()):
+            print(f"reason-iad: {count:,} inspected already ({reason})", file=sys.stderr)
+        broken_off = [current] if current and folder is not None and folder.last != current else []
+        for place in (*broken_off, *hot.waiting):
+            message = f"{place} was not complete, or its turn had not come, when watching ended"
+            printer.fail(None, message)
+            if folder is not None:
+                folder.add_failure(place, message)
+        printer.finish(hot.left_out, folder, taken)
+    if printer.summary.failed:
         return 2
-    return shown.exit_code if args.exit_code else 0
+    return printer.exit_code if args.exit_code else 0
+
+
+def _inspect(
+    arrival: Arrival,
+    plan: Plan,
+    inspector: InspectsImages,
+    printer: LotPrinter,
+    folder: ReportFolder | None,
+    record: Recorder | None,
+) -> None:
+    job = plan.job(arrival.image, arrival.loaded)
+    if arrival.problem is not None:
+        printer.fail(job, arrival.problem)
+        if folder is not None:
+            folder.add_failure(job.name, arrival.problem)
+        return
+    keep = None if record is None else record.keep
+    inspect_all(one_by_one([job], lambda: inspector), printer.show, printer.fail, folder, keep)
+
+
+@dataclass
+class _Index:
+    """Keeps the index nearly up to date, for a small share of the time."""
+
+    folder: ReportFolder | None
+    due: bool = False
+    _next: float = 0.0
+
+    def write(self) -> None:
+        """Write the index where something is new and the last writing was long enough ago."""
+        if self.folder is None or not self.due or time.monotonic() < self._next:
+            return
+        began = time.monotonic()
+        self.folder.finish()
+        self.due = False
+        now = time.monotonic()
+        self._next = now + max(INDEX_PAUSE, (now - began) / SHARE_OF_TIME)

@@ -12,11 +12,13 @@ An image is `pixels (H, W, 3)` uint8 RGB in its upright orientation. Everything 
     color      profiles, CMYK, alpha
     doubts     what is odd about a file that can be read, and names of kinds that cannot
     geometry   resize, compress
+    lot        which files of a folder are images, and what the others are
 """
 
 from reason_iad.images.geometry import encode_jpeg, encode_png, resize
 from reason_iad.images.limits import FORMATS, SUFFIXES, ImageLimits, LoadedImage, Pixels, from_pixels, readable_suffixes
-from reason_iad.images.reading import alike, at_scale, find_images, read_image
+from reason_iad.images.lot import Lot, LotImage, find_images, find_lot
+from reason_iad.images.reading import alike, at_scale, read_image
 from reason_iad.images.scale import Scale, shared_scale
 
 __all__ = [
@@ -24,6 +26,8 @@ __all__ = [
     "SUFFIXES",
     "ImageLimits",
     "LoadedImage",
+    "Lot",
+    "LotImage",
     "Pixels",
     "Scale",
     "alike",
@@ -31,6 +35,7 @@ __all__ = [
     "encode_jpeg",
     "encode_png",
     "find_images",
+    "find_lot",
     "from_pixels",
     "read_image",
     "readable_suffixes",

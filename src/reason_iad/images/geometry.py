@@ -20,7 +20,7 @@ def resize(pixels: Pixels, image_hw: tuple[int, int]) -> Pixels:
 def encode_png(pixels: Pixels) -> bytes:
     """Compress (H, W, 3) or (H, W, 4) pixels as PNG."""
     buffer = io.BytesIO()
-    Image.fromarray(pixels).save(buffer, "PNG")
+    Image.fromarray(pixels).save(buffer, "PNG", compress_level=1)  # 2 to 4 times as fast for a fifth more bytes
     return buffer.getvalue()
 
 

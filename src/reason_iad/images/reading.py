@@ -18,7 +18,7 @@ from reason_iad.files import sha256
 from reason_iad.images.color import lay_on_white, to_rgb
 from reason_iad.images.deep import DeepImage, deep_pillow, deep_png, deep_pnm, pnm_size
 from reason_iad.images.doubts import MOST_SCANS, SMALL, black_rows, frame_note, name_kind, zero_tail
-from reason_iad.images.limits import FORMATS, ImageLimits, LoadedImage, Pixels, readable_suffixes, reads_heic
+from reason_iad.images.limits import FORMATS, ImageLimits, LoadedImage, Pixels, reads_heic
 from reason_iad.images.scale import Scale, apply_scale, guess_scale, kind_of, shared_scale
 from reason_iad.images.tiff import deep_tiff, read_layout
 
@@ -88,24 +88,6 @@ def alike(images: Sequence[LoadedImage]) -> tuple[list[LoadedImage], Scale | Non
     """Images that belong together, such as references, by one scale: that of what they are compared with, too."""
     scale = shared_scale(image.scale for image in images)
     return [at_scale(image, scale) for image in images], scale
-
-
-def find_images(path: str | Path) -> list[Path]:
-    """The image files under a folder in name order, or the one file itself.
-
-    Raises:
-        ImageError: nothing is there, or the folder holds no image.
-    """
-    path = Path(path)
-    if not path.exists():
-        raise ImageError(f"{path} does not exist; expected an image file or a folder of images")
-    if path.is_file():
-        return [path]
-    suffixes = readable_suffixes()
-    found = sorted(p for p in path.rglob("*") if p.suffix.lower() in suffixes and p.is_file())
-    if not found:
-        raise ImageError(f"{path} holds no image; expected files ending in {', '.join(sorted(suffixes))}")
-    return found
 
 
 def _read_bytes(path: Path, limits: ImageLimits) -> bytes:

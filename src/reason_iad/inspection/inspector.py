@@ -19,7 +19,7 @@ import numpy as np
 from reason_iad import __version__
 from reason_iad.errors import InputError
 from reason_iad.evidence.looks import measure_look
-from reason_iad.images import LoadedImage, Pixels, from_pixels, read_image
+from reason_iad.images import LoadedImage, Pixels, alike, at_scale, from_pixels, read_image
 from reason_iad.inspection.categories import Categories
 from reason_iad.inspection.clock import Clock
 from reason_iad.inspection.details import DefectDetails, describe_defect, describe_normal
@@ -193,8 +193,9 @@ class Inspector:
         """Everything that is known about the image before any question."""
         with clock.stage("read"):
             image = _load(request.image, request.name)
-            goods = tuple(_load(reference) for reference in request.references)
-        notes = [*image.notes, *(note for good in goods for note in good.notes)]
+            goods, scale = alike([_load(reference) for reference in request.references])
+            image = at_scale(image, scale)
+        notes = [note for good in goods for note in good.notes]
         if not self.model.capabilities.latents and self.options.latents != "off":
             notes.append(CLOSED.format(name=self.model.info.name))
         if request.category is not None:
@@ -205,6 +206,7 @@ class Inspector:
         name = named.name
         with clock.stage("evidence"):
             source = self._sources.choose(self.options, image, goods, (request.category, name))
+            image = at_scale(image, source.scale)
             finding = source.look(image)
         with clock.stage("knowledge"):
             query = request.question or f"defects of the {name.replace('_', ' ')}"
@@ -221,7 +223,7 @@ class Inspector:
             evidence=evidence,
             citations=citations,
             references=finding.references,
-            notes=(*notes, *finding.notes),
+            notes=(*image.notes, *notes, *finding.notes),
             compared=finding.compared,
             look=None if evidence is None else measure_look(image.pixels, evidence.heat),
             excluded=self._categories.recognizable() if named.source == "unknown" else (),

@@ -20,7 +20,7 @@ from reason_iad.evidence.memory_bank import MemoryBank
 from reason_iad.evidence.paired import compare_paired, is_template
 from reason_iad.evidence.profile import CategoryProfile
 from reason_iad.evidence.profile_store import find_profile
-from reason_iad.images import LoadedImage, Pixels
+from reason_iad.images import LoadedImage, Pixels, Scale, shared_scale
 from reason_iad.inspection.nearest import Compared
 from reason_iad.inspection.options import InspectorOptions
 from reason_iad.models.base import VisionTowers
@@ -57,6 +57,11 @@ class Finding:
 class EvidenceSource(Protocol):
     """Compares images with what is known to be good."""
 
+    @property
+    def scale(self) -> Scale | None:
+        """The range of values by which the good parts were read, and the image is; None where any will do."""
+        ...
+
     def look(self, image: LoadedImage) -> Finding:
         """Compare one image."""
         ...
@@ -69,6 +74,7 @@ class NoEvidence:
     rate: float
     references: tuple[Pixels, ...] = ()  # shown to a model that reads pictures, though nothing is compared
     switched_off: bool = False
+    scale: Scale | None = None
 
     def look(self, image: LoadedImage) -> Finding:
         """Find nothing, and say so where it was not asked for."""
@@ -83,6 +89,11 @@ class ProfileEvidence:
     profile: CategoryProfile
     vision: VisionTowers
     rate: float
+
+    @property
+    def scale(self) -> Scale | None:
+        """Of the profile."""
+        return self.profile.scale
 
     def look(self, image: LoadedImage) -> Finding:
         """Compare one image with the profile's good parts."""
@@ -101,6 +112,11 @@ class PairedEvidence:
     reference: LoadedImage
     rate: float
 
+    @property
+    def scale(self) -> Scale | None:
+        """Of the template."""
+        return self.reference.scale
+
     def look(self, image: LoadedImage) -> Finding:
         """Register the image to its template and compare them place by place."""
         evidence = compare_paired(image.pixels, self.reference.pixels)
@@ -115,6 +131,11 @@ class SetEvidence:
     references: tuple[LoadedImage, ...]
     vision: VisionTowers
     rate: float
+
+    @property
+    def scale(self) -> Scale | None:
+        """Of the set, whose images were read alike."""
+        return shared_scale(reference.scale for reference in self.references)
 
     def look(self, image: LoadedImage) -> Finding:
         """Compare one image with the set."""

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import re
 import unicodedata
+from functools import lru_cache
 from typing import Literal
 
 Polarity = Literal["normal", "defect", "mixed"]
@@ -91,6 +92,7 @@ _SHORT: tuple[tuple[re.Pattern[str], str], ...] = tuple(
         (r"\bfree (?:of|from)\b|\bfrei von\b|\bexempte?s? de\b|\blibres? de\b|\bprivo di\b", "frei_von"),
     )
 )
+_READ = 200  # characters: what says its polarity later than that is no heading
 _UMLAUTS = str.maketrans({"\u00e4": "ae", "\u00f6": "oe", "\u00fc": "ue", "\u00df": "ss"})
 # What says nothing in any column, and what says in a column of defects that there is none.
 _NOTHING = """
@@ -107,7 +109,7 @@ def read_polarity(text: str) -> Polarity | None:
     >>> [read_polarity(t) for t in ("Not acceptable", "n.i.O. Merkmale", "No defects", "Pass / fail", "Storage")]
     ['defect', 'defect', 'normal', 'mixed', None]
     """
-    found = {polarity for segment in _segments(text) for polarity in segment}
+    found = {polarity for segment in _segments(text[:_READ]) for polarity in segment}
     if not found:
         return None
     if len(found) > 1:
@@ -190,6 +192,7 @@ def _alone(words: list[str]) -> bool:
     return all(_weight(word) or re.fullmatch(rf"{_NOT}|{_FILLER}", word) for word in words)
 
 
+@lru_cache(maxsize=4096)
 def _weight(word: str) -> int:
     """1 to 3 for a word about good parts, -1 to -3 for one about faults, 0 for others; 3 permits, 1 is weak."""
     for weight, good, bad in ((3, _PERMIT, _FORBID), (2, _GOOD, _BAD)):

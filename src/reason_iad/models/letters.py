@@ -9,6 +9,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
+_READ = 8_000  # characters of an answer: its beginning and its end name the option
 LEAST_MASS = 0.5  # of a token's probability that letters must hold, or it was about to say something else
 
 # Where a thought ends: what stands before the last of these is no answer.
@@ -19,24 +20,30 @@ _THOUGHT_ENDS = re.compile(
 _THOUGHT_BEGINS = re.compile(
     r"<think(?:ing)?>|<thought>|<reasoning>|\[THINK\]|\u25c1think\u25b7|<\|channel\|>\s*analysis", re.IGNORECASE
 )
+# Every repetition is bounded: an answer of nothing but marks must not take time squared.
 _BOXES = (
-    r"\\boxed\s*\{(.{0,200}?)\}+",
+    r"\\boxed\s{0,9}\{(.{0,200}?)\}",
     r"<answer>(.{0,200}?)(?:</answer>|$)",
     r"<\|begin_of_box\|>(.{0,200}?)<\|end_of_box\|>",
     r"\[\[(.{0,200}?)\]\]",
-    r'"(?:answer|option|choice|letter)"\s*:\s*"((?:[^"\\]|\\.){0,200})"',
+    r'"(?:answer|option|choice|letter)"\s{0,9}:\s{0,9}"((?:[^"\\]|\\.){0,200})"',
 )
-_MARKED_OFF = r"(?=\s*$|\s*[.):,;!*\"'`\]}>\n]|\s+[-\u2013\u2014=]\s)"
-_OPEN = r"[\s(*\"'`\[{$_#>]*"
+_MARKED_OFF = r"(?=\s{0,9}$|\s{0,9}[.):,;!*\"'`\]}>\n]|\s{1,9}[-\u2013\u2014=]\s)"
+_OPEN = r"[\s(*\"'`\[{$_#>]{0,12}"
 _STATED = (
-    r"(?:(?:final|correct|right|best)\s+)?(?:answer|option|choice|letter|antwort|auswahl)\**\s*"
-    r"(?:(?:should\s+be|would\s+be|must\s+be|is|are|ist|lautet|w\u00e4re)\b|[:=\u2013\u2014-]|\**\s*:)*\**\s*"
-    r"(?:(?:the\s+)?(?:letter|option|choice|answer|buchstabe)\b\s*:?\s*)?"
+    r"(?:(?:final|correct|right|best)\s{1,9})?(?:answer|option|choice|letter|antwort|auswahl)\*{0,3}\s{0,9}"
+    r"(?:(?:(?:should|would|must)\s{1,9}be|is|are|ist|lautet|w\u00e4re)\b|[:=\u2013\u2014-]|\*{0,3}\s{0,9}:){0,4}"
+    r"\*{0,3}\s{0,9}"
+    r"(?:(?:the\s{1,9})?(?:letter|option|choice|answer|buchstabe)\b\s{0,9}:?\s{0,9})?"
 )
-_CHOSEN = r"(?:i\s+(?:would\s+)?(?:choose|select|pick)|ich\s+w\u00e4hle)\s+(?:(?:option|answer|letter)\s+)?"
-_CALLED = re.compile(r"(?:^|[\s(*])([A-Z])[)*]*\s+(?:is|ist)\s+(?:the\s+|die\s+)?(?:correct|right|best|answer|richtig)")
-_SPECIAL = re.compile(r"(?:</s>|<\|(?:im_end|eot_id|end|endoftext|end_of_text)\|>|<eos>|<end_of_turn>)\s*$")
-_SEVERAL = re.compile(r"^\W*[A-Z]\W*\s*(?:,|/|&|and|or|und|oder)\s*\W*[A-Z]\b(?!')", re.IGNORECASE)
+_CHOSEN = r"(?:i (?:would )?(?:choose|select|pick)|ich w\u00e4hle)\s{1,9}(?:(?:option|answer|letter)\s{1,9})?"
+_CALLED = re.compile(
+    r"(?:^|[\s(*])([A-Z])[)*]{0,3}\s{1,9}(?:is|ist)\s{1,9}(?:the\s{1,9}|die\s{1,9})?(?:correct|right|best|answer|richtig)"
+)
+_SPECIAL = re.compile(r"(?:</s>|<\|(?:im_end|eot_id|end|endoftext|end_of_text)\|>|<eos>|<end_of_turn>)\s{0,9}$")
+_SEVERAL = re.compile(
+    r"^\W{0,12}[A-Z]\W{0,12}\s{0,9}(?:,|/|&|and|or|und|oder)\s{0,9}\W{0,12}[A-Z]\b(?!')", re.IGNORECASE
+)
 
 
 def without_thought(text: str) -> str | None:
@@ -62,22 +69,24 @@ def read_letter(text: str, letters: str, options: Sequence[str] = ()) -> str | N
     said = without_thought(text)
     if said is None:
         return None
+    said = said.strip()
+    if len(said) > _READ:
+        said = f"{said[: _READ // 2]}\n{said[-_READ // 2 :]}"
     said = _SPECIAL.sub("", said).strip()
     for pattern in _BOXES:
         if found := re.findall(pattern, said, re.DOTALL):
             inner = re.sub(r"\\(?:text|mathrm|mathbf|textbf)\s*\{?", "", found[-1])
             return _plain_letter(inner, letters, options)
-    if not re.fullmatch(_STATED, said, re.IGNORECASE):
-        for phrase in (_STATED, _CHOSEN):
-            if stated := [m for m in _stated(phrase, said) if m.upper() in letters]:
-                return stated[-1].upper()
+    for phrase in (_STATED, _CHOSEN):
+        if stated := [letter for letter in _stated(phrase, said) if letter.upper() in letters]:
+            return stated[-1].upper()
     if called := [letter for letter in _CALLED.findall(said) if letter in letters]:
         return str(called[-1])
     if (letter := _plain_letter(said, letters, options)) is not None:
         return letter
     if _SEVERAL.match(said):
         return None
-    last = re.search(rf"(?:^|[.!?:\n]\s*){_OPEN}([A-Z])[\s.)*\"'`\]]*$", said)
+    last = re.search(rf"(?:^|[.!?:\n]\s{{0,9}}){_OPEN}([A-Z])[\s.)*\"'`\]]{{0,9}}$", said)
     return last[1] if last and last[1] in letters else None
 
 

@@ -1,22 +1,25 @@
 """A folder of reports: `<name>.json`, `<name>.png` and `<name>.html` of each image, and `index.html` over all.
 
-Each file appears whole or not at all: it is written beside its place and then moved there.
+Each file appears whole or not at all: it is written beside its place and then moved there. One run at a time writes a
+folder; `run_log` says how.
 """
 
 from __future__ import annotations
 
-import contextlib
-import tempfile
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
+from pathlib import Path, PurePosixPath
+from types import TracebackType
+from typing import Any
 
 from reason_iad.errors import InputError
-from reason_iad.files import write_whole
+from reason_iad.files import replacing, write_whole
 from reason_iad.images import Pixels, encode_png
 from reason_iad.reporting.figures import FloatMap, draw_figure
-from reason_iad.reporting.html import IndexRow, render_index, render_report, thumbnail
-from reason_iad.reporting.table import table_text
+from reason_iad.reporting.html import IndexRow, index_parts, render_report, thumbnail
+from reason_iad.reporting.run_log import RunLog
+from reason_iad.reporting.table import table_parts
 from reason_iad.types import InspectionReport, Verdict
 
 INDEX = "index.html"
@@ -36,29 +39,70 @@ class ReportFolder:
     """Writes the reports of one run into one folder; `create` it before any model is loaded."""
 
     path: Path
+    log: RunLog
     title: str = "Inspection"
     introduction: str = ""
-    _rows: list[IndexRow] = field(default_factory=list)
+    left_out: str = ""  # which files of the lot are no images, in words
+    _counts: Counter[str] = field(default_factory=Counter)  # of verdicts, and of `failed`
+    _has_truth: bool = False
+    _last: str = ""
     _names: set[str] = field(default_factory=lambda: {Path(INDEX).stem})
 
     @classmethod
-    def create(cls, path: str | Path, title: str = "Inspection", introduction: str = "") -> ReportFolder:
-        """Make the folder where it is missing, and prove that it can be written.
+    def create(
+        cls,
+        path: str | Path,
+        title: str = "Inspection",
+        introduction: str = "",
+        made_by: Mapping[str, Any] | None = None,
+        resume: bool = False,
+    ) -> ReportFolder:
+        """Make the folder where it is missing, prove that it can be written, and hold it until `close`.
+
+        Args:
+            path: the folder.
+            title: of the index.
+            introduction: of the index.
+            made_by: every setting that a report depends on; reports of others are never taken over.
+            resume: whether reports of an earlier run are taken over by `take_earlier`.
 
         Raises:
-            InputError: it cannot be made or written.
+            InputError: it cannot be made or written, another run writes it, or its reports were made by other settings.
         """
         path = Path(path)
         try:
             path.mkdir(parents=True, exist_ok=True)
-            with tempfile.TemporaryFile(dir=path):
-                pass
+            log = RunLog.claim(path, made_by)
         except OSError as error:
             raise InputError(
                 f"the report folder {path} cannot be written ({error.strerror}); expected a folder that can: "
                 "choose another with --out"
             ) from error
-        return cls(path, title, introduction)
+        folder = cls(path, log, title, introduction)
+        if resume:
+            try:
+                folder._names.update(name.casefold() for name in log.resume())
+            except InputError:
+                folder.close()
+                raise
+        return folder
+
+    @property
+    def last(self) -> str:
+        """Name of the image whose row was written last."""
+        return self._last
+
+    def __enter__(self) -> ReportFolder:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Let another run write here."""
+        self.log.close()
 
     @property
     def index(self) -> Path:
@@ -68,7 +112,7 @@ class ReportFolder:
     @property
     def count(self) -> int:
         """How many images are on the index so far, with those that could not be inspected."""
-        return len(self._rows)
+        return self.log.count
 
     def add(
         self,
@@ -79,6 +123,7 @@ class ReportFolder:
         truth: Truth | None = None,
     ) -> str:
         """Write the three files of one image; returns the name they share."""
+        self._begin()
         name = self._unique(report.image)
         said = truth.text if truth else None
         page = render_report(report, pixels, anomaly_map, reference_pixels, truth=said, index_href=INDEX)
@@ -87,40 +132,59 @@ class ReportFolder:
         self._write(f"{name}.png", encode_png(draw_figure(report, pixels, anomaly_map, truth=said)))
         self._write(f"{name}.html", page.encode("utf-8", "backslashreplace"))
         agrees = None if truth is None or report.verdict == "uncertain" else report.verdict == truth.verdict
-        self._rows.append(IndexRow(report.image, report, f"{name}.html", thumbnail(pixels), said, agrees))
+        row = IndexRow.of(report, f"{name}.html", thumbnail(pixels), said, agrees)
+        self._keep(row, report.image_sha256)
         return name
 
     def add_failure(self, name: str, error: str) -> None:
         """Keep on the index that an image could not be inspected, and why."""
-        self._rows.append(IndexRow(name, error=error))
+        self._keep(IndexRow(name, error=error))
 
-    def add_page(self, name: str, report: InspectionReport, pixels: Pixels | None = None) -> None:
-        """Put a report of an earlier run, whose files `name` are in the folder, on the index."""
-        self._names.add(name.casefold())
-        small = "" if pixels is None else thumbnail(pixels)
-        self._rows.append(IndexRow(report.image, report, f"{name}.html", small))
+    def take_earlier(self, sha256: str, image: str) -> IndexRow | None:
+        """Put the report that an earlier run made of this image on the index; None where there is none."""
+        row = self.log.earlier(sha256, image)
+        if row is not None:
+            self._count(row)
+        return row
 
-    def earlier(self) -> dict[str, tuple[str, InspectionReport]]:
-        """Name and report of what an earlier run wrote whole into the folder, by the image's SHA-256."""
-        found: dict[str, tuple[str, InspectionReport]] = {}
-        for path in sorted(self.path.glob("*.json")):
-            with contextlib.suppress(InputError, OSError, UnicodeDecodeError):  # another program's file
-                report = InspectionReport.from_json(path.read_text("utf-8"))
-                if path.with_suffix(".html").is_file():
-                    found[report.image_sha256] = (path.stem, report)
-        return found
+    def take_all_earlier(self) -> Iterator[tuple[str, IndexRow]]:
+        """Put every report of earlier runs on the index; gives the SHA-256 and the row of each."""
+        for sha256, row in self.log.earlier_rows():
+            self._count(row)
+            yield sha256, row
 
     def finish(self) -> Path:
         """Write the index, and the same as a table; returns the path of the index."""
-        table = table_text((row.name, row.report, row.error) for row in self._rows)
-        self._write(TABLE, table.encode("utf-8", "backslashreplace"))
-        page = render_index(self._rows, self.title, self.introduction)
-        self._write(INDEX, page.encode("utf-8", "backslashreplace"))
+        self._stream(TABLE, table_parts(row.cells or (row.name, row.error or "") for row in self.log.rows()))
+        parts = index_parts(
+            self.log.rows(), self.count, self._counts, self._has_truth, self.title, self.introduction, self.left_out
+        )
+        self._stream(INDEX, parts)
         return self.index
 
+    def _begin(self) -> None:
+        try:
+            self.log.begin()
+        except OSError as error:
+            raise _not_written(self.log.path, error) from error
+
+    def _keep(self, row: IndexRow, sha256: str = "") -> None:
+        try:
+            self.log.add(row, sha256)
+        except OSError as error:
+            raise _not_written(self.log.path, error) from error
+        self._count(row)
+
+    def _count(self, row: IndexRow) -> None:
+        self._last = row.name
+        self._counts[row.verdict or "failed"] += 1
+        self._has_truth = self._has_truth or bool(row.truth)
+
     def _unique(self, image: str) -> str:
-        """A file name from the image's, without anything a file system or a shell stumbles over."""
-        stem = "".join(c if c.isalnum() or c in "-_." else "_" for c in Path(image).stem).strip(".")[:100] or "image"
+        """A file name from the image's place, without anything a file system or a shell stumbles over."""
+        place = PurePosixPath(image)
+        stem = "_".join(part for part in place.with_suffix("").parts if part not in ("/", "..")) if place.name else ""
+        stem = "".join(c if c.isalnum() or c in "-_." else "_" for c in stem).strip(".")[-100:] or "image"
         name, number = stem, 2
         while name.casefold() in self._names:  # some file systems do not tell upper from lower case
             name, number = f"{stem}-{number}", number + 1
@@ -132,7 +196,20 @@ class ReportFolder:
         try:
             write_whole(target, data, durable=False)
         except OSError as error:
-            raise InputError(
-                f"{target} could not be written ({error.strerror}); expected a folder with free space that can be "
-                "written: free some or choose another with --out"
-            ) from error
+            raise _not_written(target, error) from error
+
+    def _stream(self, name: str, parts: Iterable[str]) -> None:
+        target = self.path / name
+        try:
+            with replacing(target, durable=False) as draft, draft.open("wb") as file:
+                for part in parts:
+                    file.write(part.encode("utf-8", "backslashreplace"))
+        except OSError as error:
+            raise _not_written(target, error) from error
+
+
+def _not_written(target: Path, error: OSError) -> InputError:
+    return InputError(
+        f"{target} could not be written ({error.strerror}); expected a folder with free space that can be written: "
+        "free some or choose another with --out"
+    )

@@ -9,7 +9,8 @@ from __future__ import annotations
 import base64
 import functools
 import hashlib
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -25,6 +26,7 @@ from reason_iad.images import Pixels, encode_jpeg, encode_png, resize
 from reason_iad.reporting import text
 from reason_iad.reporting.curve import HEIGHT, WIDTH, reward_curve
 from reason_iad.reporting.figures import COLORMAP, MAX_ALPHA, FloatMap, map_overlay
+from reason_iad.reporting.table import report_row
 from reason_iad.types import InspectionReport
 
 _TEMPLATES = Path(__file__).parent / "templates"
@@ -42,15 +44,42 @@ class PageOptions:
 
 @dataclass(frozen=True)
 class IndexRow:
-    """One image of a batch: a report with its page, or the reason why there is none."""
+    """One image of a batch: what the index shows of its report, or the reason why there is none."""
 
     name: str
-    report: InspectionReport | None = None
+    verdict: str | None = None
+    probability: float = 0.0
+    defect_type: str | None = None
+    milliseconds: float = 0.0
     href: str | None = None  # relative to the index
     thumbnail: str = ""  # data URI
     truth: str | None = None
     agrees: bool | None = None  # the verdict is the truth; None where the truth is unknown or the verdict open
     error: str | None = None
+    cells: tuple[str, ...] = ()  # of the table beside the index
+
+    @classmethod
+    def of(
+        cls,
+        report: InspectionReport,
+        href: str | None = None,
+        thumbnail: str = "",
+        truth: str | None = None,
+        agrees: bool | None = None,
+    ) -> IndexRow:
+        """The row of a report."""
+        return cls(
+            report.image,
+            report.verdict,
+            report.probability,
+            report.defect_type,
+            text.total_milliseconds(report),
+            href,
+            thumbnail,
+            truth,
+            agrees,
+            cells=tuple(report_row(report)),
+        )
 
 
 def render_report(
@@ -98,15 +127,40 @@ def render_report(
 
 def render_index(rows: Sequence[IndexRow], title: str = "Inspection", introduction: str = "") -> str:
     """Write the page of a batch: counts, and a row per image with a link to its page."""
-    counts = {word: sum(r.report is not None and r.report.verdict == word for r in rows) for word in text.VERDICT_WORDS}
-    return _render(
+    counts = Counter(row.verdict or "failed" for row in rows)
+    return "".join(index_parts(rows, len(rows), counts, any(row.truth for row in rows), title, introduction))
+
+
+def index_parts(
+    rows: Iterable[IndexRow],
+    count: int,
+    counts: Mapping[str, int],
+    has_truth: bool = False,
+    title: str = "Inspection",
+    introduction: str = "",
+    left_out: str = "",
+) -> Iterator[str]:
+    """Write the same page piece by piece, for lots of any size.
+
+    Args:
+        rows: one for each image.
+        count: how many.
+        counts: of each verdict, and of `failed`.
+        has_truth: whether a row says what its image really is.
+        title: of the page.
+        introduction: below the title.
+        left_out: which files of the lot are no images, in words.
+    """
+    return _parts(
         "index.html",
         rows=rows,
-        counts=counts,
-        failed=sum(r.report is None for r in rows),
-        has_truth=any(r.truth for r in rows),
+        count=count,
+        counts={word: counts.get(word, 0) for word in text.VERDICT_WORDS},
+        failed=counts.get("failed", 0),
+        has_truth=has_truth,
         title=title,
         introduction=introduction,
+        left_out=left_out,
     )
 
 
@@ -199,6 +253,10 @@ def legend_gradient() -> str:
 
 
 def _render(template: str, **values: Any) -> str:
+    return "".join(_parts(template, **values))
+
+
+def _parts(template: str, **values: Any) -> Iterator[str]:
     script = (_TEMPLATES / "page.js").read_text("utf-8")
     digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
     now = datetime.now().astimezone().replace(microsecond=0)
@@ -206,7 +264,7 @@ def _render(template: str, **values: Any) -> str:
     return (
         _environment()
         .get_template(template)
-        .render(
+        .generate(
             script=markupsafe.Markup(script),  # noqa: S704
             style=markupsafe.Markup((_TEMPLATES / "page.css").read_text("utf-8")),  # noqa: S704
             script_hash=digest,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Sequence
 
 from reason_iad.reporting.text import total_milliseconds
 from reason_iad.store.cells import MARK, safe_cell
@@ -17,16 +17,20 @@ COLUMNS = (
 )  # fmt: skip
 
 
-def table_text(rows: Iterable[tuple[str, InspectionReport | None, str | None]]) -> str:
-    """Write a table with a line for each image: its name, its report, or why there is none."""
+def table_parts(rows: Iterable[Sequence[str]]) -> Iterator[str]:
+    """Write a table piece by piece: for each image the cells of `report_row`, or its name and why there is none."""
+    yield MARK + _line(COLUMNS)
+    for cells in rows:
+        if len(cells) == len(COLUMNS):
+            yield _line(cells)
+        else:
+            name, error = cells
+            yield _line([safe_cell(name), *[""] * (len(COLUMNS) - 2), safe_cell(error)])
+
+
+def _line(cells: Sequence[str]) -> str:
     buffer = io.StringIO(newline="")
-    buffer.write(MARK)
-    writer = csv.writer(buffer, lineterminator="\r\n")
-    writer.writerow(COLUMNS)
-    for name, report, error in rows:
-        writer.writerow(
-            report_row(report) if report is not None else [safe_cell(name), *[""] * 16, safe_cell(error or "")]
-        )
+    csv.writer(buffer, lineterminator="\r\n").writerow(cells)
     return buffer.getvalue()
 
 

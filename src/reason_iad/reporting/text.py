@@ -18,7 +18,7 @@ STOP_WORDS = {
     "off": "latent reasoning was off",
 }
 UNCERTAIN_NOTE = "Uncertain because"  # how the inspector begins a note that gives its reason
-_ANSI = {"normal": "\x1b[1;32m", "defective": "\x1b[1;31m", "uncertain": "\x1b[1;33m"}
+ANSI = {"normal": "\x1b[1;32m", "defective": "\x1b[1;31m", "uncertain": "\x1b[1;33m"}
 _LABEL_WIDTH = 15
 
 
@@ -203,7 +203,7 @@ def render_text(report: InspectionReport, *, color: bool = False, width: int = 1
     """Write the short answer for a terminal `width` columns wide, ending without a line break."""
     word = VERDICT_WORDS[report.verdict].upper()
     if color:
-        word = f"{_ANSI[report.verdict]}{word}\x1b[0m"
+        word = f"{ANSI[report.verdict]}{word}\x1b[0m"
     head = f"{printable(report.image)}: {word}, {probability_words(report.probability)}"
     lines = [f"{head} (p = {report.probability:.2f})"]
     indent = " " * (_LABEL_WIDTH + 2)

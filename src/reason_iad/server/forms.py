@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from urllib.parse import unquote_to_bytes
 
 from fastapi import Request
+from starlette.datastructures import UploadFile
 from starlette.exceptions import HTTPException
 from starlette.formparsers import MultiPartException, MultiPartParser
 
@@ -64,7 +65,7 @@ async def read_form(request: Request) -> FormData:
         request.headers, request.stream(), max_files=MANY_FILES, max_fields=MAX_FIELDS, max_part_size=MAX_TEXT
     )  # fmt: skip
     try:
-        return await parser.parse()
+        form = await parser.parse()
     except (MultiPartException, HTTPException) as error:
         message = str(getattr(error, "message", "") or getattr(error, "detail", "") or error)
         if message.startswith(("Too many", "Part exceeded")):
@@ -72,3 +73,8 @@ async def read_form(request: Request) -> FormData:
         raise HttpProblem(400, "bad_form", f"the form cannot be read: {message}") from error
     except (ValueError, LookupError, UnicodeError) as error:
         raise HttpProblem(400, "bad_form", f"the form cannot be read: {error}") from error
+    kept = {id(part.file) for _, part in form.multi_items() if isinstance(part, UploadFile)}
+    for file in parser._files_to_close_on_error:
+        if id(file) not in kept:  # of a part that was cut off
+            file.close()
+    return form

@@ -1,0 +1,110 @@
+"""Words for a lot on the terminal: one line an image, and at the end what is true of many of them, said once."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass, field
+
+from reason_iad.reporting.text import (
+    ANSI,
+    VERDICT_WORDS,
+    answer_phrase,
+    duration,
+    other_notes,
+    percent,
+    printable,
+    total_milliseconds,
+    uncertain_reasons,
+)
+from reason_iad.types import InspectionReport
+
+MOST_NOTES = 500  # kinds that are counted; a lot with more of them has one for each image
+NAMED = 3  # images that a note names
+
+
+def render_line(report: InspectionReport, question: str | None = None, *, color: bool = False, width: int = 100) -> str:
+    """Verdict, probability of a defect, time, image, and where and what it is, in one line at most `width` wide."""
+    word = f"{VERDICT_WORDS[report.verdict]:<9}"
+    took = duration(total_milliseconds(report)) if report.milliseconds else ""
+    head = f"{word}  {percent(report.probability):>9}  {took:>12}  "
+    said = f"{printable(report.image)}{_findings(report, question)}"
+    room = max(width - len(head), 40)
+    said = said if len(said) <= room else f"{said[: room - 3]}..."
+    return f"{ANSI[report.verdict]}{word}\x1b[0m{head[len(word) :]}{said}" if color else head + said
+
+
+def _findings(report: InspectionReport, question: str | None) -> str:
+    """What is said behind the image's name: `: crack, upper left`."""
+    found = []
+    if report.verdict != "normal" and report.defect_type:
+        found.append(report.defect_type)
+    if report.verdict != "normal" and report.regions:
+        found.append(report.regions[0].place)
+    if report.verdict == "uncertain" and (reasons := uncertain_reasons(report)):
+        found.append(reasons[0])
+    found += [f"answer: {answer_phrase(one)}" for one in report.answers if question and one.question == question]
+    return f": {printable(', '.join(found))}" if found else ""
+
+
+@dataclass
+class LotSummary:
+    """Counts what a lot's reports say; keeps no report."""
+
+    verdicts: Counter[str] = field(default_factory=Counter)
+    categories: Counter[str] = field(default_factory=Counter)
+    failed: int = 0
+    _notes: dict[str, tuple[int, tuple[str, ...]]] = field(default_factory=dict)  # how many images, and the first ones
+
+    @property
+    def count(self) -> int:
+        """How many images were inspected."""
+        return self.verdicts.total()
+
+    def add(self, report: InspectionReport) -> None:
+        """Count a report."""
+        self.verdicts[report.verdict] += 1
+        self.categories[report.category or "unknown"] += 1
+        for note in dict.fromkeys(_without_name(note, report.image) for note in other_notes(report)):
+            times, names = self._notes.get(note, (0, ()))
+            if times or len(self._notes) < MOST_NOTES:
+                self._notes[note] = (times + 1, (*names, report.image)[:NAMED])
+
+    def text(self, seconds: float, left_out: str = "") -> str:
+        """The lines below the last image: counts, time, what was left out, and each note once."""
+        counts = ", ".join(f"{self.verdicts[word]:,} {word}" for word in VERDICT_WORDS if self.verdicts[word])
+        lines = [f"{counted(self.count, 'image')} in {duration(1000 * seconds)}: {counts or 'none inspected'}"]
+        if self.failed:
+            lines[0] += f"; {self.failed:,} not inspected"
+        if left_out:
+            lines.append(f"left out: {left_out}")
+        if self.categories:
+            several = len(self.categories) > 1
+            named = (f"{printable(name)}{f' {n:,}' if several else ''}" for name, n in self.categories.most_common(8))
+            lines.append(f"{'categories' if several else 'category'}: {', '.join(named)}")
+        for note, (times, names) in sorted(self._notes.items(), key=lambda one: -one[1][0]):
+            lines.append(f"{self._whose(times, names)}: {printable(note)}")
+        return "\n".join(lines)
+
+    def _whose(self, times: int, names: tuple[str, ...]) -> str:
+        if times == self.count:
+            return "note on all" if times > 1 else "note"
+        more = ", ..." if times > len(names) else ""
+        return f"note on {counted(times, 'image')} ({', '.join(map(printable, names))}{more})"
+
+
+def counted(count: int, noun: str) -> str:
+    """Write a number with its noun.
+
+    >>> counted(1, "image"), counted(1200, "image")
+    ('1 image', '1,200 images')
+    """
+    return f"{count:,} {noun}{'' if count == 1 else 's'}"
+
+
+def _without_name(note: str, image: str) -> str:
+    """A note about an image without its name, so that equal notes are equal."""
+    for name in (image, image.rpartition("/")[2]):
+        if name and note.startswith(f"{name} "):
+            rest = note[len(name) + 1 :]
+            return rest.replace(f"; {name} ", "; ")
+    return note
