@@ -27,14 +27,14 @@ from reason_iad.inspection.dialog import Dialog, Reply
 from reason_iad.inspection.nearest import show_nearest
 from reason_iad.inspection.option_fusion import OptionFusion
 from reason_iad.inspection.options import InspectorOptions
-from reason_iad.inspection.prompts import citation_notes, context_parts
+from reason_iad.inspection.prompts import citation_notes, image_parts, product_parts
 from reason_iad.inspection.served import CLOSED, ServedDialog
 from reason_iad.inspection.session import DETECTION_QUESTION, NO, YES, Context, Session
 from reason_iad.inspection.sources import EvidenceSources
 from reason_iad.inspection.verdict import UNCALIBRATED, Fusion, VerdictOptions, decide, fusion_key
 from reason_iad.knowledge.entries import ANY_PRODUCT
 from reason_iad.knowledge.retrieve import KnowledgeBase, RetrievalOptions, tell_encoding
-from reason_iad.models.base import Model, Prefix, is_open
+from reason_iad.models.base import Model, is_open
 from reason_iad.recognition.prototypes import CategoryPrototypes
 from reason_iad.types import InspectionReport, InspectionRequest, LatentTrace, Verdict
 
@@ -240,7 +240,8 @@ class Inspector:
             return ServedDialog(model, context.image.pixels, notes, context.line, seen)
         tokens = model.encode_image(context.image.pixels, None if evidence is None else evidence.anomaly_map)
         shown = [model.encode_image(reference) for reference in seen] if model.info.sees_references else []
-        prefix = model.extend(Prefix(), context_parts(model.info, tokens, notes, context.line, shown))
+        product = model.recall(product_parts(model.info, notes, shown))
+        prefix = model.extend(product, image_parts(tokens, context.line))
         return OpenDialog(model, prefix, self.options, None if evidence is None else evidence.grid(*tokens.grid_hw))
 
     def _report(
