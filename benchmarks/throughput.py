@@ -57,7 +57,7 @@ def measure_all(args: argparse.Namespace, scratch: Path) -> list[dict[str, Any]]
     setting = Setting() if args.full else PLAIN
     questions = read_mmad(args.root, args.questions)
     cache = args.cache or scratch / "cache"
-    load = functools.partial(InspectorSolver.load, setting.model, cache, 1)
+    load = functools.partial(InspectorSolver.load, setting, cache, 1)
     if args.cache is None:
         measure("filling the cache", functools.partial(answer_here, load), questions, setting, args.images, scratch)
     rows, first = [], None

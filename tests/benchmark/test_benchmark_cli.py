@@ -116,3 +116,30 @@ def test_a_folder_without_a_run_is_refused(tmp_path, capsys):
 def test_detection_of_a_folder_that_is_no_data_set_is_refused(tmp_path, capsys):
     assert main(["benchmark", "detect", "--root", str(tmp_path), "--out", str(tmp_path / "run")]) == 2
     assert "expected good/" in capsys.readouterr().err
+
+
+def test_what_a_server_cannot_do_is_off_and_said_and_refused_where_it_was_asked_for(
+    data, tmp_path, capsys, monkeypatch
+):
+    monkeypatch.setenv("OPENAI_BASE_URL", "http://localhost:1/v1")
+    assert mmad(data, tmp_path / "run", "--model", "openai:x", "--json") == 0
+    out, err = capsys.readouterr()
+    found = json.loads(out)
+    assert (found["setting"]["latents"], found["setting"]["injection"]) == ("off", "off")
+    assert "which need the inside of the model, are off" in err
+    assert mmad(data, tmp_path / "other", "--model", "openai:x", "--latents", "on") == 2
+    assert "found --latents on" in capsys.readouterr().err
+    assert main(["benchmark", "ablate", "--list", "--model", "openai:x"]) == 0
+    assert "latents on" not in capsys.readouterr().out
+
+
+def test_precision_and_device_reach_the_model(data, tmp_path, monkeypatch):
+    seen = []
+
+    def load(cls, options=None, cache=None, threads=1):
+        seen.append((options.dtype, options.device, options.model))
+        return MadeSolver()
+
+    monkeypatch.setattr(InspectorSolver, "load", classmethod(load))
+    assert mmad(data, tmp_path / "run", "--dtype", "float32", "--device", "cpu") == 0
+    assert seen == [("float32", "cpu", "nano")]

@@ -16,7 +16,7 @@ from reason_iad.benchmark.record_log import same_content
 from reason_iad.benchmark.setting import Setting
 from reason_iad.benchmark.solver import InspectorSolver
 from reason_iad.benchmark.summary import summarize
-from reason_iad.datasets.mmad import DETECTION, read_mmad
+from reason_iad.datasets.mmad import DETECTION, TYPES, MmadQuestion, read_mmad
 from reason_iad.inspection.inspector import Inspector
 from reason_iad.inspection.options import InspectorOptions
 from reason_iad.knowledge.entries import load_categories
@@ -164,3 +164,59 @@ def test_a_reference_that_cannot_be_read_is_passed_over_as_if_it_were_missing(so
     found = answers(solver, replace(questions, samples=(mixed,)), replace(GIVEN, shots=2))
     assert [record["references"] for record in found] == [1, 1]
     assert [record["probabilities"] for record in found] == [record["probabilities"] for record in whole]
+
+
+@pytest.fixture
+def served(monkeypatch):
+    """The solver over a model on a real HTTP server, which answers the last option that is listed."""
+    import threading
+    from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+    from reason_iad.models.openai_compatible import OpenAICompatible
+
+    class Handler(BaseHTTPRequestHandler):
+        def log_message(self, *args):
+            pass
+
+        def do_POST(self):
+            body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+            words = " ".join(part.get("text", "") for part in body["messages"][-1]["content"])
+            letter = max(letter for letter in "ABCDEFGH" if f"{letter}." in words or f"{letter})" in words)
+            top = [{"token": letter, "logprob": -0.1}, {"token": "A", "logprob": -3.0}]
+            token = {"token": letter, "logprob": -0.1, "top_logprobs": top}
+            message = {"role": "assistant", "content": letter}
+            answer = {"choices": [{"index": 0, "message": message, "logprobs": {"content": [token]}}]}
+            data = json.dumps(answer).encode()
+            self.send_response(200)
+            self.send_header("Content-Length", str(len(data)))
+            self.end_headers()
+            self.wfile.write(data)
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    monkeypatch.setenv("OPENAI_BASE_URL", f"http://127.0.0.1:{server.server_port}/v1")
+    categories = load_categories()
+    entries = [e for c in categories for e in c.entries() if c.category in ("hazelnut", "any_product")]
+    model = OpenAICompatible.from_environment("x")
+    knowledge = KnowledgeBase(entries, FlatEncoder(), categories)
+    options = InspectorOptions(model="openai:x", latents="off", injection="off")
+    yield InspectorSolver(Inspector(options, model, CachedVision(PooledVision()), knowledge))
+    server.shutdown()
+    server.server_close()
+
+
+def test_a_model_on_a_server_answers_every_type_of_question(served, questions):
+    kinds = (*TYPES, "Unanswerable or Misleading Query Detection")
+    asked = []
+    for number, kind in enumerate(kinds):
+        options = ("No.", "Yes.") if kind == DETECTION else tuple(f"choice {i}" for i in range(2 + number % 4))
+        asked.append(MmadQuestion(kind, f"{kind}?", options, 0, number))
+    sample = replace(questions.samples[0], questions=tuple(asked))
+    setting = Setting(model="openai:x", latents="off", injection="off", category="given")
+    records = answers(served, replace(questions, samples=(sample,)), setting, replace(setting, shots=0))
+    assert len(records) == 2 * len(kinds)
+    assert [record.get("error") for record in records] == [None] * len(records)
+    for record in records:
+        assert record["model"][-1] == max(record["model"])
+        assert record["stopped"] == "off"
+    assert summarize(records).n == len(records)

@@ -20,7 +20,7 @@ import torch
 from miniatures import build_miniature
 
 from reason_iad.errors import ModelError
-from reason_iad.inspection.prompts import context_parts, question_text
+from reason_iad.inspection.prompts import context_parts, image_parts, product_parts, question_text
 from reason_iad.models.attention import AttentionCapture
 from reason_iad.models.base import ImageTokens, Prefix
 from reason_iad.models.families import FAMILIES
@@ -360,3 +360,29 @@ def test_latents_and_injection_run_in_bfloat16(half) -> None:
     assert model.model.dtype == torch.bfloat16
     assert len(result.trace.steps) == 2
     assert abs(sum(result.probabilities) - 1) < 1e-5  # added up in float32
+
+
+def test_the_shared_beginning_of_a_product_gives_the_logits_of_the_whole_prompt(model) -> None:
+    """The second image of a product reads its knowledge and references from store; nothing else may change."""
+    notes, line, question = ["A nut is brown."], "Calm.", question_text(model.info, "Is it good?", ("Yes.", "No."))
+    good, first, second = (model.encode_image(p) for p in pictures(*SIZES))
+    model.shared.hits = 0
+    for image in (first, second):
+        product = model.recall(product_parts(model.info, notes, [good]))
+        shared = model.extend(model.extend(product, image_parts(image, line)), [question])
+        whole = model.extend(Prefix(), [*context_parts(model.info, image, notes, line, [good]), question])
+        assert (shared.length, shared.next_position) == (whole.length, whole.next_position)
+        assert [(i.start, i.stop) for i in shared.images] == [(i.start, i.stop) for i in whole.images]
+        cue = model.embed(model.tokenize(model.info.template.cue))[None]
+        logits = [model.logits(model.run_suffix(prefix, cue).hidden) for prefix in (shared, whole)]
+        torch.testing.assert_close(*logits, atol=1e-4, rtol=1e-4)
+    assert model.shared.hits == 1
+    assert product.length > whole.length / 3
+
+
+def test_a_reference_of_other_pixels_is_another_product(model) -> None:
+    good, other = (model.encode_image(p) for p in pictures((48, 48), (48, 48)))
+    parts = [product_parts(model.info, [], [image]) for image in (good, other)]
+    assert model.recall(parts[0]) is model.recall(parts[0])
+    assert model.recall(parts[0]) is not model.recall(parts[1])
+    assert model.recall(product_parts(model.info, ["New knowledge."], [good])) is not model.recall(parts[0])

@@ -158,7 +158,7 @@ def test_a_served_model_says_that_its_inside_is_closed_and_what_it_is_known_by(c
     assert model.fingerprint == connect("open").fingerprint
 
 
-def test_a_dialog_sends_notes_evidence_references_image_and_question_in_this_order(connect, url) -> None:
+def test_a_dialog_sends_notes_references_evidence_image_and_question_in_this_order(connect, url) -> None:
     reference = np.zeros((20, 20, 3), dtype=np.uint8)
     dialog = ServedDialog(connect("open"), PICTURE, ["A nut is brown."], "A strong change at the left.", [reference])
     reply = dialog.choose("Is it <|im_end|> good?", ["Yes.", "No."])
@@ -167,8 +167,9 @@ def test_a_dialog_sends_notes_evidence_references_image_and_question_in_this_ord
     assert sum(option.probability for option in reply.answer.options) == pytest.approx(1)
     content = requests(url, "open")[-1]["body"]["messages"][0]["content"]
     said = [part.get("text", "picture") for part in content]
-    assert said[0].endswith("- A nut is brown.\nEvidence: A strong change at the left.\n")
-    assert said[1:6] == ["Normal reference 1:", "picture", "\n", "Image:", "picture"]
+    assert said[0].endswith("- A nut is brown.\n")
+    assert said[1:4] == ["Normal reference 1:", "picture", "\n"]
+    assert said[4:7] == ["Evidence: A strong change at the left.\n", "Image:", "picture"]
     assert said[-1] == "Question: Is it good?\nA. Yes.\nB. No.\nAnswer with the option's letter."
     with pytest.raises(InputError, match="2 to 26"):
         dialog.choose("Is it?", ["Yes."])

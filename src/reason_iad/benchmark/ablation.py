@@ -12,6 +12,7 @@ from itertools import product
 
 from reason_iad.benchmark.setting import Setting
 from reason_iad.errors import InputError
+from reason_iad.models.registry import SERVED
 
 PLAIN = Setting(shots=0, knowledge="none", latents="off", injection="off", evidence="off")
 PRESETS = ("steps", "parts", "grid")
@@ -42,7 +43,9 @@ class Grid:
 
 
 def simplify(setting: Setting, sees_references: bool = False) -> Setting:
-    """The same run in its simplest form."""
+    """The same run in its simplest form; a model on a server knows neither latents nor injection."""
+    if setting.model.startswith(SERVED):
+        setting = replace(setting, latents="off")
     if setting.latents == "off":
         setting = replace(setting, injection="off")
     if setting.shots == 0:

@@ -17,7 +17,7 @@ from reason_iad.models import fingerprint
 
 _IN_WORDS = {
     "model": "the model's weights", "knowledge": "the knowledge base", "profiles": "the learned categories",
-    "version": "the version of reason-iad",
+    "version": "the version of reason-iad", "arithmetic": "the precision (--dtype float32 is the same everywhere)",
 }  # fmt: skip
 
 
@@ -29,6 +29,7 @@ class Content:
     knowledge: str = ""
     profiles: str = ""
     version: str = __version__
+    arithmetic: str = ""  # in words
 
     @classmethod
     def of(cls, setting: Setting) -> Content:
@@ -40,7 +41,11 @@ class Content:
         told = setting.knowledge != "none"  # without knowledge in the prompt the name of a category says nothing
         recognized = told and not setting.gives_category
         knowledge = knowledge_fingerprint() if told else ""
-        return cls(fingerprint.of_model(setting.model), knowledge, profiles_fingerprint() if recognized else "")
+        model = fingerprint.of_model(setting.model)
+        if setting.backbone is not None:
+            model = _digest(f"{model}/{fingerprint.of_model(setting.backbone)}")
+        profiles = profiles_fingerprint() if recognized else ""
+        return cls(model, knowledge, profiles, arithmetic=_arithmetic(setting))
 
     @property
     def fingerprint(self) -> str:
@@ -59,6 +64,21 @@ def differences(held: dict[str, str], now: dict[str, str]) -> list[str]:
         for name in sorted({*held, *now})
         if held.get(name) != now.get(name)
     ]
+
+
+def _arithmetic(setting: Setting) -> str:
+    """In which precision a model computes on this machine, and where."""
+    if setting.model == "nano":
+        from reason_iad.processor import IN_TORCH, choose
+
+        device = setting.bundled_device
+        return str(choose(setting.dtype == "float32")) if device == "cpu" else f"{IN_TORCH} on {device}"
+    if setting.model.startswith("openai:"):
+        return ""
+    from reason_iad.models.memory import pick_device, pick_dtype
+
+    device = pick_device(setting.device)
+    return f"{pick_dtype(setting.dtype, device)}, quantization {setting.quantization}, on {device}"
 
 
 def knowledge_fingerprint() -> str:

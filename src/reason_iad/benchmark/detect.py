@@ -25,6 +25,7 @@ from reason_iad.datasets.base import Fault, ImageDataset, ImageSample
 from reason_iad.errors import InputError
 from reason_iad.files import sha256_of_json
 from reason_iad.images import read_image
+from reason_iad.inspection.options import InspectorOptions
 
 if TYPE_CHECKING:
     from reason_iad.evidence.memory_bank import MemoryBank
@@ -209,7 +210,7 @@ class DetectSolver:
 
         torch.set_num_threads(threads)
         if model:
-            solver = InspectorSolver.load(model, cache, threads)
+            solver = InspectorSolver.load(InspectorOptions(model=model), cache, threads)
             return cls(solver.inspector.vision, solver=solver)
         towers = BundledVision.load(exact=True)  # the same records on every machine
         if cache is None:

@@ -33,13 +33,11 @@ def settings_for(base: Setting, sees_references: bool) -> dict[str, Setting]:
     The bundled model sees references through the evidence alone, so its plain form has none.
     """
     plain = replace(base, shots=1, knowledge="none", latents="off", injection="off", evidence="off")
-    served = base.model.startswith("openai:")
-    thought: dict[str, Any] = {} if served else {"latents": "on", "injection": "on"}
     named = {
         "plain": plain,
         "knowledge": replace(plain, knowledge="retrieved"),
         "evidence": replace(plain, evidence="on"),
-        "full": replace(plain, knowledge="retrieved", evidence="on", **thought),
+        "full": replace(plain, knowledge="retrieved", evidence="on", latents="on", injection="on"),
     }
     return {name: simplify(one, sees_references) for name, one in named.items()}
 

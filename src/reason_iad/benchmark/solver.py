@@ -50,8 +50,15 @@ class InspectorSolver:
         self.inspector = inspector
 
     @classmethod
-    def load(cls, model: str = "nano", cache: Path | None = None, threads: int = 1) -> InspectorSolver:
+    def load(
+        cls, options: InspectorOptions | None = None, cache: Path | None = None, threads: int = 1
+    ) -> InspectorSolver:
         """Load the model and, where a cache is given, keep what the towers say there.
+
+        Args:
+            options: which model, and how it is loaded; the bundled one where None.
+            cache: folder of features, which are float32 whatever the model computes in.
+            threads: of this process.
 
         Raises:
             WeightsError: a part cannot be fetched.
@@ -65,12 +72,13 @@ class InspectorSolver:
         from reason_iad.models.vision_cache import CachedVision
         from reason_iad.recognition.prototypes import CategoryPrototypes
 
+        options = options or InspectorOptions()
         torch.set_num_threads(threads)
-        towers = BundledVision.load(exact=True)  # the same records on every machine
+        towers = BundledVision.load(options.bundled_device, exact=True)  # the same records on every machine
         folder = None if cache is None else cache / vision_namespace()
         stored = towers if folder is None else StoredVision(towers, folder)
         vision = CachedVision(stored)
-        loaded, settings = load_model(model, vision)
+        loaded, settings = load_model(options.model, vision, options.loading)
         banks = None if folder is None else StoredBanks(towers, vision, folder)
 
         def at_hand(references: Sequence[Pixels], asked: EvidenceOptions) -> MemoryBank | None:
@@ -79,7 +87,7 @@ class InspectorSolver:
             return banks.single(references[0]) if stored and banks is not None else None
 
         inspector = Inspector(
-            InspectorOptions(model=model),
+            options,
             loaded,
             vision,
             KnowledgeBase.load(),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import dataclasses
 import functools
 import json
 import sys
@@ -134,9 +135,29 @@ def run_mmad(args: argparse.Namespace) -> int:
     from reason_iad.benchmark.setting import Setting
 
     given = merged_options(args)
-    setting = Setting.from_mapping({name: given[name] for name in setting_names() if name in given})
+    setting = _as_served(Setting.from_mapping({name: given[name] for name in setting_names() if name in given}), given)
     out = _needed(given, "out", Path)
     return ask_all(given, {setting: out}, args)
+
+
+def _as_served(setting: Setting, given: dict[str, Any]) -> Setting:
+    """The setting as a model on a server can answer it; other models' are left as they are.
+
+    Raises:
+        InputError: latents or injection were asked for, which need the inside of the model.
+    """
+    from reason_iad.models.registry import SERVED
+
+    if not setting.model.startswith(SERVED):
+        return setting
+    for name in ("latents", "injection"):
+        if given.get(name, "off") != "off":
+            raise InputError(
+                f"found --{name} {given[name]}, and {setting.model} runs on a server, which gives no access to the "
+                "inside of the model; expected off: leave the option out"
+            )
+    _say(f"{setting.model} runs on a server: latents and injection, which need the inside of the model, are off")
+    return dataclasses.replace(setting, latents="off", injection="off")
 
 
 def run_ablate(args: argparse.Namespace) -> int:
@@ -180,7 +201,7 @@ def run_detect(args: argparse.Namespace) -> int:
         dataset,
         setting,
         out,
-        choose_pool(given, setting.model, make),
+        choose_pool(given, None, make),
         Shard.parse(given.get("shard", "0/1")),
         given.get("limit"),
         args.retry_errors,
@@ -248,7 +269,7 @@ def ask_all(given: dict[str, Any], folders: dict[Setting, Path], args: argparse.
     outcome = run_questions(
         questions,
         folders,
-        choose_pool(given, next(iter(folders)).model),
+        choose_pool(given, next(iter(folders))),
         facts,
         Shard.parse(given.get("shard", "0/1")),
         given.get("limit"),
@@ -289,13 +310,13 @@ def show_summaries(folders: dict[Setting, Path], as_json: bool) -> None:
         print(json.dumps(run.to_json(), ensure_ascii=False) if as_json else render_run(run))
 
 
-def choose_pool(given: dict[str, Any], model: str, factory: SolverFactory | None = None) -> Pool:
+def choose_pool(given: dict[str, Any], setting: Setting | None, factory: SolverFactory | None = None) -> Pool:
     """Where the work is done: here, in local processes, or on Ray."""
     from reason_iad.benchmark import pool
     from reason_iad.benchmark.solver import InspectorSolver
 
     cache, threads = given.get("cache"), given.get("threads", 1)
-    make: SolverFactory = factory or functools.partial(InspectorSolver.load, model, cache, threads)
+    make: SolverFactory = factory or functools.partial(InspectorSolver.load, setting, cache, threads)
     workers = given.get("workers", 1)
     if "ray" in given:
         from reason_iad.benchmark.ray_pool import answer_on_ray

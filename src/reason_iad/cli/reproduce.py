@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from reason_iad.benchmark.card import Check
     from reason_iad.benchmark.runner import Pool
+    from reason_iad.benchmark.setting import Setting
     from reason_iad.benchmark.solver import Solver
 
 
@@ -30,6 +31,9 @@ def add_parsers(commands: Any) -> None:
     add("--model", default="nano", metavar="ID", help="language model (default: nano, the bundled one)")
     add("--out", type=Path, required=True, metavar="DIR", help="folder of the runs, the table and the card")
     add("--limit", type=int, metavar="N", help="only N images, spread over the file: no published figure")
+    add("--dtype", choices=("auto", "float32", "bfloat16", "float16"), default="float32",
+        help="precision (default: float32, which is the same everywhere)")  # fmt: skip
+    add("--device", default="auto", metavar="D", help="cpu, cuda, cuda:1 or mps (default: the best here)")
     add("--seed", type=int, default=0, metavar="N", help="seed of every random choice (default: 0)")
     add("--minutes", type=float, metavar="M", help="stop in time; the same command goes on later")
     add("--dry-run", action="store_true", help="check the data, say hours and memory, and end")
@@ -73,11 +77,12 @@ def run_reproduce(args: argparse.Namespace) -> int:
     check_model(args.model)
     questions = read_questions(args.root, args.questions, args.known_faults)
     _say(*[f"data fault: {fault}" for fault in questions.faults[:10]], *reproduce.check_data(questions))
-    settings = reproduce.settings_for(Setting(model=args.model, seed=args.seed), sees_references(args.model))
+    base = Setting(model=args.model, seed=args.seed, dtype=args.dtype, device=args.device)
+    settings = reproduce.settings_for(base, sees_references(args.model))
     folders = {name: args.out / name for name in settings}
     by_setting = {setting: folders[name] for name, setting in settings.items()}
     _say(f"memory: {memory_need(args.model)}, in each of {args.workers} workers")
-    pool = _pool(args, args.model)
+    pool = _pool(args, base)
     seconds = reproduce.probe(questions, by_setting, pool, args.limit)
     samples = spread(questions.samples, args.limit)
     asked = sum(len(sample.questions) for sample in samples)
@@ -111,6 +116,7 @@ def run_reproduce(args: argparse.Namespace) -> int:
 def run_verify(args: argparse.Namespace) -> int:
     """Check a card; 0 where everything is the same, 1 where something differs."""
     from reason_iad.benchmark.card import check_again, check_records, read_card, software
+    from reason_iad.benchmark.setting import Setting
     from reason_iad.datasets.questions import read_questions
     from reason_iad.errors import InputError
 
@@ -119,7 +125,8 @@ def run_verify(args: argparse.Namespace) -> int:
     checks: list[Check] = list(check_records(card, folder))
     if args.root is not None and args.questions is not None:
         questions = read_questions(args.root, args.questions, bool(card["data"].get("known_faults_left_out")))
-        checks += check_again(card, questions, _pool(args, card["model"]))
+        loaded = Setting.from_mapping(next(iter(card["settings"].values())))
+        checks += check_again(card, questions, _pool(args, loaded))
     if not checks:
         raise InputError(
             f"there is nothing to check {args.card} against; expected the runs beside it, or --root and --questions"
@@ -137,12 +144,12 @@ def run_verify(args: argparse.Namespace) -> int:
     return 0 if all(one.good for one in checks) else 1
 
 
-def _pool(args: argparse.Namespace, model: str) -> Pool:
+def _pool(args: argparse.Namespace, setting: Setting) -> Pool:
     """Where the work is done; one process keeps its model from the first images to the last."""
     from reason_iad.benchmark import pool
     from reason_iad.benchmark.solver import InspectorSolver
 
-    factory = functools.partial(InspectorSolver.load, model, args.cache, args.threads)
+    factory = functools.partial(InspectorSolver.load, setting, args.cache, args.threads)
     if args.workers > 1:
         return functools.partial(pool.answer_in_processes, factory, workers=args.workers)
     kept: list[Solver] = []

@@ -27,14 +27,14 @@ from reason_iad.inspection.dialog import Dialog, Reply
 from reason_iad.inspection.nearest import show_nearest
 from reason_iad.inspection.option_fusion import OptionFusion
 from reason_iad.inspection.options import InspectorOptions
-from reason_iad.inspection.prompts import citation_notes, context_parts
+from reason_iad.inspection.prompts import citation_notes, image_parts, product_parts
 from reason_iad.inspection.served import CLOSED, ServedDialog
 from reason_iad.inspection.session import DETECTION_QUESTION, NO, YES, Context, Session
 from reason_iad.inspection.sources import EvidenceSources
 from reason_iad.inspection.verdict import UNCALIBRATED, Fusion, VerdictOptions, decide, fusion_key
 from reason_iad.knowledge.entries import ANY_PRODUCT
 from reason_iad.knowledge.retrieve import KnowledgeBase, RetrievalOptions, tell_encoding
-from reason_iad.models.base import Model, Prefix, is_open
+from reason_iad.models.base import Model, is_open
 from reason_iad.recognition.prototypes import CategoryPrototypes
 from reason_iad.types import InspectionReport, InspectionRequest, LatentTrace, Verdict
 
@@ -146,8 +146,8 @@ class Inspector:
             reply = session.dialog.choose(DETECTION_QUESTION, (YES, NO))
             said = reply.probability_of(YES)
             probability = session.probability(said)
-            limits = VerdictOptions(context.false_alarm_rate)
-            verdict, reasons = decide(probability, context.summary, limits, session.alone(said))
+            limits = VerdictOptions(self.options.max_overkill)
+            verdict, reasons = decide(probability, context.summary, limits, session.alone(said), context.unsuitable)
         with clock.stage("details"):
             details = _describe(session, verdict)
         answers, trace = [reply.answer, *details.answers], reply.trace
@@ -224,9 +224,8 @@ class Inspector:
             citations=citations,
             references=finding.references,
             notes=(*image.notes, *notes, *finding.notes),
-            false_alarm_rate=finding.false_alarm_rate,
             compared=finding.compared,
-            look=None if evidence is None else measure_look(image.pixels, evidence.anomaly_map, evidence.raw),
+            look=None if evidence is None else measure_look(image.pixels, evidence.heat),
             excluded=self._categories.recognizable() if named.source == "unknown" else (),
         )
 
@@ -240,15 +239,17 @@ class Inspector:
             return ServedDialog(model, context.image.pixels, notes, context.line, seen)
         tokens = model.encode_image(context.image.pixels, None if evidence is None else evidence.anomaly_map)
         shown = [model.encode_image(reference) for reference in seen] if model.info.sees_references else []
-        prefix = model.extend(Prefix(), context_parts(model.info, tokens, notes, context.line, shown))
+        product = model.recall(product_parts(model.info, notes, shown))
+        prefix = model.extend(product, image_parts(tokens, context.line))
         return OpenDialog(model, prefix, self.options, None if evidence is None else evidence.grid(*tokens.grid_hw))
 
     def _report(
         self, session: Session, verdict: Verdict, probability: float, details: DefectDetails
     ) -> InspectionReport:
         context = session.context
-        summary, size = context.summary, context.image.image_hw
-        shown = () if context.evidence is None or verdict == "normal" else context.evidence.regions(size)
+        evidence, size = context.evidence, context.image.image_hw
+        summary = None if evidence is None else evidence.summary(size, verdict)
+        shown = () if evidence is None else evidence.shown(size, verdict)
         return InspectionReport(
             image=context.image.name,
             image_hw=size,

@@ -1,8 +1,8 @@
 """The text around images and questions, the same in training and in use.
 
-Order: system, knowledge, evidence, references, image (one `Prefix` for all questions about the image), then the
-question (an extension of it). Whatever comes from people or files is data: control tokens are taken out of it, and
-knowledge is fenced and introduced as notes, never as instructions.
+Order: system, knowledge, references (a `Prefix` that all images of the product share), evidence, image (one that all
+questions about the image share), then the question (an extension of it). Whatever comes from people or files is data:
+control tokens are taken out of it, and knowledge is fenced and introduced as notes, never as instructions.
 """
 
 from __future__ import annotations
@@ -33,21 +33,39 @@ def clean(text: str, limit: int = 2000) -> str:
     return " ".join(_CONTROL.sub(" ", text).split())[:limit]
 
 
-def opening(info: ModelInfo, knowledge: Sequence[str] = (), evidence: str | None = None) -> str:
-    """Everything before the first image: system turn, knowledge notes, evidence line."""
+def opening(info: ModelInfo, knowledge: Sequence[str] = ()) -> str:
+    """Everything before the first image: system turn and knowledge notes."""
     template = info.template
     lines = [template.before_system, SYSTEM, template.before_user]
     if knowledge:
         notes = "\n".join(f"- {clean(text)}" for text in knowledge)
         lines.append(f"Notes about the product:\n{notes}\n")
-    if evidence is not None:
-        lines.append(f"Evidence: {evidence}\n")
     return "".join(lines)
 
 
 def evidence_line(text: str, look: Look | None) -> str:
     """What the comparison found, and how the oddest area looks, which is said even where it is within the usual."""
     return text if look is None else f"{text} {look.sentence}"
+
+
+def product_parts(
+    info: ModelInfo, knowledge: Sequence[str] = (), references: Sequence[ImageTokens] = ()
+) -> list[str | ImageTokens]:
+    """The beginning of the prompt, which all images of a product share: system turn, knowledge, references."""
+    parts: list[str | ImageTokens] = [opening(info, knowledge)]
+    for number, reference in enumerate(references, start=1):
+        parts.extend([f"Normal reference {number}:", reference, "\n"])
+    return parts
+
+
+def image_parts(image: ImageTokens, evidence: str | None = None) -> list[str | ImageTokens]:
+    """What follows and belongs to one image: what the comparison found, and the image."""
+    return [*evidence_text(evidence), "Image:", image, "\n"]
+
+
+def evidence_text(evidence: str | None) -> list[str]:
+    """The evidence line as it stands before the image; nothing where there is none."""
+    return [] if evidence is None else [f"Evidence: {evidence}\n"]
 
 
 def context_parts(
@@ -58,11 +76,7 @@ def context_parts(
     references: Sequence[ImageTokens] = (),
 ) -> list[str | ImageTokens]:
     """Parts of the prefix that all questions about one image share."""
-    parts: list[str | ImageTokens] = [opening(info, knowledge, evidence)]
-    for number, reference in enumerate(references, start=1):
-        parts.extend([f"Normal reference {number}:", reference, "\n"])
-    parts.extend(["Image:", image, "\n"])
-    return parts
+    return [*product_parts(info, knowledge, references), *image_parts(image, evidence)]
 
 
 def question_text(info: ModelInfo, question: str, options: Sequence[str] = ()) -> str:

@@ -86,6 +86,7 @@ class ImageTokens:
     grid_hw: tuple[int, int]  # rows and columns, row-major, P = rows * columns
     image_hw: tuple[int, int]  # of the original image, in pixels
     layout: ImageLayout | None = None  # the patches alone where None
+    digest: bytes | None = None  # of the pixels, where they alone decide the embeddings; stored prompts are found by it
 
     def box_xyxy(self, index: int) -> tuple[int, int, int, int]:
         """Pixels of the original image that patch `index` covers."""
@@ -197,6 +198,14 @@ class OpenModel(Described, Protocol):
     @property
     def embedding_rms(self) -> float:
         """Root mean square of the token embeddings' entries: the unit of sigma."""
+        ...
+
+    def recall(self, parts: Sequence[str | ImageTokens]) -> Prefix:
+        """Process the beginning of a prompt, or give it as it was processed before.
+
+        Raises:
+            ModelError: it is longer than the context.
+        """
         ...
 
     def extend(self, prefix: Prefix, parts: Sequence[str | ImageTokens]) -> Prefix:

@@ -20,6 +20,7 @@ from reason_iad.models.base import (
     Prefix,
     SuffixOutput,
 )
+from reason_iad.models.prefix_cache import PrefixCache
 
 PREFILL_BLOCK = 192  # prompt tokens a pass: what the layers hold in between stays in the processor's cache
 
@@ -104,6 +105,7 @@ class CachedDecoder:
         self.tokenizer = tokenizer
         self._info = info
         self._rms: float | None = None
+        self.shared = PrefixCache(self.tokenize)
         self._fingerprint, self._known = fingerprint, None  # type: tuple[Callable[[], str], str | None]
 
     @property
@@ -149,6 +151,14 @@ class CachedDecoder:
         thought = self.embed(self.tokenize("Let me look closely at the image and compare."))
         repeats = -(-num_latents // thought.shape[0])
         return thought.repeat(repeats, 1)[:num_latents].clone()
+
+    def recall(self, parts: Sequence[str | ImageTokens]) -> Prefix:
+        """Process the beginning of a prompt, or give it as it was processed before; see `PrefixCache`.
+
+        Raises:
+            ModelError: it is longer than the context.
+        """
+        return self.shared.recall(parts, lambda: self.extend(Prefix(), parts))
 
     def extend(self, prefix: Prefix, parts: Sequence[str | ImageTokens]) -> Prefix:
         """Process texts and images after a prefix and keep their keys and values.

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 from collections import OrderedDict
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -101,7 +102,7 @@ class TransformersMLLM(CachedDecoder):
         """
         key = hashlib.blake2b(str(pixels.shape).encode() + pixels.tobytes(), digest_size=16).digest()
         if key not in self._recent:
-            self._recent[key] = self._encode(pixels)
+            self._recent[key] = replace(self._encode(pixels), digest=key)
             if len(self._recent) > _RECENT_IMAGES:
                 self._recent.popitem(last=False)
         self._recent.move_to_end(key)

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor
 
-from reason_iad.inspection.prompts import opening, question_text
+from reason_iad.inspection.prompts import evidence_text, opening, question_text
 from reason_iad.models.base import ModelInfo
 from reason_iad.models.decoder import Tokenizer
 from reason_iad.reasoning.answers import OptionTree, build_tree
@@ -100,7 +100,7 @@ def pack(
         return tokenizer.encode(text, add_special_tokens=False)
 
     row = PackedRow()
-    place = row.add(encode(opening(info, knowledge, evidence)), 0)
+    place = row.add(encode("".join([opening(info, knowledge), *evidence_text(evidence)])), 0)
     place = row.add(encode("Image:"), place)
     place = row.add([IMAGE] * num_image_tokens, place, slots=range(num_image_tokens))
     place = row.add(encode("\n"), place)
