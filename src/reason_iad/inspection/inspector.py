@@ -146,8 +146,8 @@ class Inspector:
             reply = session.dialog.choose(DETECTION_QUESTION, (YES, NO))
             said = reply.probability_of(YES)
             probability = session.probability(said)
-            limits = VerdictOptions(context.false_alarm_rate)
-            verdict, reasons = decide(probability, context.summary, limits, session.alone(said))
+            limits = VerdictOptions(self.options.max_overkill)
+            verdict, reasons = decide(probability, context.summary, limits, session.alone(said), context.unsuitable)
         with clock.stage("details"):
             details = _describe(session, verdict)
         answers, trace = [reply.answer, *details.answers], reply.trace
@@ -224,9 +224,8 @@ class Inspector:
             citations=citations,
             references=finding.references,
             notes=(*image.notes, *notes, *finding.notes),
-            false_alarm_rate=finding.false_alarm_rate,
             compared=finding.compared,
-            look=None if evidence is None else measure_look(image.pixels, evidence.anomaly_map, evidence.raw),
+            look=None if evidence is None else measure_look(image.pixels, evidence.heat),
             excluded=self._categories.recognizable() if named.source == "unknown" else (),
         )
 
@@ -248,8 +247,9 @@ class Inspector:
         self, session: Session, verdict: Verdict, probability: float, details: DefectDetails
     ) -> InspectionReport:
         context = session.context
-        summary, size = context.summary, context.image.image_hw
-        shown = () if context.evidence is None or verdict == "normal" else context.evidence.regions(size)
+        evidence, size = context.evidence, context.image.image_hw
+        summary = None if evidence is None else evidence.summary(size, verdict)
+        shown = () if evidence is None else evidence.shown(size, verdict)
         return InspectionReport(
             image=context.image.name,
             image_hw=size,
