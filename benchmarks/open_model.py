@@ -55,7 +55,7 @@ def build(
     config = published.config()
     config.image_token_id = small.config.image_token_id
     if layers is not None:
-        config.get_text_config().num_hidden_layers = layers
+        config.get_text_config().num_hidden_layers = config.vision_config.depth = layers
         kinds = getattr(config.get_text_config(), "layer_types", None)
         if kinds is not None:
             config.get_text_config().layer_types = kinds[:layers]
@@ -176,7 +176,7 @@ def main() -> None:
     parser.add_argument("--references", type=int, default=4)
     parser.add_argument("--steps", type=int, default=10)
     parser.add_argument("--images", type=int, default=5)
-    parser.add_argument("--layers", type=int, help="fewer decoder layers than published, to try the program")
+    parser.add_argument("--layers", type=int, help="fewer layers of decoder and tower than published, to try it")
     parser.add_argument("--json", action="store_true")
     args = parser.parse_args()
     published = next(one for one in PUBLISHED if one.hub_id == args.release)
