@@ -21,7 +21,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from evidence import load
+from evidence_data import load, usable
 from evidence_peers import greedy_coreset
 
 from reason_iad.benchmark.features import StoredVision
@@ -99,7 +99,8 @@ def main() -> int:
     figures: dict[str, list[tuple[float, float, float, float]]] = {}
     with tempfile.TemporaryDirectory() as folder:
         vision = StoredVision(BundledVision.load(), args.cache or Path(folder))
-        for images in load(args.root, args.limit, args.categories, "test").values():
+        for name, root in usable([args.root], args.categories, "test", [args.references]).items():
+            images = load(root, args.limit, name, "test")
             references, items = images.draw(0, args.references)
             patches = vision.efficientnet(references, 448)[16].flatten(0, 2)
             test = list(vision.efficientnet([item.pixels for item in items], 448)[16])

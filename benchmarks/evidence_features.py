@@ -13,7 +13,6 @@ turned by quarters, too. A run that was cut off goes on: what lies in STORE is n
 from __future__ import annotations
 
 import argparse
-import csv
 import hashlib
 import os
 import sys
@@ -24,12 +23,12 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from evidence_data import read_manifest
 
-from reason_iad.errors import InputError, ReasonIADError
+from reason_iad.errors import ReasonIADError
 from reason_iad.images import Pixels, read_image
 from reason_iad.models.base import VisionTowers
 
-PAIRED = {"bare_pcb"}  # each board has its own template: see benchmarks/evidence_paired.py
 VIT_SIZE, VIT_LEVELS = 224, (7, 8, 9, 10, 11, 12)
 CONVOLUTIONAL_SIZE = 448
 
@@ -72,19 +71,6 @@ class StoredTowers:
         save_file(halved, draft)
         draft.replace(path)
         return halved
-
-
-def read_manifest(root: Path) -> list[dict[str, str]]:
-    """Rows of a manifest, without those of paired categories.
-
-    Raises:
-        InputError: there is none.
-    """
-    manifest = root / "manifest.csv"
-    if not manifest.is_file():
-        raise InputError(f"{manifest} does not exist; expected a folder with a manifest.csv and its images")
-    with manifest.open(encoding="utf-8", newline="") as file:
-        return [row for row in csv.DictReader(file) if row["category"] not in PAIRED]
 
 
 def chosen(root: Path, normals: int, limit: int) -> Iterator[tuple[Path, bool]]:

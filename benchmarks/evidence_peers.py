@@ -1,28 +1,93 @@
 """Other methods on the same features, written from their papers, for `benchmarks/evidence.py`.
 
-anomalib needs torchvision, whose published wheel does not load beside the CPU build of torch ("operator
-torchvision::nms does not exist"), so its PatchCore and PaDiM cannot run in one environment with this project. Both
-read EfficientNet-Lite0 strides 8 and 16 at 448 px, as this project's own comparison does.
+`Anomalib` asks anomalib itself, in an environment of its own (`benchmarks/peers/`): its torchvision does not load
+beside the CPU build of torch that this project uses. `patchcore` and `padim` are for machines without it. All read
+EfficientNet-Lite0 strides 8 and 16 at 448 px, as this project's own comparison does.
 
 Axes: R references, H x W patches, N patches of all references, C width of a feature.
 """
 
 from __future__ import annotations
 
+import json
+import subprocess
+import tempfile
 from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, cast
 
 import numpy as np
 import torch
 from scipy import ndimage
 from torch.nn import functional as F
 
-from reason_iad.images import Pixels
+from reason_iad import weights
+from reason_iad.errors import InputError
+from reason_iad.images import Pixels, resize
 from reason_iad.models.base import VisionTowers
 
 SIZE = 448
 BLUR = 1.0 / 56  # of the side: sigma 4 at 224 px, as both papers blur their maps
 
 Scorer = Callable[[Pixels], tuple[float, np.ndarray]]  # image score, anomaly map (h, w)
+
+
+class Anomalib:
+    """anomalib's PatchCore and PaDiM in a process of their own; images, scores and maps go to and fro as files."""
+
+    def __init__(self, python: Path, coreset: float = 0.1, most: int = 1000) -> None:
+        """Start it.
+
+        Args:
+            python: the interpreter of an environment with anomalib.
+            coreset: share of the patches that PatchCore keeps, anomalib's default.
+            most: patches that it keeps at most: the greedy selection takes minutes beyond.
+        """
+        self._folder = tempfile.TemporaryDirectory()
+        worker = Path(__file__).parent / "peers" / "anomalib_worker.py"
+        convolutions = weights.resolve("efficientnet-lite0") / "model.safetensors"
+        command = [str(python), str(worker), str(convolutions), self._folder.name]
+        self._log = Path(self._folder.name) / "log.txt"
+        with self._log.open("w") as log:
+            self._process = subprocess.Popen(
+                command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=log, text=True
+            )
+        self._coreset, self._most = coreset, most
+
+    def patchcore(self, references: Sequence[Pixels], _vision: VisionTowers) -> Scorer:
+        """Its PatchCore with a coreset of `coreset` of the patches, `most` at most."""
+        ratio = min(self._coreset, self._most / (len(references) * (SIZE // 8) ** 2))
+        return self._fit("patchcore", references, ratio=ratio)
+
+    def padim(self, references: Sequence[Pixels], _vision: VisionTowers) -> Scorer:
+        """Its PaDiM with 100 features; not a number with one reference, whose covariance it cannot estimate."""
+        return self._fit("padim", references)
+
+    def _fit(self, method: str, references: Sequence[Pixels], **settings: float) -> Scorer:
+        files = [self._write(pixels, f"reference-{index}") for index, pixels in enumerate(references)]
+        self._ask(fit=method, references=files, **settings)
+
+        def score(pixels: Pixels) -> tuple[float, np.ndarray]:
+            found = self._ask(score=self._write(pixels, "image"))
+            return float(found["score"]), np.load(found["map"]).astype(np.float32)
+
+        return score
+
+    def _write(self, pixels: Pixels, name: str) -> str:
+        path = Path(self._folder.name) / f"{name}.npy"
+        np.save(path, resize(pixels, (SIZE, SIZE)))
+        return str(path)
+
+    def _ask(self, **request: Any) -> dict[str, Any]:
+        pipe, answers = self._process.stdin, self._process.stdout
+        if pipe is None or answers is None or self._process.poll() is not None:
+            raise InputError(f"anomalib's process ended: {self._log.read_text()[-500:]}")
+        pipe.write(json.dumps(request) + "\n")
+        pipe.flush()
+        line = answers.readline()
+        if not line:
+            raise InputError(f"anomalib's process ended: {self._log.read_text()[-500:]}")
+        return cast(dict[str, Any], json.loads(line))
 
 
 def plain(references: Sequence[Pixels], vision: VisionTowers) -> Scorer:

@@ -20,7 +20,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from evidence import load
+from evidence_data import load, usable
 
 from reason_iad.evidence.compare import compare
 from reason_iad.evidence.memory_bank import MemoryBank
@@ -65,7 +65,8 @@ def main() -> int:
         print(f"| {name} | {ms:.1f} ms | {halved:.1f} ms | {ms / halved:.2f} |", flush=True)
     print("\n| category | n | AUROC float32 | bfloat16 | bank in float32, image in bfloat16 |\n|---|---|---|---|---|")
     found, gaps = [], []
-    for name, images in load(args.root, args.limit, args.categories, "test").items():
+    for name, root in usable([args.root], args.categories, "test", [args.references]).items():
+        images = load(root, args.limit, name, "test")
         references, items = images.draw(0, args.references)
         labels = np.array([item.defective for item in items])
         scores = []

@@ -18,6 +18,9 @@ from typing import Any
 from reason_iad.errors import InputError
 
 HOME_VARIABLE = "REASON_IAD_HOME"
+SEPARATOR_VARIABLE = "REASON_IAD_CSV_SEPARATOR"
+TABLE_MARK = "\ufeff"  # opens a table: without it Excel takes UTF-8 for the code page of the machine
+_SEPARATORS = {"": ",", ",": ",", "comma": ",", ";": ";", "semicolon": ";", "\t": "\t", "tab": "\t"}
 
 
 def home() -> Path:
@@ -86,6 +89,20 @@ def sync(path: Path) -> None:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
+
+
+def table_separator() -> str:
+    """What stands between the cells of a table: a comma, or what `$REASON_IAD_CSV_SEPARATOR` says.
+
+    Spreadsheets split by the separator of their language: ";" where numbers have a decimal comma.
+
+    Raises:
+        InputError: the variable names none.
+    """
+    given = os.environ.get(SEPARATOR_VARIABLE, "")
+    if given.casefold() not in _SEPARATORS:
+        raise InputError(f"{SEPARATOR_VARIABLE} is {given!r}; expected comma, semicolon or tab")
+    return _SEPARATORS[given.casefold()]
 
 
 def sha256(*contents: bytes | str) -> str:

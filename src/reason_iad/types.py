@@ -155,6 +155,7 @@ class Region(_Checked):
     strength: float  # calibrated, in [0, 1]: 0.99 quantile of the anomaly map inside
     area: float  # share of the image, in [0, 1]
     nearest: NearestNormal | None = None
+    weak: bool = False  # the oddest place of an image that no place of is odder than normal parts show
 
 
 @dataclass(frozen=True)
@@ -236,11 +237,14 @@ class EvidenceSummary(_Checked):
     """What the comparison with normal references says about the whole image."""
 
     num_references: int
-    anomaly_score: float  # calibrated, in [0, 1]; 0.5 lies at the edge of what the references themselves show
-    p_value: float | None  # share of held-out normals at least as odd (split conformal); None without enough of them
-    gate_open: bool  # the odd area is larger than the references explain
+    anomaly_score: float  # calibrated, in [0, 1]; at 0.5 about one good part in twenty looks at least this odd
+    p_value: float | None  # rank among known normals as a share (conformal); None without enough of them
+    gate_open: bool  # an odd area is larger than the references explain
     text: str  # the line the model reads
     streams: tuple[str, ...] = ()
+    num_normals: int = 0  # that the p-value is a rank among: held-out ones, or the references, each left out in turn
+    normal_share: float | None = None  # estimated share of good parts at least this odd, from the references' spread
+    unsuitable: str | None = None  # why the image is no picture of this product
 
 
 @dataclass(frozen=True)

@@ -48,6 +48,8 @@ def test_the_image_statistic_is_the_mean_of_the_worst_patches():
     assert calibrate.image_statistic(values, 0.01) == np.mean(range(990, 1000))
 
 
-def test_the_gate_leaves_one_percent_of_the_image_above_what_normals_show():
-    areas = np.array([0.0, 0.01, 0.02], dtype=np.float32)
-    assert calibrate.area_limit(areas) == pytest.approx(0.0198 + 0.01, abs=1e-6)
+def test_the_statistics_of_a_stack_are_those_of_its_maps():
+    maps = np.random.default_rng(0).random((3, 2, 20, 10)).astype(np.float32)
+    found = calibrate.image_statistic(maps, 0.05)
+    assert found.shape == (3, 2)
+    assert found[2, 1] == pytest.approx(np.sort(maps[2, 1].ravel())[-10:].mean())

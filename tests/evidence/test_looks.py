@@ -31,25 +31,25 @@ def test_words_are_those_of_the_box_that_was_drawn(
     box: tuple[int, int, int, int], gray: int, place: str, size: str, shape: str, tone: str
 ) -> None:
     pixels, heat = drawn(box, gray)
-    look = measure_look(pixels, heat, heat)
+    look = measure_look(pixels, heat)
     assert look is not None
     assert (look.place, look.size, look.shape, look.tone) == (place, size, shape, tone)
 
 
-def test_distances_lead_where_the_calibrated_map_is_empty() -> None:
+def test_the_sentence_names_place_and_look() -> None:
     pixels, heat = drawn((250, 20, 270, 40), 30)
-    look = measure_look(pixels, np.zeros_like(heat), heat * 0.4 + 0.1)
+    look = measure_look(pixels, heat * 0.4)
     assert look is not None
     assert look.sentence == "The oddest area: top right; small and compact, darker than its surroundings."
 
 
 def test_an_area_without_edges_is_as_bright_as_what_surrounds_it() -> None:
     pixels, heat = drawn((100, 100, 140, 140), 121)
-    look = measure_look(pixels, heat, heat)
+    look = measure_look(pixels, heat)
     assert look is not None
     assert look.tone == "about as bright as"
 
 
 def test_nothing_is_said_of_an_image_that_is_the_same_everywhere() -> None:
     flat = np.zeros((15, 20), np.float32)
-    assert measure_look(np.full((240, 320, 3), 9, np.uint8), flat, flat + 0.3) is None
+    assert measure_look(np.full((240, 320, 3), 9, np.uint8), flat) is None

@@ -7,11 +7,11 @@ import pytest
 import torch
 
 from reason_iad.errors import EvidenceError
-from reason_iad.evidence import bank_file, reference_checks
+from reason_iad.evidence import bank_file, reference_checks, residuals
 from reason_iad.evidence.compare import compare
 from reason_iad.evidence.features import EvidenceOptions, Stream, altered_copies, extract, pool_blocks
 from reason_iad.evidence.memory_bank import MemoryBank
-from reason_iad.evidence.search import enlarge, search
+from reason_iad.evidence.search import enlarge, search, search_left_out
 from reason_iad.images import resize
 
 
@@ -149,6 +149,48 @@ def test_score_and_map_weigh_the_streams_apart():
     assert np.allclose(found.raw, place.raw, atol=1e-5)
 
 
+def test_the_mean_of_several_levels_is_that_of_their_normalized_features():
+    class Levels:
+        def vit(self, images, size, layers):
+            return {layer: random_features(len(images), 4, 4, 6, seed=layer) * layer + layer for layer in layers}
+
+    stream = Stream("vit", (3, 5), 56)
+    assert stream.name == "vit-3+5@56 cosine"
+    (found,) = extract([good_part(0)], Levels(), EvidenceOptions(streams=(stream,))).values()
+    wanted = []
+    for layer in (3, 5):
+        patch = random_features(1, 4, 4, 6, seed=layer)[0, 2, 1]
+        wanted.append((patch - patch.mean()) / patch.std(unbiased=False))
+    assert torch.allclose(found[0, 2, 1], (wanted[0] + wanted[1]) / 2, atol=1e-3)
+
+
+@pytest.mark.parametrize("window", [None, 1])
+@pytest.mark.parametrize("num_neighbors", [1, 2])
+def test_leaving_a_reference_out_of_the_search_is_searching_the_others(window, num_neighbors):
+    query, references = random_features(5, 4, 6), random_features(6, 5, 4, 6, seed=1)
+    found = search_left_out(query, references, 3, ("euclidean", "cosine"), num_neighbors, window)
+    for metric, maps in found.items():
+        assert maps.shape == (4, 5, 4)
+        wanted = [search(query, references, (metric,), num_neighbors, window)[metric]]
+        for out in range(3):
+            others = torch.cat([references[: 2 * out], references[2 * out + 2 :]])
+            wanted.append(search(query, others, (metric,), num_neighbors, window)[metric])
+        assert np.allclose(maps, np.stack(wanted), atol=1e-5)
+
+
+def test_an_image_is_measured_as_the_references_are():
+    parts = [good_part(seed) for seed in range(5)]
+    options = dataclasses.replace(OPTIONS, rotations="off")
+    bank = MemoryBank.build(parts, TOWER, options)
+    features = {source: one[0] for source, one in extract([good_part(9)], TOWER, options).items()}
+    each = []
+    for out in range(5):
+        others = {s: torch.cat([one[:out], one[out + 1 :]]) for s, one in bank.features.items()}
+        one = dataclasses.replace(bank, features=others)
+        each.append(one._judge(features, residuals.patch_distances(features, others, options))[1][0])
+    assert bank.measure(features).statistic == pytest.approx(np.mean(each), rel=1e-5)
+
+
 @pytest.mark.parametrize("count", [1, 2, 5])
 def test_a_stain_is_found_where_it_is_and_a_good_part_stays_calm(count):
     bank = bank_of(count)
@@ -226,7 +268,8 @@ def test_references_of_other_products_are_named():
     noise = rng.integers(0, 255, (64, 64, 3), dtype=np.uint8)
     two = MemoryBank.build([stripes, noise], TOWER, options)
     assert "do not resemble each other" in two.warnings[0]
-    assert compare(stripes, MemoryBank.build([good_part(0), good_part(1)], TOWER, options), TOWER).warnings
+    goods = MemoryBank.build([good_part(0), good_part(1)], TOWER, options)
+    assert compare(stripes, goods, TOWER).unsuitable
 
 
 @pytest.mark.parametrize(
@@ -247,6 +290,8 @@ def test_a_saved_bank_gives_the_same_figures_when_it_is_read(tmp_path):
     assert np.array_equal(one.raw, two.raw)
     assert one.summary((90, 120)) == two.summary((90, 120))
     assert (read.options, read.calibration, read.normal_scores) == (bank.options, bank.calibration, bank.normal_scores)
+    assert len(read.pictures) == 4
+    assert read.pictures == bank.pictures
     assert sorted(path.name for path in (tmp_path / "bank").iterdir()) == ["bank.json", "bank.safetensors"]
     assert json.loads((tmp_path / "bank" / "bank.json").read_text())["format_version"] == bank_file.FORMAT_VERSION
 
@@ -276,21 +321,27 @@ def test_a_bank_that_cannot_be_read_says_what_to_do(tmp_path, monkeypatch):
     with pytest.raises(EvidenceError, match="build the bank again"):
         MemoryBank.load(tmp_path)
     path.write_bytes(data)
-    monkeypatch.setattr(bank_file, "READ_VERSIONS", (98, 99))
-    with pytest.raises(EvidenceError, match="this program reads 98 to 99"):
+    monkeypatch.setattr(bank_file, "FORMAT_VERSION", 99)
+    with pytest.raises(EvidenceError, match="this program reads 99"):
         MemoryBank.load(tmp_path)
 
 
-def test_a_bank_of_the_version_before_is_read(tmp_path):
-    from safetensors.torch import load_file, save_file
+def test_from_four_references_on_an_image_is_ranked_among_them():
+    bank = bank_of(4)
+    odd = compare(stained(good_part(99)), bank, TOWER)
+    assert (odd.p_value, odd.num_normals) == (0.2, 4)
+    assert odd.text((90, 120)).endswith(" Odder than each of the 4 references beside the others.")
+    rank = sum(score >= odd.anomaly_score - 0.9 for score in bank.reference_scores)
+    found = dataclasses.replace(odd, p_value=(1 + rank) / 5)
+    assert f" {rank} of the 4 references look at least this odd" in found.text((90, 120))
 
-    bank_of(2, rotations="on").save(tmp_path)
-    facts = json.loads((tmp_path / "bank.json").read_text())
-    facts["format_version"] = 3
-    facts["options"]["turns"] = facts["options"].pop("rotations")
-    path = tmp_path / "bank.safetensors"
-    save_file(load_file(path), path, metadata={"facts": json.dumps(facts)})
-    assert MemoryBank.load(tmp_path).options.rotations == "on"
+
+def test_an_image_that_is_no_picture_of_the_product_is_uncertain_and_says_why():
+    found = compare(np.zeros((90, 120, 3), np.uint8), bank_of(4), TOWER)
+    assert found.judge(0.02) == "uncertain"
+    assert "blank" in found.unsuitable
+    assert "blank" in found.summary((90, 120)).unsuitable
+    assert compare(good_part(50), bank_of(4), TOWER).unsuitable is None
 
 
 def test_p_values_need_enough_held_out_normals():
@@ -339,10 +390,29 @@ def test_the_line_for_the_model_names_place_strength_and_references():
     assert "\n" not in line
 
 
-def test_a_closed_gate_shows_no_region():
+def test_an_area_no_larger_than_those_of_references_is_shown_as_weak_only():
     found = compare(stained(good_part(99)), bank_of(3), TOWER)
-    assert found.regions((90, 120))
-    assert dataclasses.replace(found, gate_open=False).regions((90, 120)) == ()
+    (clear,) = found.regions((90, 120))
+    assert not clear.weak
+    small = dataclasses.replace(found, mass_limit=1e9)
+    assert small.regions((90, 120)) == ()
+    assert small.shown((90, 120), "normal") == ()
+    (weak,) = small.shown((90, 120), "uncertain")
+    assert dataclasses.replace(weak, weak=False) == clear
+
+
+@pytest.mark.parametrize("score", [0.1, 0.3, 0.39, 0.6, 0.9])
+@pytest.mark.parametrize("mass_limit", [0.0, 1e9])
+@pytest.mark.parametrize("verdict", ["normal", "uncertain", "defective"])
+def test_line_and_regions_name_the_same_places(score, mass_limit, verdict):
+    found = compare(stained(good_part(99)), bank_of(3), TOWER)
+    found = dataclasses.replace(found, anomaly_score=score, mass_limit=mass_limit)
+    shown, line = found.shown((90, 120), verdict), found.text((90, 120), verdict)
+    assert bool(shown) is (verdict != "normal")  # a place with every verdict that is not normal
+    assert ("differs at" in line) is (bool(shown) and not shown[0].weak)
+    assert ("(weak)" in line) is (bool(shown) and shown[0].weak)
+    assert all(region.place in line for region in shown)
+    assert found.summary((90, 120), verdict).gate_open is (bool(shown) and not shown[0].weak)
 
 
 def test_altered_copies_stay_close_to_the_image_and_differ_from_it():

@@ -114,7 +114,7 @@ def test_a_reference_is_a_template_only_where_it_shows_the_very_same_object():
 
 def test_another_board_is_no_template_and_that_is_said():
     found = compare_paired(board(1), board(2))
-    assert any("does not resemble its template" in warning for warning in found.warnings)
+    assert "does not resemble its template" in found.unsuitable
 
 
 @pytest.mark.parametrize("hw", [(16, 16), (40, 300), (300, 40), (1200, 1600)])

@@ -63,6 +63,13 @@ def test_spoiled_texts_give_knowledge_or_say_what_is_wrong(kind: str) -> None:
     assert len(outcomes) == 2  # some were still read, some refused
 
 
+@pytest.mark.parametrize("sign", [" ", "#", "# ", "*", "**", "-", "|", "| ", "=", ": ", "\t", "- ", "(", "1. ", "a. "])
+def test_a_line_of_one_sign_is_read_at_once(sign: str) -> None:
+    texts = [f"{start}{sign * 5_000}{end}" for start in ("", "# ", "- a", "**a", "|a|\n|-") for end in ("", "x", "|")]
+    mutants = [f"# Rejects\n{text}".encode() for text in texts]
+    run_mutants(f"lines of {sign!r}", mutants, lambda data: str(len(read_markdown(data.decode(), "a.md")[1])), ())
+
+
 def test_spoiled_pdf_files_give_text_or_say_what_is_wrong(tmp_path: Path) -> None:
     seed = pdf(tmp_path / "seed.pdf", ["Not acceptable", "Reject lids with a dent.", "Page three"]).read_bytes()
     path = tmp_path / "a.pdf"

@@ -208,12 +208,13 @@ def test_an_uncertain_page_explains_itself_and_others_do_not() -> None:
     assert "Why uncertain" not in report_page().text
 
 
-def test_a_place_too_small_for_a_region_is_explained() -> None:
-    report = make_report(regions=())
-    assert report.evidence is not None
-    closed = dataclasses.replace(report, evidence=dataclasses.replace(report.evidence, gate_open=False))
-    assert "no region is marked" in report_page(closed).text
-    assert "no region is marked" not in report_page(report).text
+def test_a_region_that_is_no_odder_than_good_parts_is_marked_as_weak() -> None:
+    report = make_report()
+    weak = dataclasses.replace(report, regions=(dataclasses.replace(report.regions[0], weak=True),))
+    assert "no larger than chance places on good parts" in report_page(weak).text
+    assert "weak, strength" in report_page(weak).text
+    assert "no larger than chance" not in report_page(report).text
+    assert "weak, strength" not in report_page(report).text
 
 
 def test_each_injected_patch_is_cut_out_of_the_image() -> None:

@@ -123,6 +123,7 @@ class StoredBanks:
         size = max(stream.size for stream in options.streams)
         copies = extract(altered_copies(reference, size), self._plain, options)
         bank = MemoryBank.from_features(extract([reference], self._stored, options), options, copies)
+        bank = bank.with_pictures([reference])
         with contextlib.suppress(OSError, ReasonIADError, SafetensorError):  # no room: it is built again next time
             bank.save(folder)
         return bank

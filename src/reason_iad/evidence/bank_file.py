@@ -15,12 +15,12 @@ from reason_iad.errors import EvidenceError
 from reason_iad.evidence.calibrate import Calibration, Scale
 from reason_iad.evidence.features import EvidenceOptions, Stream
 from reason_iad.evidence.memory_bank import MemoryBank
+from reason_iad.evidence.suitability import PictureFacts
 
 if TYPE_CHECKING:
     import torch
 
-FORMAT_VERSION = 4
-READ_VERSIONS = (3, 4)  # 3 called its option `rotations` `turns`
+FORMAT_VERSION = 5
 
 
 def write_bank(bank: MemoryBank, folder: Path) -> None:
@@ -38,6 +38,7 @@ def write_bank(bank: MemoryBank, folder: Path) -> None:
         "normal_scores": list(bank.normal_scores),
         "warnings": list(bank.warnings),
         "reference_scores": list(bank.reference_scores),
+        "pictures": [dataclasses.asdict(one) for one in bank.pictures],
     }
     with tempfile.TemporaryDirectory(dir=folder) as draft:
         save_file(tensors, Path(draft) / "bank.safetensors", metadata={"facts": json.dumps(facts, allow_nan=False)})
@@ -48,17 +49,16 @@ def write_bank(bank: MemoryBank, folder: Path) -> None:
 
 
 def read_bank(folder: Path) -> MemoryBank:
-    """Read a bank written by `write_bank`, of this version or of the one before; see `MemoryBank.load`."""
+    """Read a bank written by `write_bank`; see `MemoryBank.load`."""
     path = folder / "bank.safetensors"
     facts, tensors = _read(path)
     try:
         options = dict(facts["options"])
-        if facts["format_version"] == 3:
-            options["rotations"] = options.pop("turns")
-        streams = tuple(Stream(**stream) for stream in options.pop("streams"))
+        streams = tuple(_stream(one) for one in options.pop("streams"))
         calibration = dict(facts["calibration"])
         calibration["scales"] = {name: Scale(**scale) for name, scale in calibration["scales"].items()}
         calibration["fused"] = Scale(**calibration["fused"])
+        calibration["largest_masses"] = tuple(calibration["largest_masses"])
         built = EvidenceOptions(streams=streams, **options)
         return MemoryBank(
             options=built,
@@ -69,6 +69,7 @@ def read_bank(folder: Path) -> MemoryBank:
             warnings=tuple(facts["warnings"]),
             reference_scores=tuple(facts["reference_scores"]),
             defects={source: tensors[key] for source in built.sources if (key := f"defects/{source}") in tensors},
+            pictures=tuple(PictureFacts(**one) for one in facts["pictures"]),
         )
     except (KeyError, TypeError) as error:
         raise EvidenceError(
@@ -77,7 +78,7 @@ def read_bank(folder: Path) -> MemoryBank:
 
 
 def _read(path: Path) -> tuple[dict[str, Any], dict[str, torch.Tensor]]:
-    """Facts and tensors of a bank of a version that is read."""
+    """Facts and tensors of a bank of this version."""
     from safetensors import SafetensorError, safe_open
 
     if not path.is_file():
@@ -88,10 +89,15 @@ def _read(path: Path) -> tuple[dict[str, Any], dict[str, torch.Tensor]]:
             tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118 - not a mapping
     except (SafetensorError, json.JSONDecodeError, OSError) as error:
         raise EvidenceError(f"{path} cannot be read ({error}); build the bank again from its references") from error
-    if facts.get("format_version") not in READ_VERSIONS:
+    if facts.get("format_version") != FORMAT_VERSION:
         raise EvidenceError(
-            f"{path} has format version {facts.get('format_version')}; this program reads "
-            f"{READ_VERSIONS[0]} to {READ_VERSIONS[-1]}: "
-            "build the bank again from its references"
+            f"{path} has format version {facts.get('format_version')}; this program reads {FORMAT_VERSION}, in which "
+            "scores have another meaning: build the bank again from its references"
         )
     return facts, tensors
+
+
+def _stream(facts: dict[str, Any]) -> Stream:
+    """A stream from its facts; JSON knows no tuples."""
+    level = facts["level"]
+    return Stream(**{**facts, "level": tuple(level) if isinstance(level, list) else level})

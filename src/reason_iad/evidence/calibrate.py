@@ -6,7 +6,7 @@ other, each compared with the others (leave one out). A map is never divided by 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import cast
 
 import numpy as np
@@ -16,7 +16,6 @@ Array = npt.NDArray[np.float32]
 
 EDGE_QUANTILE = 0.99  # of the residuals: where the scale begins
 SPAN = 3.0  # the scale ends this many (edge - median) above the edge
-GATE_MARGIN = 0.01  # share of the image that the odd area must exceed that of normals by
 WORST_SHARE = 0.01  # of the patches: their mean is the oddness of an image
 SMALLEST = 1e-6  # a reference compared with an exact copy leaves no residual at all
 
@@ -45,16 +44,18 @@ class Calibration:
     Attributes:
         scales: by stream, of the distances of normals.
         fused: of the fused distances of normals in the map.
-        area_limit: largest odd area that normals explain, as a share of the image.
         median_statistic: image statistic of a usual normal.
-        edge_statistic: image statistic of the oddest normal that the references let expect.
+        edge_statistic: image statistic that about one good part in twenty reaches (see `significance`).
+        largest_masses: of the odd areas of each reference beside the others, the largest.
+        medians: by stream, the largest median distance of a reference to the others.
     """
 
     scales: dict[str, Scale]
     fused: Scale
-    area_limit: float
     median_statistic: float
     edge_statistic: float
+    largest_masses: tuple[float, ...] = ()
+    medians: dict[str, float] = field(default_factory=dict)
 
 
 def fit_scale(residuals: Array) -> Scale:
@@ -71,19 +72,16 @@ def fit_scale(residuals: Array) -> Scale:
     return Scale(median, low, low + SPAN * (low - median))
 
 
-def area_limit(areas: Array, margin: float = GATE_MARGIN) -> float:
-    """Largest connected odd area, as a share of the image, that normals explain: above it the gate opens."""
-    return float(np.quantile(areas, EDGE_QUANTILE)) + margin
-
-
-def image_statistic(fused: Array, share: float = WORST_SHARE) -> float:
-    """Mean of the worst `share` of the patches of a map (h, w): the oddness of the whole image, in units of the map."""
-    count = max(1, round(fused.size * share))
-    return float(np.partition(fused.ravel(), fused.size - count)[-count:].mean())
+def image_statistic(fused: Array, share: float = WORST_SHARE) -> Array:
+    """Mean of the worst `share` of the patches of maps (..., h, w): the oddness of each image (...)."""
+    size = fused.shape[-2] * fused.shape[-1]
+    count = max(1, round(size * share))
+    flat = fused.reshape(*fused.shape[:-2], size)
+    return cast(Array, np.partition(flat, size - count, axis=-1)[..., size - count :].mean(axis=-1))
 
 
 def anomaly_score(statistic: float, median: float, edge: float) -> float:
-    """Squash the image statistic to [0, 1]: 0.5 at the `edge` of what references show, 0.25 at their `median`.
+    """Squash the image statistic to [0, 1]: 0.5 at the `edge` of what good parts show, 0.25 at their `median`.
 
     Strictly monotone without saturating, so that two very odd images still differ.
 

@@ -36,7 +36,8 @@ class Stream:
 
     Attributes:
         tower: "efficientnet" or "vit", both bundled, or a hub id such as facebook/dinov2-small (see `backbones`).
-        level: the stride of `efficientnet` (8 or 16), or the hidden state of a transformer (0 to 12 of `vit`).
+        level: the stride of `efficientnet` (8 or 16), or the hidden state of a transformer (0 to 12 of `vit`); of
+            several the mean is taken, each brought to mean 0 and variance 1 over its channels first.
         size: side of the square the image is stretched to, in pixels.
         metric: "euclidean" sees how strong a feature is, "cosine" only which one it is.
         pool: side of the blocks of patches that are averaged into one; 1 for none.
@@ -48,7 +49,7 @@ class Stream:
     """
 
     tower: str
-    level: int
+    level: int | tuple[int, ...]
     size: int
     metric: Metric = "cosine"
     pool: int = 1
@@ -59,9 +60,14 @@ class Stream:
     tiles: int = 1
 
     @property
+    def levels(self) -> tuple[int, ...]:
+        """The levels whose mean it compares, most often one."""
+        return (self.level,) if isinstance(self.level, int) else self.level
+
+    @property
     def source(self) -> str:
         """Name of the features it compares, such as efficientnet-16@448."""
-        name = f"{self.tower}-{self.level}@{self.size}"
+        name = f"{self.tower}-{'+'.join(map(str, self.levels))}@{self.size}"
         return name + (f"x{self.tiles}" if self.tiles > 1 else "") + (f"/{self.pool}" if self.pool > 1 else "")
 
     @property
@@ -72,8 +78,9 @@ class Stream:
 
 DEFAULT_STREAMS = (
     Stream("efficientnet", 16, 448, "euclidean", map_weight=0.5),
-    Stream("efficientnet", 16, 448, "cosine", unlike=0.38, map_weight=0.0),
-    Stream("vit", 7, 224, "euclidean"),
+    Stream("efficientnet", 16, 448, "cosine", unlike=0.38, map_weight=0.5),
+    Stream("vit", (7, 9, 10, 11, 12), 224, "cosine", map_weight=0.0),
+    Stream("vit", 7, 224, "euclidean", weight=0.0),
 )
 FAST_STREAMS = DEFAULT_STREAMS[:2]  # no ViT pass; a little worse, above all in maps (docs/evidence.md)
 TILE_REACH = 0.05  # share of the side that a part may lie elsewhere on images that are tiled
@@ -161,7 +168,7 @@ def tiled_streams(tiles: int, streams: tuple[Stream, ...] = FAST_STREAMS) -> tup
     """
     found = []
     for stream in streams:
-        patches = stream.size * tiles // (stream.level if stream.tower == "efficientnet" else 14) // stream.pool
+        patches = stream.size * tiles // (stream.levels[0] if stream.tower == "efficientnet" else 14) // stream.pool
         window = stream.window if tiles == 1 else math.ceil(TILE_REACH * patches)
         found.append(dataclasses.replace(stream, tiles=tiles, window=window))
     return tuple(found)
@@ -216,16 +223,27 @@ def _extract_batch(
         by_pass.setdefault((stream.tower, stream.size), {})[stream.source] = stream
     found: dict[str, torch.Tensor] = {}
     for (tower, size), members in by_pass.items():
+        wanted = sorted({level for stream in members.values() for level in stream.levels})
         if tower == "efficientnet":
             levels = vision.efficientnet(batch, size)
         elif tower == "vit":
-            levels = vision.vit(batch, size, sorted({stream.level for stream in members.values()}))
+            levels = vision.vit(batch, size, wanted)
         else:
             device = str(getattr(vision, "device", "cpu"))
-            levels = load_backbone(tower, device).features(batch, size, sorted({s.level for s in members.values()}))
+            levels = load_backbone(tower, device).features(batch, size, wanted)
         for source, stream in members.items():
-            found[source] = pool_blocks(levels[stream.level].float(), stream.pool)
+            found[source] = pool_blocks(_mean_of([levels[level].float() for level in stream.levels]), stream.pool)
     return found
+
+
+def _mean_of(levels: Sequence[torch.Tensor]) -> torch.Tensor:
+    """One level (B, H, W, C) as it is; of several the mean, each normalized over its channels: they differ in scale."""
+    from torch.nn import functional as F
+
+    if len(levels) == 1:
+        return levels[0]
+    mean: torch.Tensor = sum(F.layer_norm(one, one.shape[-1:]) for one in levels) / len(levels)  # type: ignore[assignment]
+    return mean
 
 
 def pool_blocks(features: torch.Tensor, pool: int) -> torch.Tensor:

@@ -45,15 +45,13 @@ class Look:
         return f"The oddest area: {self.place}; {self.phrase}."
 
 
-def measure_look(pixels: Pixels, anomaly_map: Array, raw: Array) -> Look | None:
+def measure_look(pixels: Pixels, heat: Array) -> Look | None:
     """Place, size, shape and tone of the oddest area of `pixels` (H, W, 3); None where nothing stands out at all.
 
     Args:
         pixels: the image.
-        anomaly_map: calibrated map (h, w) in [0, 1] over the whole image.
-        raw: distances (h, w) behind it; they lead where the calibrated map is empty.
+        heat: map of oddness (h, w) over the whole image, such as `EvidenceMap.heat`.
     """
-    heat = anomaly_map if anomaly_map.max() > 0 else np.clip(raw - np.quantile(raw, 0.9), 0, None)
     if heat.max() <= 0:
         return None
     gray = pixels.astype(np.float32) @ np.array([0.299, 0.587, 0.114], np.float32)
@@ -70,9 +68,9 @@ def measure_look(pixels: Pixels, anomaly_map: Array, raw: Array) -> Look | None:
 
 
 def _core(heat: Array) -> Mask:
-    """The connected area (h, w) that holds most of the heat."""
-    labels, held = odd_areas(heat)
-    core: Mask = labels == 1 + int(held.argmax())
+    """The connected area (h, w) of largest mass."""
+    labels, masses = odd_areas(heat)
+    core: Mask = labels == 1 + int(masses.argmax())
     return core
 
 

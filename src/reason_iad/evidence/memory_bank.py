@@ -30,6 +30,7 @@ from reason_iad.evidence.residuals import (
 )
 from reason_iad.evidence.rotations import rotated_views, with_views
 from reason_iad.evidence.search import enlarge, fuse
+from reason_iad.evidence.suitability import PictureFacts, measure_picture
 from reason_iad.images import Pixels
 from reason_iad.models.base import VisionTowers
 
@@ -45,7 +46,8 @@ class Measured:
 
     Attributes:
         raw: fused map (h, w); 0 the median of normals, about 1 their edge.
-        statistic: oddness of the whole image, in the same units.
+        statistic: oddness of the whole image, in the same units: beside the references with each left out in turn, as
+            theirs beside each other is measured, averaged.
         distances: by stream (H, W).
     """
 
@@ -67,6 +69,7 @@ class MemoryBank:
         warnings: what a person should check about these references.
         reference_scores: anomaly score of each reference against all the others; empty where there is one.
         defects: by source, patches of known defects, (D, C); empty where none is known.
+        pictures: light and focus of the references; empty where only their features are known.
     """
 
     options: EvidenceOptions
@@ -77,6 +80,7 @@ class MemoryBank:
     warnings: tuple[str, ...] = ()
     reference_scores: tuple[float, ...] = ()
     defects: dict[str, torch.Tensor] = field(default_factory=dict)
+    pictures: tuple[PictureFacts, ...] = ()
 
     @property
     def num_references(self) -> int:
@@ -105,7 +109,7 @@ class MemoryBank:
             copies = extract(altered_copies(references[0], options.side), vision, options)
         turned = rotated_views(references, raw, vision, options)
         bank = cls.from_features(raw, options, copies, turned)
-        return bank.warned(unlike_shapes([pixels.shape[:2] for pixels in references]))
+        return bank.with_pictures(references)
 
     @classmethod
     def from_features(
@@ -140,15 +144,17 @@ class MemoryBank:
             residuals = patch_distances_of_each(copies, features, options)
             residuals = {s.name: WIDEN[s.metric] * residuals[s.name] for s in options.streams}
             warnings = (SINGLE,)
-        calibration, statistics = fit_calibration(residuals, options, vouched)
+        calibration, statistics = fit_calibration(residuals, options, num_references, vouched)
         if num_references > 1 and not warnings:
             warnings = odd_references(statistics, vouched)
         scores = scores_of(statistics, calibration) if num_references > 1 else ()
         return cls(options, features, calibration, views, warnings=warnings, reference_scores=scores)
 
-    def warned(self, warnings: Sequence[str]) -> MemoryBank:
-        """The same bank that also says `warnings`."""
-        return dataclasses.replace(self, warnings=(*self.warnings, *warnings))
+    def with_pictures(self, references: Sequence[Pixels]) -> MemoryBank:
+        """The same bank that knows how the references (H, W, 3), or smaller copies of them, were taken."""
+        warnings = unlike_shapes([pixels.shape[:2] for pixels in references])
+        pictures = tuple(measure_picture(pixels) for pixels in references)
+        return dataclasses.replace(self, warnings=(*self.warnings, *warnings), pictures=pictures)
 
     def with_held_out(self, normals: Sequence[Pixels], vision: VisionTowers) -> MemoryBank:
         """The same bank with `normals` that are not among its references, so that it gives p-values."""
@@ -179,7 +185,11 @@ class MemoryBank:
 
     def measure(self, features: dict[str, torch.Tensor]) -> Measured:
         """Measure one image, features (H, W, C) by source, beside the references; known defects count more."""
-        return self._judge(features, patch_distances(features, self.features, self.options, self._indexes))
+        groups = 1 if self._indexes else self.num_references
+        distances = patch_distances(features, self.features, self.options, self._indexes, groups)
+        raw, statistics = self._judge(features, distances)
+        statistic = statistics[1:].mean() if len(statistics) > 1 else statistics[0]
+        return Measured(raw, float(statistic), {name: one[0] for name, one in distances.items()})
 
     @cached_property
     def _indexes(self) -> dict[str, PatchIndex]:
@@ -199,12 +209,16 @@ class MemoryBank:
         statistics = []
         for index in range(self.num_references):
             mine = {source: self.upright(source)[index] for source in self.features}
-            judged = self._judge(mine, {name: maps[index] for name, maps in residuals.items()})
-            statistics.append(judged.statistic)
+            _, judged = self._judge(mine, {name: maps[index : index + 1] for name, maps in residuals.items()})
+            statistics.append(float(judged[0]))
         return scores_of(np.array(statistics, dtype=np.float32), self.calibration)
 
-    def _judge(self, features: dict[str, torch.Tensor], distances: dict[str, Array]) -> Measured:
-        """Fuse distances, after adding how much closer each patch is to a known defect than to any normal."""
+    def _judge(self, features: dict[str, torch.Tensor], distances: dict[str, Array]) -> tuple[Array, Array]:
+        """Fused map (h, w) and image statistics (G,) of the distances (G, H, W) of one image by stream.
+
+        The map is that of the first distances, which are those to all references.
+        To each distance is added how much closer the patch is to a known defect than to any normal.
+        """
         judged = distances
         if self.defects:
             known = {source: one[None, None] for source, one in self.defects.items()}
@@ -216,9 +230,9 @@ class MemoryBank:
             gaps = patch_distances(features, known, options)
             judged = {name: one + np.maximum(one - gaps[name], 0.0) for name, one in distances.items()}
         scales = self.calibration.scales
-        raw = fuse(judged, scales, self.options.map_weights)
-        statistic = calibrate.image_statistic(fuse(judged, scales, self.options.weights), worst_share(self.options))
-        return Measured(raw, statistic, distances)
+        raw = fuse({name: one[0] for name, one in judged.items()}, scales, self.options.map_weights)
+        odd = fuse(judged, scales, self.options.weights)
+        return raw, calibrate.image_statistic(odd, worst_share(self.options))
 
     def save(self, folder: str | Path) -> None:
         """Write the bank into `folder`; a bank that is there stays whole until the new one is."""

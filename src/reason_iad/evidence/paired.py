@@ -14,18 +14,18 @@ from typing import cast
 import numpy as np
 import numpy.typing as npt
 
-from reason_iad.evidence import calibrate, regions
+from reason_iad.evidence import calibrate
 from reason_iad.evidence.calibrate import Array, Scale
 from reason_iad.evidence.compare import EvidenceMap
 from reason_iad.images import Pixels, resize
 
-UNLIKE_TEMPLATE = "The image does not resemble its template even after registration: it may show another object."
+UNLIKE_TEMPLATE = "it does not resemble its template even after registration: it may show another object"
 TEMPLATE = "template pixels"  # the one stream of this comparison
 MAX_REGIONS = 20
 FAINT = 0.4  # share of the strongest area's strength down to which others are named: each fault counts by itself
 EXPLAINED = 0.015  # share of pixels that may differ where both images show the very same object (docs/evidence.md)
 RESEMBLES = 0.5  # correlation under which they do not even resemble each other
-SMALLEST_FAULT = 9  # pixels above the edge that open the gate
+SMALLEST_MASS = 9.0  # of an area that is named: what 9 pixels at twice the edge have
 SPAN = 7.0  # the scale ends at eight times the edge: with a shorter one faults and dust both reach its end
 
 
@@ -68,10 +68,10 @@ def compare_paired(pixels: Pixels, template: Pixels, options: PairedOptions | No
         anomaly_map=scale.apply(distance),
         anomaly_score=calibrate.anomaly_score(float(raw.max()), 0.5, 1.0),
         p_value=None,
-        gate_open=regions.largest_area(raw > 1.0) * raw.size >= SMALLEST_FAULT,
         num_references=1,
         streams=(TEMPLATE,),
-        warnings=() if correlation >= RESEMBLES else (UNLIKE_TEMPLATE,),
+        mass_limit=SMALLEST_MASS,
+        unsuitable=None if correlation >= RESEMBLES else UNLIKE_TEMPLATE,
         max_regions=MAX_REGIONS,
         region_share=FAINT,
     )
@@ -80,7 +80,7 @@ def compare_paired(pixels: Pixels, template: Pixels, options: PairedOptions | No
 def is_template(pixels: Pixels, reference: Pixels) -> bool:
     """Whether a reference shows the very same object as the image, so that it can be its template."""
     found = compare_paired(pixels, reference, PairedOptions(max_side=320))
-    return not found.warnings and float((found.raw > 1.0).mean()) <= EXPLAINED
+    return found.unsuitable is None and float((found.raw > 1.0).mean()) <= EXPLAINED
 
 
 def register(gray: Array, template: Array, options: PairedOptions) -> tuple[Array, tuple[float, int, int]]:

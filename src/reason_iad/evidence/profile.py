@@ -23,11 +23,10 @@ import numpy as np
 import numpy.typing as npt
 
 from reason_iad.errors import EvidenceError
-from reason_iad.evidence import conformal
+from reason_iad.evidence import conformal, significance
 from reason_iad.evidence.compare import EvidenceMap, compare_features
 from reason_iad.evidence.features import EvidenceOptions, altered_copies, extract, extract_turned
 from reason_iad.evidence.memory_bank import MemoryBank
-from reason_iad.evidence.reference_checks import unlike_shapes
 from reason_iad.evidence.rotations import lie_rotated, may_rotate
 from reason_iad.images import (
     LoadedImage,
@@ -48,8 +47,6 @@ if TYPE_CHECKING:
 Label = Literal["normal", "defective"]
 Embed = Callable[[Pixels], npt.NDArray[np.float32]]  # the vector of an image that categories are recognized by, (D,)
 Said = Callable[[int, int, str], None]  # images done, images in all, name of the next one
-
-SURE = 0.75  # anomaly score from which an image is called defective where too few normals promise a false-alarm rate
 
 
 @dataclass(frozen=True, eq=False)
@@ -90,10 +87,10 @@ class ProfileVerdict:
     """What a profile says about an image, and what that rests on.
 
     Attributes:
-        verdict: normal, defective, or uncertain where too few normals are known to promise anything.
+        verdict: normal, defective, or uncertain between the rate asked for and five times that.
         anomaly_score: of the image, in [0, 1].
         p_value: share of normals at least as odd, in (0, 1].
-        threshold: score above which an image is defective; None where the rate asked for cannot be promised.
+        threshold: score above which an image is defective.
         false_alarm_rate: what the verdict keeps: the rate asked for, or the smallest that the normals support.
         promise: the same in plain words.
     """
@@ -101,7 +98,7 @@ class ProfileVerdict:
     verdict: Verdict
     anomaly_score: float
     p_value: float | None
-    threshold: float | None
+    threshold: float
     false_alarm_rate: float
     promise: str
 
@@ -190,26 +187,20 @@ class CategoryProfile:
     def compare(self, pixels: Pixels, vision: VisionTowers) -> EvidenceMap:
         """Compare an image (H, W, 3) with the references; its p-value is over all normals of the profile."""
         features = extract([pixels], vision, self.bank.options)
-        return compare_features({name: one[0] for name, one in features.items()}, self.bank)
+        return compare_features({name: one[0] for name, one in features.items()}, self.bank, pixels)
 
     def score(self, pixels: Pixels, vision: VisionTowers) -> float:
-        """Anomaly score of an image (H, W, 3), in [0, 1]; 0.5 at the edge of what the references show."""
+        """Anomaly score of an image (H, W, 3), in [0, 1]; at 0.5 one good part in twenty looks at least this odd."""
         return self.compare(pixels, vision).anomaly_score
 
     def verdict(self, found: EvidenceMap, max_overkill: float) -> ProfileVerdict:
-        """Judge a comparison at a false-alarm rate of at most `max_overkill`, as far as the normals promise it."""
+        """Judge a comparison at a false-alarm rate of at most `max_overkill`: promised by the normals, or estimated."""
         scores = self.bank.normal_scores
-        threshold = conformal.score_threshold(scores, max_overkill)
         rate = max(max_overkill, conformal.smallest_rate(len(scores)))
         p_value = conformal.p_value(found.anomaly_score, scores) if scores else None
-        if threshold is not None:
-            verdict: Verdict = "defective" if found.anomaly_score > threshold else "normal"
-        elif found.anomaly_score <= max((*scores, 0.5)):
-            verdict = "normal"
-        else:
-            verdict = "defective" if found.anomaly_score >= SURE else "uncertain"
         promise = conformal.describe_promise(len(scores), max_overkill)
-        return ProfileVerdict(verdict, found.anomaly_score, p_value, threshold, rate, promise)
+        threshold = score_threshold(scores, max_overkill)
+        return ProfileVerdict(found.judge(max_overkill), found.anomaly_score, p_value, threshold, rate, promise)
 
     def add_feedback(
         self,
@@ -301,6 +292,12 @@ def choose_references(normals: Sequence[Member], limit: int) -> tuple[Member, ..
     return tuple(normals[index * len(normals) // limit] for index in range(limit))
 
 
+def score_threshold(normal_scores: Sequence[float], max_overkill: float) -> float:
+    """Score above which an image is defective: promised where the normals are enough for the rate, else estimated."""
+    promised = conformal.score_threshold(normal_scores, max_overkill)
+    return significance.score_at(max_overkill) if promised is None else promised
+
+
 def make_member(
     image: LoadedImage,
     label: Label,
@@ -337,7 +334,7 @@ def build_bank(
     raw = {source: torch.stack([m.features[source][0].float() for m in references]) for source in options.sources}
     vouched = [index for index, member in enumerate(references) if member.from_feedback]
     bank = MemoryBank.from_features(raw, options, copies, _turned(references, options), vouched)
-    bank = bank.warned(unlike_shapes([member.preview.shape[:2] for member in references]))
+    bank = bank.with_pictures([member.preview for member in references])
     return _with_feedback(bank, members)
 
 

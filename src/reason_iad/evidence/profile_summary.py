@@ -8,11 +8,11 @@ from typing import Any
 
 import numpy as np
 
-from reason_iad.evidence import conformal
+from reason_iad.evidence import conformal, significance
 from reason_iad.evidence.compare import compare_features
-from reason_iad.evidence.profile import CategoryProfile, Member
+from reason_iad.evidence.profile import CategoryProfile, Member, score_threshold
 
-ODD_SCORE = 0.6  # a normal this odd beside the others should be looked at
+ODD_SCORE = 0.75  # a normal this odd beside the others, as one in 200 is, should be looked at
 SHOWN = 5  # odd images named at most
 
 
@@ -31,7 +31,7 @@ class ProfileSummary:
         median_score: of the normals.
         max_overkill: false-alarm rate asked for.
         smallest_rate: the smallest that these normals support.
-        threshold: score above which an image is defective; None where the rate cannot be promised.
+        threshold: score above which an image is defective.
         promise: what the number of normals supports, in plain words.
         odd: names and scores of normals that should be checked, oddest first.
         warnings: what else a person should check.
@@ -49,7 +49,7 @@ class ProfileSummary:
     median_score: float
     max_overkill: float
     smallest_rate: float
-    threshold: float | None
+    threshold: float
     promise: str
     odd: tuple[tuple[str, float], ...]
     warnings: tuple[str, ...]
@@ -70,8 +70,7 @@ class ProfileSummary:
             f"(usual score {self.median_score:.2f})",
             f"  false alarms {self.promise}",
         ]
-        if self.threshold is not None:
-            lines.append(f"  threshold    a part is stopped above {self.threshold:.2f}")
+        lines.append(f"  threshold    a part is stopped above {self.threshold:.2f} ({significance.MEANING})")
         if self.num_defectives:
             lines.append(f"  defects      {self.found_defectives} of {self.num_defectives} known ones are now stopped")
         if self.odd:
@@ -106,7 +105,7 @@ def summarize(profile: CategoryProfile, max_overkill: float) -> ProfileSummary:
         median_score=float(np.median(scores)) if len(scores) else 0.0,
         max_overkill=max_overkill,
         smallest_rate=conformal.smallest_rate(count),
-        threshold=conformal.score_threshold(profile.bank.normal_scores, max_overkill),
+        threshold=score_threshold(profile.bank.normal_scores, max_overkill),
         promise=conformal.describe_promise(count, max_overkill),
         odd=tuple(odd[:SHOWN]),
         warnings=profile.warnings,

@@ -11,6 +11,7 @@ from reason_iad.evidence.calibrate import Array
 from reason_iad.evidence.features import EvidenceOptions
 
 ENOUGH_TO_JUDGE = 4  # references from which one that the others do not explain can be told
+GROSS_RATIO = 3.5  # from here on, it is left out of what good parts show
 ODD_RATIO = 1.8  # a reference whose statistic is this many times the median one is named (docs/evidence.md)
 UNLIKE_ASPECT = 1.15  # width to height, beside the usual one: more stretching than that is told
 SINGLE = (
@@ -58,9 +59,9 @@ def odd_references(statistics: Array, vouched: Sequence[int] = ()) -> tuple[str,
     )
 
 
-def odd_indices(statistics: Array, vouched: Sequence[int] = ()) -> list[int]:
-    """References that the others do not explain, from the image statistic of each against the others (R,)."""
+def odd_indices(statistics: Array, vouched: Sequence[int] = (), ratio: float = ODD_RATIO) -> list[int]:
+    """References `ratio` times as odd as usual, from the image statistic of each against the others (R,)."""
     if len(statistics) < ENOUGH_TO_JUDGE:
         return []
-    limit = ODD_RATIO * max(float(np.median(statistics)), calibrate.SMALLEST)
+    limit = ratio * max(float(np.median(statistics)), calibrate.SMALLEST)
     return [index for index, one in enumerate(statistics) if one > limit and index not in vouched]

@@ -1,4 +1,4 @@
-"""From a calibrated map to a few named regions."""
+"""From a map of oddness to a few named regions."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ Array = npt.NDArray[np.float32]
 
 # Measured on masked training images (78 images, 4 references): of limits 0.35, 0.5 and 0.7 the lowest names size,
 # shape and tone right most often (0.63, 0.67, 0.77), and place (0.79).
-CORE = 0.35  # share of the map's peak that still belongs to an area
+CORE = 0.35  # share of its peak that still belongs to an area
 
 
 def label_components(mask: npt.NDArray[np.bool_]) -> tuple[npt.NDArray[np.int32], int]:
@@ -25,44 +25,62 @@ def label_components(mask: npt.NDArray[np.bool_]) -> tuple[npt.NDArray[np.int32]
     return cast(npt.NDArray[np.int32], labels), int(count)
 
 
-def largest_area(mask: npt.NDArray[np.bool_]) -> float:
-    """Area of the largest 8-connected component of `mask` (h, w) as a share of all, in [0, 1]."""
-    labels, count = label_components(mask)
-    if count == 0:
-        return 0.0
-    return float(np.bincount(labels.ravel())[1:].max() / mask.size)
-
-
 def odd_areas(heat: Array) -> tuple[npt.NDArray[np.int32], npt.NDArray[np.float64]]:
-    """Connected areas of a map (h, w) above `CORE` of its peak: labels from 1 (h, w), and how much of it each holds."""
-    labels, count = label_components(heat > CORE * heat.max())
-    held = np.bincount(labels.ravel(), weights=heat.ravel(), minlength=count + 1)[1:]
-    return labels, cast(npt.NDArray[np.float64], held)
+    """Odd areas of a map (h, w) that is 0 where nothing is odd.
+
+    An area is what is connected, and reaches as far as `CORE` of its own peak, not of the image's: a second defect is
+    seen as well beside a stronger one.
+
+    Returns:
+        Labels from 1 (h, w), 0 outside, and the mass of each: the sum of all that is connected to it (n,).
+    """
+    whole, count = label_components(heat > 0)
+    masses = np.bincount(whole.ravel(), weights=heat.ravel(), minlength=count + 1)
+    peaks = np.zeros(count + 1, dtype=heat.dtype)
+    np.maximum.at(peaks, whole.ravel(), heat.ravel())
+    pieces, number = label_components((whole > 0) & (heat >= CORE * peaks[whole]))
+    held = np.bincount(pieces.ravel(), weights=heat.ravel(), minlength=number + 1)
+    _, first = np.unique(pieces, return_index=True)
+    owner = whole.ravel()[first[-number:]] if number else np.zeros(0, dtype=np.int32)  # of the pieces 1 to `number`
+    best = np.zeros(count + 1, dtype=np.int32)
+    for piece in np.argsort(held[1:], kind="stable"):  # the piece that holds most of an area stands for it
+        best[owner[piece]] = piece + 1
+    labels = np.zeros(number + 1, dtype=np.int32)
+    labels[best[1:]] = np.arange(1, count + 1)
+    return labels[pieces], cast(npt.NDArray[np.float64], masses[1:])
 
 
 def find_regions(
+    heat: Array,
     anomaly_map: Array,
     image_hw: tuple[int, int],
-    threshold: float = 0.2,
+    above: float = 0.0,
     max_regions: int = 5,
-    region_share: float = 0.5,
+    region_share: float = 0.0,
 ) -> tuple[Region, ...]:
-    """Connected areas of a calibrated map (h, w), the one that holds most of it first, boxes in pixels of the image.
+    """The odd areas of a map, the one of largest mass first, boxes in pixels of the image.
 
-    The areas are `odd_areas`, so the first is the one whose look is measured. There are none where the peak lies under
-    `threshold`; one that never reaches `region_share` of the first's strength is left out: it would distract from it.
+    The areas are `odd_areas`, so the first is the one whose look is measured.
+
+    Args:
+        heat: how much each patch exceeds what normals show (h, w).
+        anomaly_map: calibrated strength (h, w), in [0, 1].
+        image_hw: of the image.
+        above: areas up to this mass are left out.
+        max_regions: how many are named at most.
+        region_share: areas weaker than this share of the first are left out.
     """
-    if anomaly_map.max() <= threshold:
-        return ()
-    labels, held = odd_areas(anomaly_map)
+    labels, masses = odd_areas(heat)
     from scipy import ndimage
 
-    rows, columns = anomaly_map.shape
+    rows, columns = heat.shape
     height, width = image_hw
     found: list[tuple[float, Region]] = []
     for index, (row, column) in enumerate(ndimage.find_objects(labels), start=1):
+        if masses[index - 1] <= above:
+            continue
         inside = labels[row, column] == index
-        values = anomaly_map[row, column][inside]
+        values = heat[row, column][inside]
         box = (
             math.floor(column.start * width / columns),
             math.floor(row.start * height / rows),
@@ -72,8 +90,9 @@ def find_regions(
         y, x = np.nonzero(inside)
         center_x = (float((x * values).sum() / values.sum()) + column.start + 0.5) * width / columns
         center_y = (float((y * values).sum() / values.sum()) + row.start + 0.5) * height / rows
-        place, strength = place_of(center_x, center_y, image_hw), float(np.quantile(values, 0.99))
-        found.append((float(held[index - 1]), Region(box, place, strength, values.size / labels.size)))
+        strength = float(np.quantile(anomaly_map[row, column][inside], 0.99))
+        region = Region(box, place_of(center_x, center_y, image_hw), strength, values.size / labels.size)
+        found.append((float(masses[index - 1]), region))
     found.sort(key=lambda pair: (-pair[0], pair[1].box_xyxy))
-    least = region_share * found[0][1].strength
+    least = region_share * found[0][1].strength if found else 0.0
     return tuple(region for _, region in found if region.strength >= least)[:max_regions]

@@ -5,7 +5,7 @@ Axes: R references, H x W patches, N = R * H * W patches of all references, C wi
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -35,9 +35,6 @@ def search(
 ) -> dict[str, Array]:
     """Mean distance of each patch to its nearest reference patches; several metrics share one pass.
 
-    With q and r patches, the nearest by Euclidean distance has the largest q.r - |r|^2 / 2, the nearest by cosine the
-    largest q.r / |r|.
-
     Args:
         query: (H, W, C).
         references: (R, H', W', C).
@@ -47,6 +44,55 @@ def search(
 
     Returns:
         By metric (H, W): Euclidean distances, or cosine distances in [0, 2].
+    """
+    found = search_left_out(query, references, 1, metrics, num_neighbors, window)
+    return {metric: maps[0] for metric, maps in found.items()}
+
+
+def search_left_out(
+    query: torch.Tensor,
+    references: torch.Tensor,
+    groups: int,
+    metrics: Sequence[str] = ("cosine",),
+    num_neighbors: int = 1,
+    window: int | None = None,
+) -> dict[str, Array]:
+    """`search`, and the same with each group of references left out in turn, at the cost of one pass.
+
+    Args:
+        query: (H, W, C).
+        references: (R, H', W', C); each `groups`-th part of them in order is one group.
+        groups: G, a divisor of R.
+        metrics: as in `search`.
+        num_neighbors: as in `search`.
+        window: as in `search`.
+
+    Returns:
+        By metric (1 + G, H, W): beside all references first, then without each group; (1, H, W) where G is 1.
+    """
+    return _search(query, references, groups, metrics, num_neighbors, window, _without_each)
+
+
+def search_each(
+    query: torch.Tensor, references: torch.Tensor, metrics: Sequence[str], num_neighbors: int = 1
+) -> dict[str, Array]:
+    """`search` beside each reference (R, H', W', C) by itself: by metric (R, H, W)."""
+    return _search(query, references, len(references), metrics, num_neighbors, None, lambda nearest, _: nearest)
+
+
+def _search(
+    query: torch.Tensor,
+    references: torch.Tensor,
+    groups: int,
+    metrics: Sequence[str],
+    num_neighbors: int,
+    window: int | None,
+    combine: Callable[[list[torch.Tensor], int], list[torch.Tensor]],
+) -> dict[str, Array]:
+    """The distances that follow from the ranks (P, K) of each group, put together by `combine`: (n, H, W) by metric.
+
+    With q and r patches, the nearest by Euclidean distance has the largest q.r - |r|^2 / 2, the nearest by cosine the
+    largest q.r / |r|.
     """
     import torch
 
@@ -59,19 +105,40 @@ def search(
     found: dict[str, list[torch.Tensor]] = {metric: [] for metric in metrics}
     for where, memory, far in blocks:
         mine = query[where].reshape(-1, width)
-        best = {metric: mine.new_empty((len(mine), 0)) for metric in metrics}
-        for start in range(0, len(memory), CHUNK):
-            some = memory[start : start + CHUNK]
-            similarity = mine @ some.T
-            blocked = None if far is None else far[:, start : start + CHUNK]
+        nearest: dict[str, list[torch.Tensor]] = {metric: [] for metric in metrics}  # (P, K) for each group
+        size = len(memory) // groups
+        for first in range(0, len(memory), size):
+            best = {metric: mine.new_empty((len(mine), 0)) for metric in metrics}
+            for start in range(first, first + size, CHUNK):
+                end = min(start + CHUNK, first + size)
+                some = memory[start:end]
+                similarity = mine @ some.T
+                blocked = None if far is None else far[:, start:end]
+                for metric in metrics:
+                    best[metric] = _merge(best[metric], _rank(similarity, some, metric), blocked, num_neighbors)
             for metric in metrics:
-                best[metric] = _merge(best[metric], _rank(similarity, some, metric), blocked, num_neighbors)
+                nearest[metric].append(best[metric])
         for metric in metrics:
-            found[metric].append(_distance(mine, best[metric], metric))
+            ranks = combine(nearest[metric], num_neighbors)
+            found[metric].append(torch.stack([_distance(mine, one, metric) for one in ranks]))
     return {
-        metric: np.ascontiguousarray(torch.cat(parts).reshape(rows, columns).float().cpu().numpy())
+        metric: np.ascontiguousarray(torch.cat(parts, dim=1).reshape(-1, rows, columns).float().cpu().numpy())
         for metric, parts in found.items()
     }
+
+
+def _without_each(nearest: list[torch.Tensor], count: int) -> list[torch.Tensor]:
+    """The `count` largest ranks (P, K) of all groups, then of all but each one; only the first of a single group."""
+    import torch
+
+    if len(nearest) == 1:
+        return nearest
+    if count > 1:
+        chosen = [nearest, *([one for one in nearest if one is not out] for out in nearest)]
+        return [torch.cat(some, dim=1).topk(min(count, sum(s.shape[1] for s in some)), dim=1).values for some in chosen]
+    together = torch.cat(nearest, dim=1)  # (P, G)
+    top, index = together.topk(2, dim=1)
+    return [top[:, :1], *(torch.where(index[:, :1] == out, top[:, 1:], top[:, :1]) for out in range(len(nearest)))]
 
 
 def _around(row: int, references: torch.Tensor, window: int) -> tuple[slice, torch.Tensor, torch.Tensor]:
@@ -123,23 +190,24 @@ def _distance(patches: torch.Tensor, best: torch.Tensor, metric: str) -> torch.T
 
 
 def fuse(distances: dict[str, Array], scales: dict[str, Scale], weights: dict[str, float]) -> Array:
-    """Weighted mean over the streams of their standardized distances, on the finest grid of them: (h, w)."""
+    """Weighted mean over the streams of their standardized distances (..., H, W), on their finest grid: (..., h, w)."""
     used = {name: one for name, one in distances.items() if weights[name]}
-    rows = max(one.shape[0] for one in used.values())
-    columns = max(one.shape[1] for one in used.values())
+    rows = max(one.shape[-2] for one in used.values())
+    columns = max(one.shape[-1] for one in used.values())
     total = sum(weights[name] for name in used)
-    fused = np.zeros((rows, columns), dtype=np.float32)
+    fused = np.zeros((*next(iter(used.values())).shape[:-2], rows, columns), dtype=np.float32)
     for name, one in used.items():
         fused += weights[name] / total * enlarge(scales[name].standardize(one), (rows, columns))
     return fused
 
 
 def enlarge(values: Array, hw: tuple[int, int]) -> Array:
-    """Resample a map (h, w) to `hw`, linearly between patch centers."""
-    if values.shape == hw:
+    """Resample maps (..., h, w) to `hw`, linearly between patch centers."""
+    if values.shape[-2:] == hw:
         return values
     import torch
     from torch.nn import functional as F
 
-    scaled = F.interpolate(torch.from_numpy(values)[None, None], size=hw, mode="bilinear", align_corners=False)
-    return np.ascontiguousarray(scaled[0, 0].numpy())
+    flat = torch.from_numpy(np.ascontiguousarray(values)).reshape(-1, 1, *values.shape[-2:])
+    scaled = F.interpolate(flat, size=hw, mode="bilinear", align_corners=False)
+    return np.ascontiguousarray(scaled.numpy().reshape(*values.shape[:-2], *hw))

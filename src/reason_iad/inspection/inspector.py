@@ -204,13 +204,13 @@ class Inspector:
         """
         clock = clock or Clock()
         context = self._look(request, clock)
-        limits = VerdictOptions(context.false_alarm_rate)
+        limits = VerdictOptions(self.options.max_overkill)
         if self.options.reason == "never":
             return self._judge_by_evidence(context, limits)
         if self.options.reason == "auto":
             lazy = self._session(context, LazyDialog(lambda: self._start_dialog(context)))
             answers = AnswerRange.from_settings(self._settings)
-            if (cleared := screen(lazy.fusion, context.summary, limits, answers)) is not None:
+            if (cleared := screen(lazy.fusion, context.summary, limits, answers, context.unsuitable)) is not None:
                 return Judged(lazy, cleared.probability, "normal", (cleared.note,), None)
         with clock.stage("prefix"):
             session = self._session(context, self._start_dialog(context))
@@ -218,7 +218,7 @@ class Inspector:
             reply = session.dialog.choose(DETECTION_QUESTION, (YES, NO))
             said = reply.probability_of(YES)
             probability = session.probability(said)
-            verdict, reasons = decide(probability, context.summary, limits, session.alone(said))
+            verdict, reasons = decide(probability, context.summary, limits, session.alone(said), context.unsuitable)
         return Judged(session, probability, verdict, reasons, reply)
 
     def _judge_by_evidence(self, context: Context, limits: VerdictOptions) -> Judged:
@@ -229,7 +229,7 @@ class Inspector:
             )
         session = self._session(context, SilentDialog())
         probability = session.probability(0.5)
-        verdict, reasons = decide(probability, context.summary, limits)
+        verdict, reasons = decide(probability, context.summary, limits, None, context.unsuitable)
         return Judged(session, probability, verdict, (NOT_ASKED, *reasons), None)
 
     def _session(self, context: Context, dialog: Dialog) -> Session:
@@ -272,9 +272,8 @@ class Inspector:
             citations=citations,
             references=finding.references,
             notes=(*image.notes, *notes, *finding.notes),
-            false_alarm_rate=finding.false_alarm_rate,
             compared=finding.compared,
-            look=None if evidence is None else measure_look(image.pixels, evidence.anomaly_map, evidence.raw),
+            look=None if evidence is None else measure_look(image.pixels, evidence.heat),
             excluded=self._categories.recognizable() if named.source == "unknown" else (),
         )
 
@@ -298,8 +297,9 @@ class Inspector:
         self, session: Session, verdict: Verdict, probability: float, details: DefectDetails
     ) -> InspectionReport:
         context = session.context
-        summary, size = context.summary, context.image.image_hw
-        shown = () if context.evidence is None or verdict == "normal" else context.evidence.regions(size)
+        evidence, size = context.evidence, context.image.image_hw
+        summary = None if evidence is None else evidence.summary(size, verdict)
+        shown = () if evidence is None else evidence.shown(size, verdict)
         return InspectionReport(
             image=context.image.name,
             image_hw=size,

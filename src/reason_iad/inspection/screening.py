@@ -76,7 +76,11 @@ class Cleared:
 
 
 def screen(
-    fusion: Fusion, evidence: EvidenceSummary | None, limits: VerdictOptions, answers: AnswerRange | None
+    fusion: Fusion,
+    evidence: EvidenceSummary | None,
+    limits: VerdictOptions,
+    answers: AnswerRange | None,
+    unsuitable: str | None = None,
 ) -> Cleared | None:
     """Whether the evidence clears a part alone; None where the model has to be asked.
 
@@ -85,6 +89,7 @@ def screen(
         evidence: the comparison, where there was one.
         limits: of the verdict.
         answers: how far the model's answers go; without one nothing is cleared.
+        unsuitable: why the image is no picture of the product; None where it is one.
     """
     if answers is None or evidence is None or evidence.num_references < 2 or evidence.anomaly_score > answers.calm:
         return None
@@ -92,7 +97,7 @@ def screen(
     for odds in (answers.lowest - SLACK, answers.highest + SLACK, answers.middle):
         model = 1 / (1 + math.exp(-odds))
         probability = fusion.probability(model, evidence.anomaly_score)
-        verdict, _ = decide(probability, evidence, limits, fusion.alone(model, evidence.anomaly_score))
+        verdict, _ = decide(probability, evidence, limits, fusion.alone(model, evidence.anomaly_score), unsuitable)
         if verdict != "normal":
             return None
         found.append(probability)

@@ -8,6 +8,7 @@ from functools import cached_property
 
 from reason_iad.evidence.compare import EvidenceMap
 from reason_iad.evidence.looks import Look
+from reason_iad.evidence.suitability import why_empty
 from reason_iad.images import LoadedImage, Pixels
 from reason_iad.inspection.dialog import Dialog, Reply, relative_entropy
 from reason_iad.inspection.nearest import Compared
@@ -37,7 +38,6 @@ class Context:
     citations: tuple[Citation, ...]
     references: tuple[Pixels, ...]
     notes: tuple[str, ...]
-    false_alarm_rate: float  # what the user asked for, or the smallest that the held-out references support
     compared: Compared | None = None  # the references that the evidence comes from
     look: Look | None = None  # of the area that differs most from them
     excluded: tuple[str, ...] = ()  # categories that recognition knows and did not see
@@ -46,6 +46,11 @@ class Context:
     def summary(self) -> EvidenceSummary | None:
         """The evidence about the whole image, where there were references."""
         return None if self.evidence is None else self.evidence.summary(self.image.image_hw)
+
+    @cached_property
+    def unsuitable(self) -> str | None:
+        """Why the image is no picture of the product, as far as references or the image itself tell; else None."""
+        return why_empty(self.image.pixels) if self.evidence is None else self.evidence.unsuitable
 
     @property
     def place(self) -> str | None:

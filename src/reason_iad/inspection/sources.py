@@ -14,7 +14,7 @@ from typing import Protocol
 
 from reason_iad.evidence.backbones import streams_of
 from reason_iad.evidence.compare import EvidenceMap, compare
-from reason_iad.evidence.conformal import describe_promise, normals_needed, smallest_rate
+from reason_iad.evidence.conformal import describe_promise, normals_needed
 from reason_iad.evidence.features import DEFAULT_STREAMS, FAST_STREAMS, EvidenceOptions
 from reason_iad.evidence.memory_bank import MemoryBank
 from reason_iad.evidence.paired import compare_paired, is_template
@@ -46,14 +46,12 @@ class Finding:
         compared: the memory bank and the images behind it, where there is a bank.
         references: good parts that the report and the model may show.
         notes: what a person should know about the comparison.
-        false_alarm_rate: what was asked for, or the smallest that the held-out good parts support.
     """
 
     evidence: EvidenceMap | None
     compared: Compared | None
     references: tuple[Pixels, ...]
     notes: tuple[str, ...]
-    false_alarm_rate: float
 
 
 class EvidenceSource(Protocol):
@@ -81,7 +79,7 @@ class NoEvidence:
     def look(self, image: LoadedImage) -> Finding:
         """Find nothing, and say so where it was not asked for."""
         silent = self.switched_off or self.references
-        return Finding(None, None, self.references, () if silent else (NO_REFERENCES_NOTE,), self.rate)
+        return Finding(None, None, self.references, () if silent else (NO_REFERENCES_NOTE,))
 
 
 @dataclass(frozen=True, eq=False)
@@ -101,10 +99,10 @@ class ProfileEvidence:
         """Compare one image with the profile's good parts."""
         profile = self.profile
         evidence = profile.compare(image.pixels, self.vision)
-        notes = (*profile.warnings, *evidence.warnings, profile.verdict(evidence, self.rate).promise + ".")
+        notes = (*profile.warnings, profile.verdict(evidence, self.rate).promise + ".")
         shown = tuple(member.preview for member in profile.references[:MAX_SHOWN])
         compared = Compared(profile.bank, tuple(profile.references))
-        return Finding(evidence, compared, shown, notes, supported_rate(profile.bank, self.rate))
+        return Finding(evidence, compared, shown, notes)
 
 
 @dataclass(frozen=True, eq=False)
@@ -122,7 +120,7 @@ class PairedEvidence:
     def look(self, image: LoadedImage) -> Finding:
         """Register the image to its template and compare them place by place."""
         evidence = compare_paired(image.pixels, self.reference.pixels)
-        return Finding(evidence, None, (self.reference.pixels,), (PAIRED_NOTE, *evidence.warnings), self.rate)
+        return Finding(evidence, None, (self.reference.pixels,), (PAIRED_NOTE,))
 
 
 @dataclass(frozen=True, eq=False)
@@ -145,18 +143,13 @@ class SetEvidence:
         evidence = compare(image.pixels, bank, self.vision)
         compared, _ = hold_out(pixels)
         promise = _promise(len(pixels), len(bank.normal_scores), self.rate)
-        notes = (*bank.warnings, *evidence.warnings, promise)
-        return Finding(evidence, Compared(bank, tuple(compared)), pixels, notes, supported_rate(bank, self.rate))
+        notes = (*bank.warnings, promise)
+        return Finding(evidence, Compared(bank, tuple(compared)), pixels, notes)
 
 
 def hold_out(pixels: Sequence[Pixels]) -> tuple[Sequence[Pixels], Sequence[Pixels]]:
     """Which good parts are compared with, and which only check the false-alarm rate."""
     return (pixels[::2], pixels[1::2]) if len(pixels) >= HOLD_OUT_FROM else (pixels, ())
-
-
-def supported_rate(bank: MemoryBank, rate: float) -> float:
-    """The false-alarm rate asked for, or the smallest that a bank's held-out good parts support."""
-    return max(rate, smallest_rate(len(bank.normal_scores))) if bank.normal_scores else rate
 
 
 def _promise(num_references: int, held_out: int, max_overkill: float) -> str:

@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from reason_iad.errors import ModelError
+from reason_iad.evidence.significance import judge, share_of_normals
 from reason_iad.types import EvidenceSummary, Verdict
 
 _EPS = 1e-4
@@ -79,31 +80,52 @@ def decide(
     evidence: EvidenceSummary | None,
     options: VerdictOptions,
     alone: tuple[float, float] | None = None,
+    unsuitable: str | None = None,
 ) -> tuple[Verdict, tuple[str, ...]]:
-    """Verdict and, where it is uncertain or limited, why.
+    """Verdict and, where it is uncertain, why.
 
-    With enough held-out normals a defect must be odder than the false-alarm rate allows (split conformal).
+    The comparison judges first, at the false-alarm rate asked for (see `evidence.significance`); a model that does not
+    agree makes the verdict uncertain, never the opposite. Without a comparison the probability alone decides.
 
     Args:
         probability: of a defect, from model and evidence together.
         evidence: the comparison, where there was one.
         options: where "uncertain" begins and ends.
         alone: what model and evidence would each say by itself, see `Fusion.alone`.
+        unsuitable: why the image is no picture of the product; None where it is one.
     """
+    if unsuitable is not None:
+        return "uncertain", (f"Uncertain because {unsuitable}; take the picture again, or check what it shows.",)
+    told = _of(probability, options)
+    seen = told if evidence is None else judge(_share(evidence, options), options.max_overkill)
     if alone is not None and min(alone) <= options.lower and max(alone) >= options.upper:
         said = (f"the model alone would say {alone[0]:.2f}", f"the comparison with good parts alone {alone[1]:.2f}")
         return "uncertain", (f"Uncertain because model and comparison disagree: {', '.join(said)}; look at the part.",)
-    if options.lower < probability < options.upper:
-        reason = f"the probability of a defect ({probability:.2f}) lies between {options.lower} and {options.upper}"
-        return "uncertain", (f"Uncertain because {reason}; look at the part, or give more normal references.",)
-    if probability <= options.lower:
-        return "normal", ()
-    if evidence is not None and evidence.p_value is not None and evidence.p_value > options.max_overkill:
+    if evidence is not None and seen == "uncertain":
         reason = (
-            f"{evidence.p_value:.1%} of known good parts look at least this odd, more than {options.max_overkill:.1%}"
+            f"about {_share(evidence, options):.1%} of good parts look at least this odd, as far as references tell: "
+            f"more than {options.max_overkill:.1%}, the false-alarm rate asked for, and too few to call it normal"
         )
-        return "uncertain", (f"Uncertain because {reason}, the false-alarm rate asked for.",)
-    return "defective", ()
+        return "uncertain", (f"Uncertain because {reason}.",)
+    if told == seen and told != "uncertain":
+        return seen, ()
+    reason = f"the probability of a defect ({probability:.2f}) lies between {options.lower} and {options.upper}"
+    if told != "uncertain":
+        reason = f"the comparison with good parts says {seen}, with the model it is {told} ({probability:.2f})"
+    return "uncertain", (f"Uncertain because {reason}; look at the part, or give more normal references.",)
+
+
+def _of(probability: float, options: VerdictOptions) -> Verdict:
+    """What a probability says by itself."""
+    if probability <= options.lower:
+        return "normal"
+    return "defective" if probability >= options.upper else "uncertain"
+
+
+def _share(evidence: EvidenceSummary, options: VerdictOptions) -> float:
+    """Share of good parts at least as odd as the image."""
+    score, rank = evidence.anomaly_score, evidence.p_value
+    return share_of_normals(score, rank, evidence.num_normals, options.max_overkill)
 
 
 def logit(p: float) -> float:

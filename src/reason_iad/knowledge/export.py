@@ -6,6 +6,7 @@ import csv
 import io
 from collections.abc import Iterable
 
+from reason_iad.files import TABLE_MARK, table_separator
 from reason_iad.knowledge.entries import Entry, field_names
 
 
@@ -13,8 +14,8 @@ def dump_csv(entries: Iterable[Entry]) -> str:
     """Entries as CSV with a heading, in order of id; cells that would be computed begin with an apostrophe."""
     names = field_names(Entry)
     out = io.StringIO(newline="")
-    out.write("\ufeff")  # without it Excel takes UTF-8 for the code page of the machine
-    writer = csv.writer(out)
+    out.write(TABLE_MARK)
+    writer = csv.writer(out, delimiter=table_separator())
     writer.writerow(names)
     for entry in sorted(entries, key=lambda entry: entry.id):
         writer.writerow([_safe(getattr(entry, name) or "") for name in names])

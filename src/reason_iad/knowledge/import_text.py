@@ -26,13 +26,13 @@ from reason_iad.types import EntryKind
 PASSAGE = 700  # characters: about 150 tokens, so that several fit into a prompt
 MAX_PAGES = 2_000
 MAX_PDF_BYTES = 100_000_000
-_HEADING = re.compile(r"^\s{0,3}(#{1,6})\s+(.*?)\s*#*\s*$")
+# No two repetitions stand side by side: a line of 5,000 spaces must not take time squared.
+_HEADING = re.compile(r"^\s{0,3}(#{1,6})\s(.*)$")
 _UNDERLINE = re.compile(r"^\s{0,3}(=+|-{2,})\s*$")
-_BOLD = re.compile(r"^\s{0,3}(?:\*\*|__)([^*_].{0,78}?)(?:\*\*|__)\s*:?\s*$")
+_BOLD = re.compile(r"^(?:\*\*|__)([^*_].{0,78}?)(?:\*\*|__):?$")
 _BULLET = re.compile(r"^\s*(?:[-*+\u2022]|\d{1,3}[.)])\s+")
 _NAMED = re.compile(r"^\s*(?:[-*+\u2022]|\d{1,3}[.)])\s+\**([^:*|]{2,60}?)\**(?::\**\s+|\s+[\u2013\u2014-]\s+)(\S.*)$")
 _FENCE = re.compile(r"^\s{0,3}(```|~~~)")
-_RULE = re.compile(r"^\s*\|?\s*:?-+:?\s*(\|\s*:?-+:?\s*)*\|?\s*$")
 _PAGE_NUMBER = re.compile(r"\b\d+ ?(?:/|of|von) ?\d+\b|^\d+$|(?<=page )\d+|(?<=seite )\d+", re.IGNORECASE)
 _LIGATURES = re.compile("[\ufb00-\ufb06]")
 _STANDARD = re.compile(r"\b(?:standards?|ISO|IEC|EN|DIN|ASTM|IPC)\b")
@@ -68,13 +68,13 @@ class _Sections:
     def begins(self, line: str, before: str, after: str) -> tuple[int, str] | None:
         """Level and title where a line opens a section; None for a line of text."""
         if found := _HEADING.match(line):
-            return len(found[1]), found[2]
+            return len(found[1]), found[2].strip().rstrip("#").rstrip()
         text = line.strip()
         if not text or _BULLET.match(line) or "|" in text:
             return None
         if (under := _UNDERLINE.match(after)) and not before.strip() and len(text) <= 100:
             return (1 if under[1][0] == "=" else 2), text
-        if found := _BOLD.match(line):
+        if found := _BOLD.match(text):
             return _BOLD_LEVEL, found[1].strip(" :")
         if len(text) <= 60 and text.endswith(":"):
             return _LINE_LEVEL, text.rstrip(" :")
@@ -129,7 +129,7 @@ def _read_lines(
             sections.begin(*opened)
             number += 2 if _UNDERLINE.match(after) and not _HEADING.match(line) else 1
             continue
-        table = not fenced and "|" in line and "|" in after and _RULE.match(after)
+        table = not fenced and "|" in line and "|" in after and _is_rule(after)
         if table and names_texts(_cells(line), understanding):
             yield from _close(block, sections, understanding, where)
             stop = next((n for n in range(number + 2, len(lines)) if "|" not in lines[n]), len(lines))
@@ -157,7 +157,7 @@ def _close(block: list[str], sections: _Sections, understanding: Understanding, 
         return
     kept, count = [], 0
     for line in lines:
-        found = _NAMED.match(line)
+        found = _NAMED.match(" ".join(line.split()))
         if found and is_label(found[1]) and read_polarity(found[1]) != "mixed":
             count += 1
             yield Row(None, read_polarity(found[1]), None, f"{lead}: {found[2]}" if lead else found[2], where)  # type: ignore[arg-type]
@@ -184,6 +184,12 @@ def _joined(block: Sequence[str]) -> list[str]:
         else:
             lines.append(line)
     return lines
+
+
+def _is_rule(line: str) -> bool:
+    """Whether a line stands between the heading of a Markdown table and its rows, as `|---|:--:|`."""
+    cells = _cells(line)
+    return all(re.fullmatch(r":?-+:?", cell) for cell in cells)
 
 
 def _cells(line: str) -> list[str]:

@@ -196,7 +196,7 @@ def _panel_lines(report: InspectionReport, truth: str | None) -> list[_Line]:
         fact("Defect", report.defect_type)
     if report.regions:
         places = [
-            f"{i}  {r.place}, strength {r.strength:.2f}, {small_percent(r.area)} of the image"
+            f"{i}  {r.place}, {'weak, ' * r.weak}strength {r.strength:.2f}, {small_percent(r.area)} of the image"
             for i, r in enumerate(report.regions[:3], 1)
         ]
         add("Regions", 15, _SOFT)

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import csv
-import io
 from collections.abc import Iterable, Iterator, Sequence
 
+from reason_iad.files import TABLE_MARK
 from reason_iad.reporting.text import total_milliseconds
-from reason_iad.store.cells import MARK, safe_cell
+from reason_iad.store.cells import cell_text, table_line
 from reason_iad.types import InspectionReport
 
 COLUMNS = (
@@ -19,19 +18,13 @@ COLUMNS = (
 
 def table_parts(rows: Iterable[Sequence[str]]) -> Iterator[str]:
     """Write a table piece by piece: for each image the cells of `report_row`, or its name and why there is none."""
-    yield MARK + _line(COLUMNS)
+    yield TABLE_MARK + table_line(COLUMNS)
     for cells in rows:
         if len(cells) == len(COLUMNS):
-            yield _line(cells)
+            yield table_line(cells)
         else:
             name, error = cells
-            yield _line([safe_cell(name), *[""] * (len(COLUMNS) - 2), safe_cell(error)])
-
-
-def _line(cells: Sequence[str]) -> str:
-    buffer = io.StringIO(newline="")
-    csv.writer(buffer, lineterminator="\r\n").writerow(cells)
-    return buffer.getvalue()
+            yield table_line([name, *[""] * (len(COLUMNS) - 2), error])
 
 
 def report_row(report: InspectionReport) -> list[str]:
@@ -44,4 +37,4 @@ def report_row(report: InspectionReport) -> list[str]:
         first and round(first.strength, 4), round(total_milliseconds(report), 1), report.image_sha256,
         report.schema_version, "",
     )  # fmt: skip
-    return ["" if value is None else safe_cell(value) for value in values]
+    return [cell_text(value) for value in values]

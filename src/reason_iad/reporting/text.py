@@ -233,7 +233,8 @@ def _rows(report: InspectionReport) -> Iterator[tuple[str, str]]:
     for i, region in enumerate(report.regions, 1):
         x0, y0, x1, y1 = region.box_xyxy
         area = f"{small_percent(region.area)} of the image, box {x0} {y0} {x1} {y1}"
-        yield f"region {i}", f"{region.place}, strength {region.strength:.2f}, {area}"
+        weak = "weak, " if region.weak else ""
+        yield f"region {i}", f"{region.place}, {weak}strength {region.strength:.2f}, {area}"
     if report.evidence is not None:
         yield "evidence", report.evidence.text
     for answer in report.answers:

@@ -2,8 +2,31 @@
 
 from __future__ import annotations
 
-MARK = "\ufeff"  # without it Excel takes UTF-8 for the code page of the machine
+import csv
+import io
+from collections.abc import Iterable
+
+from reason_iad.files import table_separator
+
 _FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n", "\uff1d", "\uff0b", "\uff0d", "\uff20", "|", "%")
+
+
+def table_line(cells: Iterable[object]) -> str:
+    """One line of a table, its cells as `cell_text` writes them.
+
+    Raises:
+        InputError: the separator that the environment names does not exist.
+    """
+    out = io.StringIO(newline="")
+    csv.writer(out, delimiter=table_separator(), lineterminator="\r\n").writerow(map(cell_text, cells))
+    return out.getvalue()
+
+
+def cell_text(value: object) -> str:
+    """A cell: empty for None, numbers with a decimal comma where cells are split by ";", texts never as formulas."""
+    if isinstance(value, float):
+        return str(value).replace(".", "," if table_separator() == ";" else ".")
+    return "" if value is None else safe_cell(value)
 
 
 def safe_cell(value: object) -> str:

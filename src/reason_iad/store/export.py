@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import csv
 import dataclasses
-import io
 import json
 import zipfile
 from datetime import datetime
@@ -12,8 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from reason_iad.errors import InputError
-from reason_iad.files import replacing
-from reason_iad.store.cells import MARK, safe_cell
+from reason_iad.files import TABLE_MARK, replacing
+from reason_iad.store.cells import table_line
 from reason_iad.store.record import Filter, Record
 from reason_iad.store.store import Store
 
@@ -46,27 +44,23 @@ def as_json(record: Record) -> str:
     return json.dumps(dataclasses.asdict(record), ensure_ascii=False, default=_plain)
 
 
-def as_row(record: Record) -> list[str]:
-    """One line of the table; a cell that a spreadsheet would run as a formula is quoted."""
+def as_row(record: Record) -> list[Any]:
+    """One line of the table."""
     values: dict[str, Any] = dataclasses.asdict(record)
     values["feedback"] = ", ".join(said.kind for said in record.feedback)
-    return [safe_cell(_plain(values[name]) if values[name] is not None else "") for name in COLUMNS]
+    return [_plain(values[name]) for name in COLUMNS]
 
 
 def _fill(archive: zipfile.ZipFile, store: Store, wanted: Filter | None, files: bool) -> int:
-    table = io.StringIO(newline="")
-    table.write(MARK)
-    writer = csv.writer(table, lineterminator="\r\n")
-    writer.writerow(COLUMNS)
-    lines, seen = [], set()
+    rows, lines, seen = [table_line(COLUMNS)], [], set()
     for record in store.records(wanted):
-        writer.writerow(as_row(record))
+        rows.append(table_line(as_row(record)))
         lines.append(as_json(record))
         for digest in record.files.values() if files else ():
             if digest not in seen:
                 seen.add(digest)
                 archive.writestr(zipfile.ZipInfo(f"files/{digest}"), store.files.get(digest))
-    archive.writestr("inspections.csv", table.getvalue())
+    archive.writestr("inspections.csv", TABLE_MARK + "".join(rows))
     archive.writestr("inspections.jsonl", "".join(f"{line}\n" for line in lines))
     return len(lines)
 

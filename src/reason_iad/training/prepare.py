@@ -140,7 +140,7 @@ def prepare_shard(
         for k, bank in banks.items():
             found = compare(image.pixels, bank, shared)
             tensors[f"{number}.evidence{k}"] = evidence_cells(found.anomaly_map).to(torch.float16)
-            look = measure_look(image.pixels, found.anomaly_map, found.raw)
+            look = measure_look(image.pixels, found.heat)
             texts[str(k)] = evidence_line(found.text(image.pixels.shape[:2]), look)
             scores[str(k)] = found.anomaly_score
         if image.mask is not None:

@@ -1,0 +1,98 @@
+"""Whether an image is a picture of this product at all: not blank, not blurred, not wrongly exposed, not another part.
+
+A comparison answers "how odd", never "of what": a black frame may differ little from dark parts, and still says nothing
+about them. What is measured here is compared with the same of the references; limits are measured on real parts, whose
+own spread they leave room for (docs/evidence.md).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from reason_iad.images import Pixels, resize
+
+SIDE = 256  # pixels a side at which pictures are measured
+FLAT = 10.0  # gray levels that all but 2 % of the pixels of an empty picture lie within
+SATURATED = 0.97  # share of black or white pixels from which nothing can be seen
+WHITE, BLACK = 250.0, 5.0  # gray levels
+MORE_WHITE = 0.3  # share of white pixels beyond the most of any reference that is over-exposed
+FEWEST = 0.6  # natural logarithm of the ratio to the references beyond which a fact is strange, with many of them
+PER_REFERENCE = 1.0  # added with one, half of it with two, and so on: few show little of what varies
+
+
+@dataclass(frozen=True)
+class PictureFacts:
+    """What of a picture does not depend on where the part lies in it.
+
+    Attributes:
+        brightness: mean gray level.
+        fine: standard deviation of detail finer than two pixels at `SIDE`, in gray levels.
+        coarse: the same of detail finer than eight.
+        white: share of white pixels.
+    """
+
+    brightness: float
+    fine: float
+    coarse: float
+    white: float
+
+
+def measure_picture(pixels: Pixels) -> PictureFacts:
+    """Measure a picture (H, W, 3)."""
+    from scipy import ndimage
+
+    gray = _gray(pixels)
+    fine = gray - ndimage.gaussian_filter(gray, 1.0)
+    coarse = gray - ndimage.gaussian_filter(gray, 4.0)
+    return PictureFacts(float(gray.mean()), float(fine.std()), float(coarse.std()), float((gray >= WHITE).mean()))
+
+
+def why_empty(pixels: Pixels) -> str | None:
+    """Why a picture (H, W, 3) shows nothing, whatever it should show; None where it shows something."""
+    gray = _gray(pixels)
+    usual = float(np.median(gray))
+    tone = "black" if usual <= 16 else "white" if usual >= 239 else "of one gray"
+    if float(np.ptp(np.quantile(gray, (0.01, 0.99)))) < FLAT:
+        return f"the image is blank ({tone}): nothing can be seen on it"
+    for share, name in ((float((gray >= WHITE).mean()), "white"), (float((gray <= BLACK).mean()), "black")):
+        if share >= SATURATED:
+            return f"{share:.0%} of the image is saturated {name}: hardly anything can be seen on it"
+    return None
+
+
+def why_unlike(found: PictureFacts, references: Sequence[PictureFacts]) -> str | None:
+    """Why a picture is not taken as the references were: light, focus, noise; None where it is, or none are known."""
+    if not references:
+        return None
+    limit = FEWEST + PER_REFERENCE / len(references)
+    if found.white > max(one.white for one in references) + MORE_WHITE:
+        return f"{found.white:.0%} of the image is white, far more than on any reference: it is over-exposed"
+    checks: tuple[tuple[Callable[[PictureFacts], float], str, str], ...] = (
+        (lambda one: one.brightness, "much darker than the references", "much brighter than the references"),
+        (lambda one: one.coarse, "without the detail of the references: out of focus, or another picture",
+         "far rougher than the references: noise, or another picture"),
+        (lambda one: one.fine, "without the fine detail of the references: out of focus, or another size",
+         "far noisier than the references"),
+    )  # fmt: skip
+    for fact, below, above in checks:
+        value = _log(fact(found))
+        known = [_log(fact(one)) for one in references]
+        if value < min(known) - limit:
+            return f"the image is {below}"
+        if value > max(known) + limit:
+            return f"the image is {above}"
+    return None
+
+
+def _gray(pixels: Pixels) -> np.ndarray:
+    """Gray levels of a picture at `SIDE` (SIDE, SIDE)."""
+    small = pixels if pixels.shape[:2] == (SIDE, SIDE) else resize(pixels, (SIDE, SIDE))
+    return small.astype(np.float32) @ np.array([0.299, 0.587, 0.114], np.float32)
+
+
+def _log(value: float) -> float:
+    return math.log(max(value, 0.3))
