@@ -52,7 +52,8 @@ class AnswerRange:
         if stored is None:
             return None
         try:
-            found = cls(*(float(stored[n]) for n in ("calm", "lowest", "middle", "highest")), int(stored["images"]))
+            calm, lowest, middle, highest = (float(stored[n]) for n in ("calm", "lowest", "middle", "highest"))
+            found = cls(calm, lowest, middle, highest, int(stored["images"]))
         except (KeyError, TypeError, ValueError) as error:
             raise ModelError("the model's settings hold no range of answers; reinstall the package") from error
         if not found.lowest <= found.middle <= found.highest:
