@@ -37,13 +37,14 @@ def make(folder: Path, count: int) -> None:
             place.with_suffix(".txt").write_text("no image", "utf-8")
 
 
-def measure(count: int, base: Path) -> dict[str, object]:
+def measure(count: int, base: Path, reports: bool) -> dict[str, object]:
     """Inspect a lot in a process of its own."""
     folder, out = base / f"lot-{count}", base / f"out-{count}"
     make(folder, count)
     began = time.perf_counter()
     first: dict[str, float] = {}
-    command = [sys.executable, "-u", __file__, "--serve", str(folder), str(out)]
+    command = [sys.executable, "-u", __file__, "--serve", str(folder)]
+    command += ["--out", str(out)] if reports else ["--json"]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as child:
         assert child.stdout is not None
         assert child.stderr is not None
@@ -54,14 +55,18 @@ def measure(count: int, base: Path) -> dict[str, object]:
 
         reader = threading.Thread(target=errors)
         reader.start()
-        for _ in child.stdout:
+        images = []
+        for line in child.stdout:
             first.setdefault("result", time.perf_counter() - began)
+            if not reports:
+                images.append(json.loads(line)["image"])
         reader.join()
         _, status, usage = os.wait4(child.pid, 0)
         child.returncode = os.waitstatus_to_exitcode(status)
     seconds = time.perf_counter() - began
-    with (out / "index.csv").open(newline="", encoding="utf-8-sig") as file:
-        images = [row["image"] for row in csv.DictReader(file)]
+    if reports:
+        with (out / "index.csv").open(newline="", encoding="utf-8-sig") as file:
+            images = [row["image"] for row in csv.DictReader(file)]
     return {
         "files": count,
         "exit_code": child.returncode,
@@ -71,30 +76,30 @@ def measure(count: int, base: Path) -> dict[str, object]:
         "peak_mib": round(usage.ru_maxrss / 1024),
         "rows": len(images),
         "different": len(set(images)),
-        "index_mib": round((out / "index.html").stat().st_size / 2**20, 1),
+        "index_mib": round((out / "index.html").stat().st_size / 2**20, 1) if reports else None,
     }
 
 
-def serve(folder: Path, out: Path) -> int:
+def serve(given: list[str]) -> int:
     """Be the child."""
     from reason_iad.cli import inspect
     from reason_iad.cli.app import build_parser
 
-    return inspect.run(build_parser().parse_args(["inspect", str(folder), "--out", str(out)]), load)
+    return inspect.run(build_parser().parse_args(["inspect", *given]), load)
 
 
 def main() -> None:
     """Parse, measure, print JSON."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--files", type=int, nargs="+", default=[1000, 10_000])
-    parser.add_argument("--serve", nargs=2, type=Path, help=argparse.SUPPRESS)
+    parser.add_argument("--reports", action="store_true", help="write reports and the index as well")
+    if sys.argv[1:2] == ["--serve"]:
+        raise SystemExit(serve(sys.argv[2:]))
     args = parser.parse_args()
-    if args.serve:
-        raise SystemExit(serve(*args.serve))
     for count in args.files:
         base = Path(tempfile.mkdtemp(prefix="reason-iad-lot-"))
         try:
-            print(json.dumps(measure(count, base)), flush=True)
+            print(json.dumps(measure(count, base, args.reports)), flush=True)
         finally:
             shutil.rmtree(base, ignore_errors=True)
 

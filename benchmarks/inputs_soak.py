@@ -2,10 +2,10 @@
 
     python benchmarks/inputs_soak.py --files 10000 --minutes 30
 
-A child process runs `reason-iad inspect CAMERA --watch --out OUT` with an inspector that only looks at the brightness.
-This process plays the camera and those who sort its files, with a fixed seed, and writes down the SHA-256 of every
-picture that was ever whole. At the end every one of them must be in the table once, or be named as removed, replaced or
-damaged. The child's memory is read every ten seconds.
+A child process runs `reason-iad inspect CAMERA --watch --json` with an inspector that only looks at the brightness;
+with --reports it writes reports and the index, too. This process plays the camera and those who sort its files, with a
+fixed seed, and writes down the SHA-256 of every picture that was ever whole. At the end every one of them must be
+reported once, or be named as removed, replaced or damaged. The child's memory is read every ten seconds.
 """
 
 from __future__ import annotations
@@ -116,13 +116,12 @@ class Camera:
                 draft.replace(path)
 
 
-def serve(folder: Path, out: Path) -> int:
+def serve(given: list[str]) -> int:
     """Be the child: watch the folder with the cheap inspector."""
     from reason_iad.cli import inspect
     from reason_iad.cli.app import build_parser
 
-    args = build_parser().parse_args(["inspect", str(folder), "--watch", "--out", str(out)])
-    return inspect.run(args, load)
+    return inspect.run(build_parser().parse_args(["inspect", *given, "--watch", "--json"]), load)
 
 
 def resident(process: int) -> float:
@@ -133,14 +132,16 @@ def resident(process: int) -> float:
     return 0.0
 
 
-def soak(files: int, minutes: float, seed: int, base: Path) -> dict[str, object]:
+def soak(files: int, minutes: float, seed: int, base: Path, reports: bool) -> dict[str, object]:
     """Run it; returns the figures."""
     folder, out, outside = base / "camera", base / "out", base / "outside"
     folder.mkdir(parents=True)
     outside.mkdir()
     with (base / "stdout").open("wb") as stdout, (base / "stderr").open("wb") as stderr:
         child = subprocess.Popen(
-            [sys.executable, __file__, "--serve", str(folder), str(out)], stdout=stdout, stderr=stderr
+            [sys.executable, __file__, "--serve", str(folder), *(["--out", str(out)] if reports else [])],
+            stdout=stdout,
+            stderr=stderr,
         )
     while "watching" not in (base / "stderr").read_text("utf-8"):
         if child.poll() is not None:
@@ -171,17 +172,21 @@ def soak(files: int, minutes: float, seed: int, base: Path) -> dict[str, object]
     memory.append(round(resident(child.pid), 1))
     child.terminate()
     code = child.wait(120)
-    return account(camera, out, (base / "stderr").read_text("utf-8"), memory) | {
-        "exit_code": code, "minutes": round((time.monotonic() - began) / 60, 1), "files": files, "seed": seed,
-    }  # fmt: skip
+    found = account(camera, base, memory)
+    if reports:
+        with (out / "index.csv").open(newline="", encoding="utf-8-sig") as file:
+            found["rows_of_the_table"] = sum(1 for _ in csv.DictReader(file))
+    minutes = round((time.monotonic() - began) / 60, 1)
+    return found | {"exit_code": code, "minutes": minutes, "files": files, "seed": seed}
 
 
-def account(camera: Camera, out: Path, said: str, memory: list[float]) -> dict[str, object]:
+def account(camera: Camera, base: Path, memory: list[float]) -> dict[str, object]:
     """Compare what was written with what was reported."""
-    with (out / "index.csv").open(newline="", encoding="utf-8-sig") as file:
-        rows = list(csv.DictReader(file))
-    inspected = Counter(row["image_sha256"] for row in rows if row["image_sha256"])
-    refused = {row["image"] for row in rows if row["error"]}
+    said = (base / "stderr").read_text("utf-8")
+    with (base / "stdout").open(encoding="utf-8") as lines:
+        inspected = Counter(json.loads(line)["image_sha256"] for line in lines)
+    marks = (line.partition("reason-iad: error: ") for line in said.splitlines())
+    refused = {error.split(" ")[0] for _, mark, error in marks if mark}
     lost = [
         (place, camera.lived.get(place)) for digest, place in camera.whole.items()
         if digest not in inspected and digest not in camera.brief
@@ -211,14 +216,14 @@ def main() -> None:
     parser.add_argument("--minutes", type=float, default=30.0)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--keep", type=Path, help="leave all files there")
-    parser.add_argument("--serve", nargs=2, type=Path, help=argparse.SUPPRESS)
+    parser.add_argument("--reports", action="store_true", help="write reports and the index as well")
+    if sys.argv[1:2] == ["--serve"]:
+        raise SystemExit(serve(sys.argv[2:]))
     args = parser.parse_args()
-    if args.serve:
-        raise SystemExit(serve(*args.serve))
     os.environ["PYTHONUNBUFFERED"] = "1"
     base = args.keep or Path(tempfile.mkdtemp(prefix="reason-iad-soak-"))
     try:
-        print(json.dumps(soak(args.files, args.minutes, args.seed, base), indent=1))
+        print(json.dumps(soak(args.files, args.minutes, args.seed, base, args.reports), indent=1))
     finally:
         if args.keep is None:
             shutil.rmtree(base, ignore_errors=True)

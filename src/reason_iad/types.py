@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, TypeAlias
 
 from reason_iad.errors import InputError
+from reason_iad.words import counted
 
 if TYPE_CHECKING:
     from pydantic import TypeAdapter
@@ -93,10 +94,13 @@ class InspectionRequest:
             raise InputError("the references are one path or file; expected a sequence of images")
         object.__setattr__(self, "references", tuple(self.references))
         if choices and question is None:
-            raise InputError(f"found {len(choices)} choices and no question; expected both: add --question TEXT")
+            raise InputError(
+                f"found {counted(len(choices), 'choice')} and no question; expected both: add --question TEXT"
+            )
         if choices and (not 2 <= len(choices) <= MAX_CHOICES or len(set(choices)) < len(choices) or "" in choices):
             raise InputError(
-                f"the choices are {list(choices)!r:.200}; expected 2 to {MAX_CHOICES} different answers: name each once"
+                f"the choices are {', '.join(choices):.200}; expected 2 to {MAX_CHOICES} different answers: "
+                "name each once"
             )
 
     @classmethod

@@ -90,6 +90,6 @@ def test_a_folder_replaces_the_starter_knowledge(tmp_path: Path, capsys: pytest.
 
     (tmp_path / "a.yaml").write_text(GOOD)
     assert call("list", "--folder", str(tmp_path)) == 0
-    assert "1 categories, 1 defects" in capsys.readouterr().out
+    assert "1 category, 1 defect, 3 entries" in capsys.readouterr().out
     with pytest.raises(KnowledgeError, match="is not a folder"):
         call("list", "--folder", str(tmp_path / "none"))

@@ -9,6 +9,8 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from reason_iad.words import counted
+
 if TYPE_CHECKING:
     from reason_iad.knowledge.retrieve import KnowledgeBase
 
@@ -99,7 +101,10 @@ def _list(args: argparse.Namespace) -> int:
     for row in rows:
         print(f"{row['category']:<{width}}  {', '.join(row['defects']) or str(row['entries']) + ' imported entries'}")
     defects = sum(len(row["defects"]) for row in rows)
-    print(f"\n{len(rows)} categories, {defects} defects, {len(base.entries)} entries")
+    print(
+        f"\n{counted(len(rows), 'category', 'categories')}, {counted(defects, 'defect')}, "
+        f"{counted(len(base.entries), 'entry', 'entries')}"
+    )
     return 0
 
 
@@ -126,7 +131,7 @@ def _show(args: argparse.Namespace) -> int:
             print("\nStandards")
             print(*(f"  - {text}" for text in knowledge.standards), sep="\n")
     if imported:
-        print(f"{chr(10) if knowledge else category + ': '}Imported, {len(imported)} entries")
+        print(f"{chr(10) if knowledge else category + ': '}Imported, {counted(len(imported), 'entry', 'entries')}")
         print(*(f"  - {entry.text}  [{entry.source}]" for entry in imported[:20]), sep="\n")
         if len(imported) > 20:
             print(f"  ... and {len(imported) - 20} more: use --json, or search")
@@ -173,7 +178,7 @@ def _check(args: argparse.Namespace) -> int:
     else:
         for finding in findings:
             print(finding["message"])
-        print(f"{checked} files checked, {len(findings)} findings")
+        print(f"{counted(checked, 'file')} checked, {counted(len(findings), 'finding')}")
     return 2 if findings else 0
 
 

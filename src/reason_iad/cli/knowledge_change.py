@@ -14,6 +14,8 @@ import textwrap
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from reason_iad.words import counted
+
 if TYPE_CHECKING:
     from reason_iad.knowledge.importers import ImportResult
 
@@ -133,7 +135,10 @@ def _changed(args: argparse.Namespace, knowledge: Any) -> int:
 
     if args.json:
         return print_json(dataclasses.asdict(knowledge))
-    print(f"{knowledge.category}: {len(knowledge.normal)} normal, {len(knowledge.defects)} defects, in {_base(args)}")
+    print(
+        f"{knowledge.category}: {len(knowledge.normal)} normal, {counted(len(knowledge.defects), 'defect')}, "
+        f"in {_base(args)}"
+    )
     return 0
 
 
@@ -167,8 +172,9 @@ def _import(args: argparse.Namespace) -> int:
     more = len(result.categories) - 8
     names = ", ".join(result.categories[:8]) + (f" and {more} more categories" if more > 0 else "")
     print(
-        f"{total} entries of {names or 'no category'}: {result.new} new, "
-        f"{len(result.duplicates)} known already, {len(result.flagged)} to look at, {len(result.refused)} files refused"
+        f"{counted(total, 'entry', 'entries')} of {names or 'no category'}: {result.new} new, "
+        f"{len(result.duplicates)} known already, {len(result.flagged)} to look at, "
+        f"{counted(len(result.refused), 'file')} refused"
     )
     if args.dry_run:
         print(
@@ -184,7 +190,7 @@ def _print_understanding(result: ImportResult, every_entry: bool) -> None:
     source_of = iter(result.entries)
     for path, count in result.taken.items():
         kinds = ", ".join(f"{number} {kind}" for kind, number in sorted(result.kinds[path].items()))
-        print(f"{path}: {count} entries{f' ({kinds})' if kinds else ''}")
+        print(f"{path}: {counted(count, 'entry', 'entries')}{f' ({kinds})' if kinds else ''}")
         lines = result.understood[path]
         print(*(f"  {line}" for line in lines[:20]), sep="\n", end="\n" if lines else "")
         if len(lines) > 20:
@@ -218,7 +224,7 @@ def _export(args: argparse.Namespace) -> int:
             raise InputError(f"version {args.version} holds no entry of {category}; choose another version")
         text = dump_lines(chosen) if suffix == ".jsonl" else dump_csv(chosen)
         write_whole(args.target, text.encode())
-        print(f"{args.target}: {len(chosen)} entries")
+        print(f"{args.target}: {counted(len(chosen), 'entry', 'entries')}")
         return 0
     if suffix or args.version is not None:
         raise InputError(f"{args.target} is no target for that; expected NAME.jsonl, NAME.csv, or a folder")
@@ -238,7 +244,7 @@ def _versions(args: argparse.Namespace) -> int:
     if args.json:
         return print_json([dataclasses.asdict(version) for version in found])
     for v in found:
-        print(f"{v.version}  {v.at}  {v.entries} entries (+{v.added} -{v.removed})  {v.encoder}")
+        print(f"{v.version}  {v.at}  {counted(v.entries, 'entry', 'entries')} (+{v.added} -{v.removed})  {v.encoder}")
     if not found:
         print("no version yet: the store is built by the first search or inspection")
     return 0

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from reason_iad.errors import InputError
+from reason_iad.words import counted
 
 if TYPE_CHECKING:
     from reason_iad.store.record import Filter
@@ -143,7 +144,10 @@ def _export(args: argparse.Namespace, store: Store) -> int:
 
 def _prune(args: argparse.Namespace, store: Store) -> int:
     gone = store.prune(datetime.now(UTC) - parse_age(args.older_than), keep_feedback=not args.with_feedback)
-    print(f"{gone.inspections} inspections and {gone.files} files ({gone.num_bytes:,} bytes) deleted")
+    print(
+        f"{counted(gone.inspections, 'inspection')} and {counted(gone.files, 'file')} "
+        f"({gone.num_bytes:,} bytes) deleted"
+    )
     return 0
 
 

@@ -40,6 +40,7 @@ from reason_iad.images import (
 )
 from reason_iad.models.base import VisionTowers
 from reason_iad.types import Verdict
+from reason_iad.words import counted
 
 if TYPE_CHECKING:
     import torch
@@ -155,7 +156,7 @@ class CategoryProfile:
         if len(members) == 1:
             copies = _copies(at_scale(_load(normals[0]), scale).pixels, vision, options)
         bank = build_bank(members, options, copies)
-        history = (f"learned from {len(members)} images of good parts",)
+        history = (f"learned from {counted(len(members), 'image')} of good parts",)
         return cls(category, bank, tuple(members), history=history, scale=scale)
 
     @property

@@ -24,6 +24,7 @@ from reason_iad.images import LoadedImage, Pixels, Scale, shared_scale
 from reason_iad.inspection.nearest import Compared
 from reason_iad.inspection.options import InspectorOptions
 from reason_iad.models.base import VisionTowers
+from reason_iad.words import counted
 
 PAIRED_NOTE = "The reference shows this very object, so the image was compared with it pixel by pixel."
 NO_REFERENCES_NOTE = (
@@ -158,8 +159,8 @@ def _promise(num_references: int, held_out: int, max_overkill: float) -> str:
         return describe_promise(held_out, max_overkill)
     needed = 2 * normals_needed(max_overkill)
     return (
-        f"A false-alarm rate of {max_overkill:.1%} cannot be promised with {num_references} references: from "
-        f"{HOLD_OUT_FROM} on, every second one is held out to check it, and {needed} promise it."
+        f"A false-alarm rate of {max_overkill:.1%} cannot be promised with {counted(num_references, 'reference')}: "
+        f"from {HOLD_OUT_FROM} on, every second one is held out to check it, and {needed} promise it."
     )
 
 

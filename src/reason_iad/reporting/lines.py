@@ -17,6 +17,7 @@ from reason_iad.reporting.text import (
     uncertain_reasons,
 )
 from reason_iad.types import InspectionReport
+from reason_iad.words import counted
 
 MOST_NOTES = 500  # kinds that are counted; a lot with more of them has one for each image
 NAMED = 3  # images that a note names
@@ -90,15 +91,6 @@ class LotSummary:
             return "note on all" if times > 1 else "note"
         more = ", ..." if times > len(names) else ""
         return f"note on {counted(times, 'image')} ({', '.join(map(printable, names))}{more})"
-
-
-def counted(count: int, noun: str) -> str:
-    """Write a number with its noun.
-
-    >>> counted(1, "image"), counted(1200, "image")
-    ('1 image', '1,200 images')
-    """
-    return f"{count:,} {noun}{'' if count == 1 else 's'}"
 
 
 def _without_name(note: str, image: str) -> str:
