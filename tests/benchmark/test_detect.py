@@ -110,6 +110,28 @@ def test_a_category_with_fewer_training_images_than_shots_is_compared_with_those
     assert {record["references"] for record in read_joined(tmp_path).records.records} == {4}
 
 
+def test_a_corrected_label_or_mask_counts_and_nothing_is_judged_again(root, vision, tmp_path):
+    import shutil
+
+    data = tmp_path / "data"
+    shutil.copytree(root, data)
+    assert judge(data, vision, tmp_path / "run").asked == 4
+    before = summarize_detection(tmp_path / "run").to_json()["categories"]["nut"]
+    for path in (data / "nut/ground_truth/bent").iterdir():  # the same marks, drawn on a transparent ground
+        marked = np.asarray(Image.open(path)) > 0
+        pixels = np.zeros((*marked.shape, 4), np.uint8)
+        pixels[marked] = (255, 0, 0, 255)
+        Image.fromarray(pixels).save(path)
+    assert judge(data, vision, tmp_path / "run").asked == 0
+    after = summarize_detection(tmp_path / "run").to_json()["categories"]["nut"]
+    assert {name: after[name] for name in MEASURES} == {name: before[name] for name in MEASURES}
+    (data / "nut/test/bent/0.png").rename(data / "nut/test/good/7.png")  # it was good after all
+    assert judge(data, vision, tmp_path / "run").asked == 0
+    corrected = summarize_detection(tmp_path / "run").to_json()["categories"]["nut"]
+    assert (corrected["normal"], corrected["defective"]) == (3, 1)
+    assert corrected["masks"] == 1
+
+
 def test_an_image_with_references_of_its_own_is_compared_with_those(root, vision, tmp_path):
     dataset = read_dataset(root)
     own = (root / "nut/train/good/3.png",)

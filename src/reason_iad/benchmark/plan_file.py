@@ -53,12 +53,12 @@ class Joined:
         """What a reader of the figures must know, in plain words."""
         found = list(self.notes)
         if self.unasked:
-            found.append(f"{self.unasked} questions of the plan were not asked yet and are not counted")
+            found.append(f"{self.unasked} entries of the plan were not asked yet and are not counted")
         if self.left:
             shown = ", ".join(self.left[:3]) + (" ..." if len(self.left) > 3 else "")
             found.append(f"{len(self.left)} records are no longer in the plan and are not counted: {shown}")
         if self.duplicates:
-            found.append(f"{self.duplicates} questions repeat another one and count with its answer")
+            found.append(f"{self.duplicates} entries repeat another one and count with its answer")
         return found
 
 

@@ -9,6 +9,7 @@ from reason_iad.benchmark.compare import Comparison, Run
 from reason_iad.benchmark.published import NOTE, published_results
 from reason_iad.benchmark.record_log import Record
 from reason_iad.benchmark.summary import cluster_of, is_right
+from reason_iad.benchmark.twins import twins_of
 from reason_iad.datasets.mmad import TYPES
 from reason_iad.metrics.intervals import Estimate
 from reason_iad.metrics.paired import clustered_macro
@@ -36,7 +37,7 @@ def all_tables(runs: Sequence[Run], comparisons: Sequence[Comparison], with_publ
     """All tables that have something to say, in reading order."""
     found = [
         _settings(runs), _accuracy(runs), _detection(runs), _calibration(runs), _differences(runs[0], comparisons),
-        _cost(runs), _thought(runs), _seen(runs), _datasets(runs), _products(runs),
+        _cost(runs), _thought(runs), _twins(runs), _seen(runs), _datasets(runs), _products(runs),
         _published() if with_published else None, _unreadable(runs), _notes(runs),
     ]  # fmt: skip
     return tuple(table for table in found if table is not None and table.rows)
@@ -143,6 +144,23 @@ def _thought(runs: Sequence[Run]) -> Table:
     note = "Answers that latent reasoning and injection turned around, against the plain answer to the same prompt."
     header = ("run", "changed", "right before", "right after", "stopped")
     return Table("What thought changed", note, header, tuple(rows))
+
+
+def _twins(runs: Sequence[Run]) -> Table:
+    rows = [
+        (
+            run.name, name, f"{one.original.value:.3f}", f"{one.degraded.value:.3f}", _signed(one.difference),
+            _p(one.test.p_value), str(one.difference.n),
+        )
+        for run in runs
+        for name, one in twins_of(run.records.records).items()
+    ]  # fmt: skip
+    note = (
+        "The same questions about an image and about its degraded copy, pair by pair, with the bootstrap interval over "
+        "images and McNemar's exact test."
+    )
+    header = ("run", "questions", "original", "degraded", "difference", "p", "pairs")
+    return Table("Degraded twins", note, header, tuple(rows))
 
 
 def _seen(runs: Sequence[Run]) -> Table:

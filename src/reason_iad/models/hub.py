@@ -206,7 +206,7 @@ def _endpoint() -> str | None:
 
 def _silent() -> Any:
     """The hub's progress bar, switched off: the tool tells the progress in its own line."""
-    from tqdm import tqdm  # type: ignore[import-untyped]
+    from tqdm import tqdm
 
     def initialize(self: Any, *args: Any, **kwargs: Any) -> None:
         tqdm.__init__(self, *args, **{**kwargs, "disable": True})
