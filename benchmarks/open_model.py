@@ -36,6 +36,7 @@ from reason_iad.reasoning.latents import LatentOptions, LatentReasoner, LatentRe
 from reason_iad.reasoning.scoring import ask
 
 RELEASES = [one.hub_id for one in PUBLISHED if one.family.startswith("qwen")]
+MINIATURE = "miniature"  # of Qwen2.5-VL: what a processor can do in seconds
 OPTIONS = ("Yes.", "No.")
 QUESTION = "Is there any defect in the object?"
 NOTES = tuple(f"A nut is brown and round, and its shell has no hole, number {i}." for i in range(4))  # about 60 tokens
@@ -55,7 +56,7 @@ def build(
     config = published.config()
     config.image_token_id = small.config.image_token_id
     if layers is not None:
-        config.get_text_config().num_hidden_layers = layers
+        config.get_text_config().num_hidden_layers = config.vision_config.depth = layers
         kinds = getattr(config.get_text_config(), "layer_types", None)
         if kinds is not None:
             config.get_text_config().layer_types = kinds[:layers]
@@ -74,6 +75,14 @@ def build(
     return TransformersMLLM(
         model, small.tokenizer, processor, family, name=published.hub_id, max_image_tokens=max_image_tokens
     )
+
+
+def miniature(max_image_tokens: int) -> TransformersMLLM:
+    """A small Qwen2.5-VL, in float32 on the processor: 8 layers of width 512."""
+    from miniatures import Size, build_miniature
+
+    size = Size(hidden_size=512, num_layers=8, num_heads=8, num_kv_heads=2)
+    return build_miniature("qwen2_5_vl", size, max_image_tokens=max_image_tokens)
 
 
 def peak_bytes(device: str) -> int:
@@ -169,22 +178,26 @@ def hours(parts: dict[str, float], shared: bool, think: bool) -> float:
 def main() -> None:
     """Build, inspect, and print the table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--release", choices=RELEASES, default="Qwen/Qwen2.5-VL-7B-Instruct")
+    parser.add_argument("--release", choices=[*RELEASES, MINIATURE], default="Qwen/Qwen2.5-VL-7B-Instruct")
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--dtype", choices=("float32", "bfloat16", "float16"), default="bfloat16")
     parser.add_argument("--max-image-tokens", type=int, default=1280)
     parser.add_argument("--references", type=int, default=4)
     parser.add_argument("--steps", type=int, default=10)
     parser.add_argument("--images", type=int, default=5)
-    parser.add_argument("--layers", type=int, help="fewer decoder layers than published, to try the program")
+    parser.add_argument("--layers", type=int, help="fewer layers of decoder and tower than published, to try it")
     parser.add_argument("--json", action="store_true")
     args = parser.parse_args()
-    published = next(one for one in PUBLISHED if one.hub_id == args.release)
+    published = next((one for one in PUBLISHED if one.hub_id == args.release), None)
     before = 0 if args.device.startswith("cuda") else peak_bytes(args.device)
     dtype = getattr(torch, args.dtype)
-    model, building = timed(
-        args.device, lambda: build(published, args.device, dtype, args.max_image_tokens, args.layers)
-    )
+
+    def make() -> TransformersMLLM:
+        if published is None:
+            return miniature(args.max_image_tokens)
+        return build(published, args.device, dtype, args.max_image_tokens, args.layers)
+
+    model, building = timed(args.device, make)
     loaded = peak_bytes(args.device) - before
     one = Inspection(model, args.references, args.steps)
     parts = measure(one, args.device, args.images)
@@ -194,7 +207,7 @@ def main() -> None:
     peak = peak_bytes(args.device) - before
     where = torch.cuda.get_device_name() if args.device.startswith("cuda") else f"{torch.get_num_threads()} threads"
     share = product.length / whole.length
-    need = need_of(published.num_parameters, published.text, args.dtype)
+    need = "" if published is None else need_of(published.num_parameters, published.text, args.dtype)
     print(f"{args.release}, random weights, {args.dtype}, {where}, {args.references} references, n = {args.images}")
     print(f"printed before loading    {need}")
     print(f"after loading             {gigabytes(loaded)} ({building:.1f} s)")

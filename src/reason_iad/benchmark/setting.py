@@ -47,7 +47,7 @@ class Setting(InspectorOptions):
         shots = (self.shots, self.templates) if self.shots else (0, "")
         evidence = self.evidence if self.shots else "off"
         compared = (evidence, self.streams, self.backbone, self.max_overkill)
-        return (self.model, *shots, self.knowledge, self.top_k, *compared, self.gives_category)
+        return (self.model, *shots, self.knowledge, self.top_k, *compared, self.gives_category, self.reason)
 
     @property
     def fingerprint(self) -> str:

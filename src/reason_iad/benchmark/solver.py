@@ -22,7 +22,7 @@ from reason_iad.images import read_image
 from reason_iad.inspection.clock import Clock
 from reason_iad.inspection.inspector import Inspector
 from reason_iad.inspection.options import InspectorOptions
-from reason_iad.inspection.session import DETECTION, DETECTION_QUESTION, NO, YES, Session
+from reason_iad.inspection.session import DETECTION, Session
 from reason_iad.inspection.sources import EvidenceSources
 from reason_iad.types import InspectionRequest
 
@@ -127,12 +127,11 @@ class InspectorSolver:
         Raises:
             ReasonIADError: image or references cannot be used.
         """
-        options = replace(self.inspector.options, seed=seed)
-        session = self.inspector.with_options(options).open(InspectionRequest(image, references=tuple(references)))
-        assert session.context.evidence is not None
-        reply = session.dialog.choose(DETECTION_QUESTION, (YES, NO))
-        probability = session.probability(reply.probability_of(YES))
-        return (session.context.evidence, session.context.image), probability
+        options = replace(self.inspector.options, seed=seed, reason=self.inspector.options.reason or "auto")
+        judged = self.inspector.with_options(options).judge(InspectionRequest(image, references=tuple(references)))
+        context = judged.session.context
+        assert context.evidence is not None
+        return (context.evidence, context.image), judged.probability
 
     def _open(self, unit: QuestionUnit, setting: Setting) -> tuple[Session, dict[str, float]] | Exception:
         clock = Clock()

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import copy
 import dataclasses
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -19,7 +19,7 @@ import numpy as np
 from reason_iad import __version__
 from reason_iad.errors import InputError
 from reason_iad.evidence.looks import measure_look
-from reason_iad.images import LoadedImage, Pixels, alike, at_scale, from_pixels, read_image
+from reason_iad.images import LoadedImage, Pixels, alike, at_scale, coarse_note, from_pixels, read_image
 from reason_iad.inspection.categories import Categories
 from reason_iad.inspection.clock import Clock
 from reason_iad.inspection.details import DefectDetails, describe_defect, describe_normal
@@ -28,6 +28,7 @@ from reason_iad.inspection.nearest import show_nearest
 from reason_iad.inspection.option_fusion import OptionFusion
 from reason_iad.inspection.options import InspectorOptions
 from reason_iad.inspection.prompts import citation_notes, image_parts, product_parts
+from reason_iad.inspection.screening import NOT_ASKED, AnswerRange, LazyDialog, SilentDialog, screen
 from reason_iad.inspection.served import CLOSED, ServedDialog
 from reason_iad.inspection.session import DETECTION_QUESTION, NO, YES, Context, Session
 from reason_iad.inspection.sources import EvidenceSources
@@ -55,6 +56,17 @@ class Inspection:
     reference_pixels: tuple[Pixels, ...] = ()
     verdict_trace: LatentTrace | None = None  # of the verdict; the report shows that of the question, if one was asked
     session: Session | None = None  # the image as it was looked at, for questions that follow
+
+
+@dataclass(frozen=True, eq=False)
+class Judged:
+    """A verdict and what it rests on."""
+
+    session: Session
+    probability: float  # of a defect
+    verdict: Verdict
+    reasons: tuple[str, ...]
+    reply: Reply | None  # of the model; None where it was not asked
 
 
 class Inspector:
@@ -140,23 +152,19 @@ class Inspector:
             InputError: the category is not known, or the choices are not answerable.
         """
         clock = Clock(on_stage)
-        session = self.open(request, clock)
+        judged = self.judge(request, clock)
+        session, verdict, reply = judged.session, judged.verdict, judged.reply
         context = session.context
-        with clock.stage("verdict"):
-            reply = session.dialog.choose(DETECTION_QUESTION, (YES, NO))
-            said = reply.probability_of(YES)
-            probability = session.probability(said)
-            limits = VerdictOptions(self.options.max_overkill)
-            verdict, reasons = decide(probability, context.summary, limits, session.alone(said), context.unsuitable)
         with clock.stage("details"):
             details = _describe(session, verdict)
-        answers, trace = [reply.answer, *details.answers], reply.trace
+        answers = [*([] if reply is None else [reply.answer]), *details.answers]
+        trace = None if reply is None else reply.trace
         if request.question is not None:
             with clock.stage("question"):
                 asked = _answer(session, request)
             answers.insert(0, asked.answer)
             trace = asked.trace
-        report = self._report(session, verdict, probability, details)
+        report = self._report(session, verdict, judged.probability, details)
         goods = context.references
         if report.regions and context.compared is not None and context.evidence is not None:
             with clock.stage("nearest"):
@@ -168,11 +176,24 @@ class Inspector:
             report,
             answers=tuple(answers),
             trace=trace,
-            notes=(*context.notes, *reasons),
+            notes=(*context.notes, *judged.reasons),
             milliseconds=clock.milliseconds,
         )
         anomaly_map = None if context.evidence is None else context.evidence.anomaly_map
-        return Inspection(report, context.image.pixels, anomaly_map, goods, reply.trace, session)
+        said = None if reply is None else reply.trace
+        return Inspection(report, context.image.pixels, anomaly_map, goods, said, session)
+
+    def compare_lot(self, images: Iterable[LoadedImage], progress: Callable[[int, int], None]) -> None:
+        """Compare 20 or more images of one product with each other; each is then inspected without references.
+
+        Args:
+            images: of the lot, taken one by one.
+            progress: told how many of how many are compared.
+
+        Raises:
+            EvidenceError: there are too few.
+        """
+        self._sources.compare_lot(self.options, images, progress)
 
     def open(self, request: InspectionRequest, clock: Clock | None = None) -> Session:
         """Look at an image once, for any number of questions.
@@ -184,7 +205,46 @@ class Inspector:
         clock = clock or Clock()
         context = self._look(request, clock)
         with clock.stage("prefix"):
-            dialog = self._start_dialog(context)
+            return self._session(context, self._start_dialog(context))
+
+    def judge(self, request: InspectionRequest, clock: Clock | None = None) -> Judged:
+        """Look at an image and reach a verdict, asking the model where `reason` says so.
+
+        Raises:
+            ImageError: the image or a reference cannot be used.
+            InputError: the category is not known, or nothing would be asked or compared.
+        """
+        clock = clock or Clock()
+        context = self._look(request, clock)
+        limits = VerdictOptions(self.options.max_overkill)
+        if self.options.reason == "never":
+            return self._judge_by_evidence(context, limits)
+        if self.options.reason == "auto":
+            lazy = self._session(context, LazyDialog(lambda: self._start_dialog(context)))
+            answers = AnswerRange.from_settings(self._settings)
+            if (cleared := screen(lazy.fusion, context.summary, limits, answers, context.unsuitable)) is not None:
+                return Judged(lazy, cleared.probability, "normal", (cleared.note,), None)
+        with clock.stage("prefix"):
+            session = self._session(context, self._start_dialog(context))
+        with clock.stage("verdict"):
+            reply = session.dialog.choose(DETECTION_QUESTION, (YES, NO))
+            said = reply.probability_of(YES)
+            probability = session.probability(said)
+            verdict, reasons = decide(probability, context.summary, limits, session.alone(said), context.unsuitable)
+        return Judged(session, probability, verdict, reasons, reply)
+
+    def _judge_by_evidence(self, context: Context, limits: VerdictOptions) -> Judged:
+        if context.summary is None:
+            raise InputError(
+                "found --reason never and nothing to compare the image with; expected normal references or a learned "
+                "profile: add --reference, or leave --reason out"
+            )
+        session = self._session(context, SilentDialog())
+        probability = session.probability(0.5)
+        verdict, reasons = decide(probability, context.summary, limits, None, context.unsuitable)
+        return Judged(session, probability, verdict, (NOT_ASKED, *reasons), None)
+
+    def _session(self, context: Context, dialog: Dialog) -> Session:
         key = fusion_key(0 if context.summary is None else context.summary.num_references)
         fusion = Fusion.from_settings(self._settings, key) if "fusion" in self._settings else UNCALIBRATED
         return Session(context, dialog, fusion, OptionFusion.from_settings(self._settings), self.knowledge)
@@ -196,6 +256,8 @@ class Inspector:
             goods, scale = alike([_load(reference) for reference in request.references])
             image = at_scale(image, scale)
         notes = [note for good in goods for note in good.notes]
+        if (coarse := coarse_note(image.image_hw, [good.image_hw for good in goods])) is not None:
+            notes.append(coarse)
         if not self.model.capabilities.latents and self.options.latents != "off":
             notes.append(CLOSED.format(name=self.model.info.name))
         if request.category is not None:
@@ -233,6 +295,8 @@ class Inspector:
         """Process everything that all questions about the image share."""
         from reason_iad.inspection.open_dialog import OpenDialog
 
+        if self.options.reason == "never":
+            return SilentDialog()
         model, evidence = self.model, context.evidence
         notes, seen = citation_notes(context.citations), context.references[:MAX_SEEN]
         if not is_open(model):

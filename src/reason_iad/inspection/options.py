@@ -147,6 +147,11 @@ class InspectorOptions:
         None, "a transformer, by hub id or folder, that the references are compared by instead", metavar="ID",
         told="the bundled towers",
     )  # fmt: skip
+    reason: Literal["auto", "always", "never"] | None = setting(
+        None,
+        "whether the language model is asked: auto is where its answer could change the verdict",
+        told="always for single images; auto for lots, hot folders, the server and benchmarks of detection",
+    )
     max_overkill: float = setting(
         0.02, "share of good parts that may be called defective", low=0, high=1, open_ends=True, metavar="X"
     )
@@ -237,7 +242,7 @@ def _read_off(options: Hashable) -> tuple[Declared, ...]:
 
 def _kind_of(hint: Any) -> tuple[type, tuple[str, ...], bool]:
     """Type, allowed values and whether None is allowed, of a field's annotation."""
-    if isinstance(hint, types.UnionType):
+    if isinstance(hint, types.UnionType) or typing.get_origin(hint) is typing.Union:
         inner = next(one for one in typing.get_args(hint) if one is not types.NoneType)
         kind, choices, _ = _kind_of(inner)
         return kind, choices, True

@@ -32,9 +32,9 @@ def read_shape(folder: Path) -> LlamaShape:
 
 def decoder_source(folder: Path, adapter: Path) -> GraphSource:
     """The decoder: the weights in `folder` with the updates in `adapter`."""
-    updates = (sha256_of_file(adapter / "adapter.safetensors"), sha256_of_file(adapter / "adapter.json"))
-    shape = str(read_shape(folder))
-    return GraphSource(DECODER, llama_graph.VERSION, (graph_cache.weights_digest(folder), *updates, shape))
+    scale = json.loads((adapter / "adapter.json").read_text(encoding="utf-8"))["lora_scale"]
+    merged = (sha256_of_file(adapter / "adapter.safetensors"), f"{scale}", f"{read_shape(folder)}")
+    return GraphSource(DECODER, llama_graph.VERSION, (graph_cache.weights_digest(folder), *merged))
 
 
 def tower_source(name: str, folder: Path) -> GraphSource:

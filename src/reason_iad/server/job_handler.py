@@ -29,7 +29,7 @@ def load_bundled(method: InspectorOptions, progress: Callable[[str], None]) -> A
     """Load the inspector that the options of the method ask for."""
     from reason_iad.inspection.inspector import Inspector
 
-    return Inspector.load(method, progress=progress)
+    return Inspector.load(dataclasses.replace(method, reason=method.reason or "auto"), progress=progress)
 
 
 @dataclass(frozen=True, eq=False)
