@@ -12,7 +12,7 @@ no_latents_ms   without latents, each image as if it were the first of its produ
 next_of_lot_ms  the same for the next image of the product: knowledge is in store
 screened_ms     a good part that the evidence clears alone: category given, fast streams, `--reason auto`
 busy_ratio      no_latents_ms with two other processes that never rest, over itself
-cold_start_s    from the command `reason-iad inspect` to its report and end, with the 4 references to be prepared
+cold_start_s    from the command `reason-iad inspect` for a good part to its end, with the 4 references to be prepared
 rss_mb          largest resident memory of the full part
 
 With --json the last line is one object.
@@ -146,7 +146,7 @@ def cold_start(repeat: int) -> float:
     images, references = tablets(2)
     with tempfile.TemporaryDirectory() as folder:
         paths = [Path(folder) / f"{name}.png" for name in ("part", *(f"good{i}" for i in range(len(references))))]
-        for path, pixels in zip(paths, [images[1], *references], strict=True):
+        for path, pixels in zip(paths, [images[0], *references], strict=True):
             Image.fromarray(pixels).save(path)
         command = [sys.executable, "-m", "reason_iad.cli.app", "inspect", str(paths[0])]
         command += ["--reference", *map(str, paths[1:])]
