@@ -286,3 +286,22 @@ def test_reports_below_the_lot_are_not_inspected_by_the_next_run(lot: Path) -> N
     assert run(inspector, lot, "--out", lot / "report") == 0
     assert run(inspector, lot) == 0
     assert len(inspector.calls) == 12
+
+
+def test_a_lot_is_compared_with_itself_only(tmp_path, capsys):
+    for other in (["--reference", "x.png"], ["--watch"], ["--jobs", "2"]):
+        assert run(ScriptedInspector(), tmp_path, "--lot", *other) == 2
+        assert f"found --lot with {other[0]}" in capsys.readouterr().err
+
+
+def test_the_images_of_a_lot_are_compared_before_each_is_inspected(parts):
+    class Comparing(ScriptedInspector):
+        def compare_lot(self, images, progress):
+            assert not self.calls
+            self.compared = [image.name for image in images]
+            progress(2, 2)
+
+    inspector = Comparing()
+    assert run(inspector, parts, "--lot") == 2  # one of them is broken, and told at its turn
+    assert inspector.compared == ["a.png", "b.png"]
+    assert len(inspector.calls) == 2

@@ -46,6 +46,9 @@ class InspectsImages(Protocol):
     def run(self, request: InspectionRequest) -> Inspection:
         """Inspect one image."""
 
+    def compare_lot(self, images: Iterable[LoadedImage], progress: Callable[[int, int], None]) -> None:
+        """Compare the images of a lot with each other, before each is inspected."""
+
 
 Loader = Callable[[argparse.Namespace, Callable[[str], None]], InspectsImages]
 

@@ -65,6 +65,9 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     parser.add_argument(
         "--faithfulness", action="store_true", help="measure whether the answer rests on what the report says (slow)"
     )
+    parser.add_argument(
+        "--lot", action="store_true", help="no good part is known: compare 20 or more images with each other"
+    )
     parser.add_argument("--resume", action="store_true", help="leave out images that --out has a report of already")
     parser.add_argument("--watch", action="store_true", help="go on: inspect every image that comes into the folder")
     parser.add_argument("--record", type=Path, metavar="DIR", help="keep each inspection in the record there")
@@ -102,6 +105,9 @@ def _check(args: argparse.Namespace) -> None:
         raise InputError("found --resume without --out; expected both: the reports in --out say what is done")
     if args.watch and (len(args.images) != 1 or not Path(args.images[0]).is_dir()):
         raise InputError(f"found {' '.join(args.images)}; expected one folder with --watch")
+    if args.lot and (args.reference or args.watch or args.jobs > 1):
+        other = "--reference" if args.reference else "--watch" if args.watch else "--jobs"
+        raise InputError(f"found --lot with {other}; expected one of them: one process compares a lot with itself")
     if args.watch and args.jobs > 1:
         raise InputError("found --jobs with --watch; expected one of them: a hot folder is inspected by one process")
 

@@ -14,14 +14,14 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from reason_iad.cli.batch import InspectsImages, Job, Loader, inspect_all, one_by_one
-from reason_iad.errors import InputError
+from reason_iad.errors import InputError, ReasonIADError
 from reason_iad.reporting.lines import LotSummary, render_line
 from reason_iad.types import InspectionReport, InspectionRequest
 
 if TYPE_CHECKING:
     from reason_iad.cli.progress import Progress
     from reason_iad.cli.recorder import Recorder
-    from reason_iad.images import Lot, LotImage, Scale
+    from reason_iad.images import LoadedImage, Lot, LotImage, Scale
     from reason_iad.reporting.folder import ReportFolder
 
 DEFECTS_FOUND, UNCERTAIN_FOUND = 3, 4
@@ -204,7 +204,7 @@ def _outcomes(
 
         progress.say(f"loading the model in {count} processes")
         return in_processes(turns, count, args, load_inspector)
-    return one_by_one(turns, Loaded(args, progress.say, load_inspector))
+    return one_by_one(turns, Loaded(args, progress.say, load_inspector, turns.lot if args.lot else None))
 
 
 @dataclass
@@ -214,13 +214,26 @@ class Loaded:
     args: argparse.Namespace
     say: Callable[[str], None]
     load: Loader
+    lot: Lot | None = None  # whose images are compared with each other first
     _inspector: InspectsImages | None = None
 
     def __call__(self) -> InspectsImages:
         """The inspector."""
         if self._inspector is None:
             self._inspector = self.load(self.args, self.say)
+            if self.lot is not None:
+                told = "comparing the images of the lot with each other, {} of {}"
+                self._inspector.compare_lot(_readable(self.lot), lambda done, count: self.say(told.format(done, count)))
         return self._inspector
+
+
+def _readable(lot: Lot) -> Iterator[LoadedImage]:
+    """The images of a lot that can be read; the others are told at their turn."""
+    from reason_iad.images import read_image
+
+    for image in lot.images:
+        with contextlib.suppress(ReasonIADError):
+            yield read_image(image.path, name=image.place)
 
 
 def reference_digests(plan: Plan) -> frozenset[str]:

@@ -221,4 +221,4 @@ def _why_unsuitable(pixels: Pixels | None, distances: dict[str, Array], bank: Me
 
 
 def _strength_word(strength: float) -> str:
-    return "strong" if strength >= 0.6 else "clear" if strength >= 0.25 else "weak"
+    return "strong" if strength >= 0.6 else "clear" if strength >= 0.25 else "faint"

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import copy
 import dataclasses
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -182,6 +182,18 @@ class Inspector:
         anomaly_map = None if context.evidence is None else context.evidence.anomaly_map
         said = None if reply is None else reply.trace
         return Inspection(report, context.image.pixels, anomaly_map, goods, said, session)
+
+    def compare_lot(self, images: Iterable[LoadedImage], progress: Callable[[int, int], None]) -> None:
+        """Compare 20 or more images of one product with each other; each is then inspected without references.
+
+        Args:
+            images: of the lot, taken one by one.
+            progress: told how many of how many are compared.
+
+        Raises:
+            EvidenceError: there are too few.
+        """
+        self._sources.compare_lot(self.options, images, progress)
 
     def open(self, request: InspectionRequest, clock: Clock | None = None) -> Session:
         """Look at an image once, for any number of questions.

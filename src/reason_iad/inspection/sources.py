@@ -7,20 +7,22 @@ compared, and what that can promise.
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
+from reason_iad.errors import EvidenceError
 from reason_iad.evidence.backbones import streams_of
 from reason_iad.evidence.compare import EvidenceMap, compare
 from reason_iad.evidence.conformal import describe_promise, normals_needed
 from reason_iad.evidence.features import DEFAULT_STREAMS, FAST_STREAMS, EvidenceOptions
+from reason_iad.evidence.lot import compare_lot
 from reason_iad.evidence.memory_bank import MemoryBank
 from reason_iad.evidence.paired import compare_paired, is_template
 from reason_iad.evidence.profile import CategoryProfile
 from reason_iad.evidence.profile_store import find_profile
-from reason_iad.images import LoadedImage, Pixels, Scale, shared_scale
+from reason_iad.images import LoadedImage, Pixels, Scale, resize, shared_scale
 from reason_iad.inspection.nearest import Compared
 from reason_iad.inspection.options import InspectorOptions
 from reason_iad.models.base import VisionTowers
@@ -30,6 +32,10 @@ PAIRED_NOTE = "The reference shows this very object, so the image was compared w
 NO_REFERENCES_NOTE = (
     "No normal references were given, so nothing was compared; "
     "the verdict rests on the model alone. Add --reference with images of good parts."
+)
+LOT_NOTE = (
+    "No known good part was given: the images of the lot were compared with each other. "
+    "A defect that many of them share cannot be seen that way."
 )
 MAX_BANKS = 64
 HOLD_OUT_FROM = 20  # references from which every second one checks the false-alarm rate instead of being compared with
@@ -148,6 +154,23 @@ class SetEvidence:
         return Finding(evidence, Compared(bank, tuple(compared)), pixels, notes)
 
 
+@dataclass(frozen=True, eq=False)
+class LotEvidence:
+    """The other images of an unlabeled lot."""
+
+    evidence: EvidenceMap
+    warnings: tuple[str, ...]
+
+    @property
+    def scale(self) -> Scale | None:
+        """None: the images of a lot are read as they come."""
+        return None
+
+    def look(self, image: LoadedImage) -> Finding:
+        """What the lot says of one of its images."""
+        return Finding(self.evidence, None, (), (LOT_NOTE, *self.warnings))
+
+
 def hold_out(pixels: Sequence[Pixels]) -> tuple[Sequence[Pixels], Sequence[Pixels]]:
     """Which good parts are compared with, and which only check the false-alarm rate."""
     return (pixels[::2], pixels[1::2]) if len(pixels) >= HOLD_OUT_FROM else (pixels, ())
@@ -179,6 +202,30 @@ class EvidenceSources:
         self._vision, self._at_hand = vision, at_hand
         self._banks: OrderedDict[tuple[object, ...], MemoryBank] = OrderedDict()
         self._profiles: dict[Path, tuple[int, CategoryProfile]] = {}
+        self._lot: dict[str, LotEvidence] = {}
+
+    def compare_lot(
+        self, options: InspectorOptions, images: Iterable[LoadedImage], progress: Callable[[int, int], None]
+    ) -> None:
+        """Compare the images of a lot with each other, so that each of them has its evidence.
+
+        Args:
+            options: settings of the method.
+            images: taken one by one; only small copies of them are kept.
+            progress: told how many of how many are compared.
+
+        Raises:
+            EvidenceError: there are too few, or evidence is switched off.
+        """
+        if options.evidence == "off":
+            raise EvidenceError("found --lot with --evidence off; expected one of them: leave one out")
+        asked, small = evidence_options(options), {}
+        for image in images:
+            fits = max(image.pixels.shape[:2]) <= asked.side
+            small[image.sha256] = image.pixels if fits else resize(image.pixels, (asked.side, asked.side))
+        lot = compare_lot(list(small.values()), self._vision, asked, progress)
+        found = zip(small, lot.found, strict=True)
+        self._lot = {digest: LotEvidence(evidence, lot.warnings) for digest, evidence in found}
 
     def choose(
         self,
@@ -198,6 +245,8 @@ class EvidenceSources:
         rate = options.max_overkill
         if options.evidence == "off":
             return NoEvidence(rate, tuple(reference.pixels for reference in references), switched_off=True)
+        if not references and image.sha256 in self._lot:
+            return self._lot[image.sha256]
         if not references:
             profile = self._profile_of(categories)
             return NoEvidence(rate) if profile is None else ProfileEvidence(profile, self._vision, rate)
