@@ -19,7 +19,7 @@ from reason_iad.inspection.prompts import clean
 from reason_iad.inspection.verdict import Fusion, VerdictOptions, decide, logit
 from reason_iad.types import Answer, EvidenceSummary, LatentTrace
 
-SLACK = 1.0  # log-odds beyond what was seen, at either end
+SLACK = 0.5  # log-odds beyond what was seen, at either end
 NOT_ASKED = "The language model was not asked (--reason never); the verdict rests on the comparison with good parts."
 
 
