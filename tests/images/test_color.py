@@ -10,7 +10,7 @@ import pytest
 from PIL import Image, ImageCms
 
 from reason_iad.errors import ImageError
-from reason_iad.images import read_image, readable_suffixes
+from reason_iad.images import coarse_note, read_image, readable_suffixes
 
 
 def photo(height: int = 64, width: int = 80) -> np.ndarray:
@@ -194,3 +194,12 @@ def test_a_picture_of_twenty_pixels_is_read_and_said() -> None:
 def test_damaged_exif_turns_nothing_and_is_no_error() -> None:
     data = saved(photo(), "JPEG", exif=b"Exif\0\0MM\0*\0\0\xff\xff")
     assert read_image(data).pixels.shape == (64, 80, 3)
+
+
+def test_references_that_are_far_smaller_than_the_image_are_said() -> None:
+    assert coarse_note((900, 900), [(900, 800), (300, 300)]) is None
+    assert coarse_note((900, 900), []) is None
+    note = coarse_note((900, 1200), [(900, 800), (64, 80)])
+    assert note is not None
+    assert "1 of 2 references has" in note
+    assert "80 x 64" in note

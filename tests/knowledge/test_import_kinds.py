@@ -48,6 +48,13 @@ def test_merged_cells_have_the_value_above_them(read) -> None:
     }  # fmt: skip
 
 
+def test_a_product_is_inherited_in_whatever_column_it_stands(read) -> None:
+    rows = ["defect,product,description", "crack,pump lid,Dark.", "burr,,Bright.", ",hull,Dark and long."]
+    assert facts(read("a.csv", "\n".join(rows))) == {
+        ("pump_lid", "defect", "crack"), ("pump_lid", "defect", "burr"), ("hull", "defect", "burr"),
+    }  # fmt: skip
+
+
 def test_a_blank_beside_a_named_product_is_a_blank_and_a_ditto_mark_is_not(read) -> None:
     rows = [
         "product;defect;description",

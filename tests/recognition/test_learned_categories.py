@@ -60,3 +60,14 @@ def test_a_learned_profile_is_recognized_and_a_new_version_is_read(prototypes, t
 
     os.utime(next((tmp_path / "profiles").glob("*/profile.json")), ns=(1, 1))
     assert learned.extend(prototypes).categories == prototypes.categories
+
+
+def test_a_starter_category_that_shows_the_same_product_gives_its_place_to_the_learned_one(prototypes):
+    noise = np.random.default_rng(1).normal(0, 0.05, (6, 16)).astype(np.float32)
+    same, other = np.eye(16, dtype=np.float32)[0] + noise, np.eye(16, dtype=np.float32)[9] + noise
+    assert prototypes.learn("our a", same).categories == ("b", "c", "our a")
+    assert prototypes.learn("our a", same).recognize(np.eye(16, dtype=np.float32)[0])[0] == "our a"
+    assert prototypes.learn("lid", other).categories == ("a", "b", "c", "lid")
+    twice = prototypes.learn("our a", same).learn("their a", same)
+    assert {"our a", "their a"} <= set(twice.categories)  # between names of the user's own the user decides
+    assert prototypes.learn("our a", same[:1]).categories == ("a", "b", "c", "our a")  # one image tells too little

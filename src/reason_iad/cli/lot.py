@@ -82,7 +82,8 @@ class LotPrinter:
         if self.as_json:
             print(report.to_json(indent=None if self.several else 2))
         elif self.several and not self.verbose:
-            print(render_line(report, self.question, color=color, width=width))
+            # A line is cut only where it would break: a log or a program gets the whole of it.
+            print(render_line(report, self.question, color=color, width=width if sys.stdout.isatty() else 10_000))
         else:
             print(render_text(report, color=color, width=min(width, 120)), end="\n\n" if self.several else "\n")
 

@@ -30,12 +30,14 @@ class PictureFacts:
 
     Attributes:
         brightness: mean gray level.
+        contrast: standard deviation of the gray levels.
         fine: standard deviation of detail finer than two pixels at `SIDE`, in gray levels.
         coarse: the same of detail finer than eight.
         white: share of white pixels.
     """
 
     brightness: float
+    contrast: float
     fine: float
     coarse: float
     white: float
@@ -48,7 +50,8 @@ def measure_picture(pixels: Pixels) -> PictureFacts:
     gray = _gray(pixels)
     fine = gray - ndimage.gaussian_filter(gray, 1.0)
     coarse = gray - ndimage.gaussian_filter(gray, 4.0)
-    return PictureFacts(float(gray.mean()), float(fine.std()), float(coarse.std()), float((gray >= WHITE).mean()))
+    white = float((gray >= WHITE).mean())
+    return PictureFacts(float(gray.mean()), float(gray.std()), float(fine.std()), float(coarse.std()), white)
 
 
 def why_empty(pixels: Pixels) -> str | None:
@@ -71,8 +74,9 @@ def why_unlike(found: PictureFacts, references: Sequence[PictureFacts]) -> str |
     limit = FEWEST + PER_REFERENCE / len(references)
     if found.white > max(one.white for one in references) + MORE_WHITE:
         return f"{found.white:.0%} of the image is white, far more than on any reference: it is over-exposed"
-    checks: tuple[tuple[Callable[[PictureFacts], float], str, str], ...] = (
+    checks: tuple[tuple[Callable[[PictureFacts], float], str, str | None], ...] = (
         (lambda one: one.brightness, "much darker than the references", "much brighter than the references"),
+        (lambda one: one.contrast, "much paler than the references: over-exposed, or behind glare or fog", None),
         (lambda one: one.coarse, "without the detail of the references: out of focus, or another picture",
          "far rougher than the references: noise, or another picture"),
         (lambda one: one.fine, "without the fine detail of the references: out of focus, or another size",
@@ -83,7 +87,7 @@ def why_unlike(found: PictureFacts, references: Sequence[PictureFacts]) -> str |
         known = [_log(fact(one)) for one in references]
         if value < min(known) - limit:
             return f"the image is {below}"
-        if value > max(known) + limit:
+        if above is not None and value > max(known) + limit:
             return f"the image is {above}"
     return None
 

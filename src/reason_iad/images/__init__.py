@@ -15,6 +15,7 @@ An image is `pixels (H, W, 3)` uint8 RGB in its upright orientation. Everything 
     lot        which files of a folder are images, and what the others are
 """
 
+from reason_iad.images.doubts import coarse_note
 from reason_iad.images.geometry import encode_jpeg, encode_png, resize
 from reason_iad.images.limits import FORMATS, SUFFIXES, ImageLimits, LoadedImage, Pixels, from_pixels, readable_suffixes
 from reason_iad.images.lot import Lot, LotImage, find_images, find_lot
@@ -32,6 +33,7 @@ __all__ = [
     "Scale",
     "alike",
     "at_scale",
+    "coarse_note",
     "encode_jpeg",
     "encode_png",
     "find_images",

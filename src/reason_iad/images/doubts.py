@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 from PIL import Image
 
 from reason_iad.images.limits import Pixels
+from reason_iad.words import counted
 
 TAIL = 256  # zero bytes in a row that no camera's JPEG ends with
+COARSE = 4  # times as many pixels on a side as a reference
 SMALL = 32  # pixels on a side that the vision models, which see 448, enlarge fourteenfold
 MOST_SCANS = 200  # a camera's progressive JPEG has about ten
 MOST_COUNTED_BYTES = 16 * 1024 * 1024  # counting the frames of a longer animation takes seconds
@@ -56,6 +60,18 @@ def frame_note(image: Image.Image, size: int, label: str) -> str | None:
     if size > MOST_COUNTED_BYTES:
         return f"{label} has several frames; the first was inspected"
     return f"{label} has {image.n_frames} frames; the first was inspected"  # type: ignore[attr-defined]
+
+
+def coarse_note(image_hw: tuple[int, int], references: Sequence[tuple[int, int]]) -> str | None:
+    """What references of far fewer pixels than the image cannot show; None where all are large enough."""
+    coarse = [size for size in references if COARSE * min(size) < min(image_hw)]
+    if not coarse:
+        return None
+    height, width = min(coarse)
+    return (
+        f"{len(coarse)} of {counted(len(references), 'reference')} {'has' if len(coarse) == 1 else 'have'} less than "
+        f"1/{COARSE} of the image's pixels on a side (smallest {width} x {height}): finer things cannot be compared"
+    )
 
 
 def zero_tail(data: bytes, image_format: str | None) -> int:

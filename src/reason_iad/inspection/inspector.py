@@ -19,7 +19,7 @@ import numpy as np
 from reason_iad import __version__
 from reason_iad.errors import InputError
 from reason_iad.evidence.looks import measure_look
-from reason_iad.images import LoadedImage, Pixels, alike, at_scale, from_pixels, read_image
+from reason_iad.images import LoadedImage, Pixels, alike, at_scale, coarse_note, from_pixels, read_image
 from reason_iad.inspection.categories import Categories
 from reason_iad.inspection.clock import Clock
 from reason_iad.inspection.details import DefectDetails, describe_defect, describe_normal
@@ -256,6 +256,8 @@ class Inspector:
             goods, scale = alike([_load(reference) for reference in request.references])
             image = at_scale(image, scale)
         notes = [note for good in goods for note in good.notes]
+        if (coarse := coarse_note(image.image_hw, [good.image_hw for good in goods])) is not None:
+            notes.append(coarse)
         if not self.model.capabilities.latents and self.options.latents != "off":
             notes.append(CLOSED.format(name=self.model.info.name))
         if request.category is not None:

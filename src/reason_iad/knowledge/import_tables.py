@@ -100,7 +100,7 @@ def read_table(
     for line, cells in table:
         identity = next((cells[i] for i, role in roles.items() if role == "id"), "")
         if "/" not in identity:
-            _inherit(cells, above, leading, heading, understanding)
+            _inherit(cells, above, leading, heading, understanding, roles)
         rows += _rows(cells, roles, file, line, section, understanding)
     return rows
 
@@ -127,20 +127,17 @@ def read_mmad(text: str, file: str) -> list[Row]:
 
 
 def _inherit(
-    cells: list[str],
-    above: list[list[str]],
-    leading: Sequence[int],
-    heading: Sequence[str],
-    understanding: Understanding,
-) -> None:
-    """Fill blank leading cells, up to the first that is not, with what stands above; ditto marks anywhere."""
+    cells: list[str], above: list[list[str]], leading: Sequence[int], heading: Sequence[str],
+    understanding: Understanding, roles: dict[int, str],
+) -> None:  # fmt: skip
+    """Fill blank leading cells, up to the first that is not, with the value above; products and dittos anywhere."""
     open_ = True
     for i in leading:
         value = above[i][-1]
         if cells[i].casefold() in _DITTO:
             cells[i] = next((one for one in reversed(above[i]) if one), "")
             understanding.say(f"column {heading[i].strip()!r}: a ditto mark has the value above it")
-        elif not cells[i] and open_ and value:
+        elif not cells[i] and value and (open_ or roles[i] == "category"):
             cells[i] = value
             understanding.say(f"column {heading[i].strip()!r}: a blank cell has the value above it")
         elif cells[i]:

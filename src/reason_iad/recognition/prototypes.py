@@ -36,6 +36,9 @@ UNKNOWN = "unknown"
 STARTER_PROTOTYPES = Path(__file__).parent / "data" / "prototypes.safetensors"
 VIT_SIZE, VIT_LAYER = 224, 9
 EFFICIENTNET_SIZE, EFFICIENTNET_STRIDE = 256, 16
+# Cosine between prototypes of one product: 0.96 to 0.99 where 12 images of it were learned, and at most 0.43 between
+# products (four starter categories, nine learned ones).
+SAME_PRODUCT = 0.7
 TEMPERATURES = (0.01, 0.02, 0.05, 0.1, 0.2)  # tried when fitting; not below, or the probability is always 0 or 1
 
 
@@ -84,6 +87,8 @@ class CategoryPrototypes:
     def learn(self, category: str, embeddings: Floats) -> CategoryPrototypes:
         """Add a category from image vectors (n, D) of good parts, in place of one of the same name.
 
+        A category that came with the program and looks like the new one gives its place to it: the user has named it.
+
         Raises:
             InputError: no vectors, or of another width.
         """
@@ -92,13 +97,18 @@ class CategoryPrototypes:
                 f"image vectors of shape {embeddings.shape} for {category!r}; expected (n, {self.center.shape[0]}): "
                 "learn the category again"
             )
-        kept = [index for index, name in enumerate(self.categories) if name != category]
         vector = _unit(embeddings.mean(axis=0) - self.center)
         least = self.threshold
         if len(embeddings) > 1:
             others = (embeddings.sum(axis=0) - embeddings) / (len(embeddings) - 1)  # (n, D) the mean without each
             alike = np.sum(_unit(others - self.center) * _unit(embeddings - self.center), axis=1)
             least = max(least, float(alike.min()))
+        same = max(least, SAME_PRODUCT) if len(embeddings) > 1 else 1.0
+        kept = [
+            index
+            for index, name in enumerate(self.categories)
+            if name != category and (name in self.own_thresholds or float(self.vectors[index] @ vector) < same)
+        ]
         return replace(
             self,
             categories=(*(self.categories[index] for index in kept), category),

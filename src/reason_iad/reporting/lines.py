@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 
 from reason_iad.reporting.text import (
     ANSI,
+    UNCERTAIN_NOTE,
     VERDICT_WORDS,
     answer_phrase,
     duration,
@@ -42,7 +43,7 @@ def _findings(report: InspectionReport, question: str | None) -> str:
     if report.verdict != "normal" and report.regions:
         found.append(report.regions[0].place)
     if report.verdict == "uncertain" and (reasons := uncertain_reasons(report)):
-        found.append(reasons[0])
+        found.append(reasons[0].removeprefix(f"{UNCERTAIN_NOTE} "))
     found += [f"answer: {answer_phrase(one)}" for one in report.answers if question and one.question == question]
     return f": {printable(', '.join(found))}" if found else ""
 

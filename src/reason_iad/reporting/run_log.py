@@ -150,7 +150,9 @@ class RunLog:
 
     def _check(self, run: Mapping[str, Any]) -> None:
         before = run.get("made_by", {})
-        other = [key for key in {**before, **self.made_by} if before.get(key) != self.made_by.get(key)]
+        other = [
+            key for key in {**before, **self.made_by} if (before.get(key) or None) != (self.made_by.get(key) or None)
+        ]
         if other or run.get("format") != FORMAT:
             changes = "; ".join(
                 f"{key}: {_short(before.get(key))}, now {_short(self.made_by.get(key))}" for key in other
@@ -194,7 +196,9 @@ def _key(sha256: str, name: str) -> str:
 
 
 def _short(value: Any) -> str:
-    text = "none" if value in (None, "", []) else str(value)
+    if isinstance(value, list) and len(value) > 1:
+        return f"{len(value)} ({_short(value[0])}, ...)"
+    text = "none" if value in (None, "", []) else str(value[0] if isinstance(value, list) else value)
     return text if len(text) <= 60 else f"{text[:57]}..."
 
 

@@ -121,7 +121,8 @@ class JobHandler:
         from reason_iad.evidence.profile import CategoryProfile
         from reason_iad.images import read_image
 
-        images = [read_image(data, name=name) for data, name in lesson.images]
+        read = [read_image(data, name=name) for data, name in lesson.images]
+        images = list({image.sha256: image for image in read}.values())  # what came twice counts once
         profile = CategoryProfile.learn(
             lesson.category,
             images,
