@@ -167,6 +167,15 @@ def test_its_own_reports_are_no_arrivals(line: Line) -> None:
     assert line.look(2) == []
 
 
+def test_a_look_that_was_held_up_does_not_put_off_the_next_for_hours(
+    line: Line, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    times = iter([0.0, 480.0, 480.0, 480.0])  # the machine slept
+    monkeypatch.setattr("reason_iad.cli.hot_folder.time.perf_counter", lambda: next(times, 480.0))
+    line.look(0)
+    assert line.hot.pause <= 10
+
+
 def test_memory_follows_the_folder_and_not_its_history(line: Line) -> None:
     for number in range(300):
         path = line.put(f"{number}.png", png(number))

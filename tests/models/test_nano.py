@@ -145,6 +145,16 @@ def whole_prompt(model, embeds):
         return language_model(inputs_embeds=embeds, use_cache=False).logits
 
 
+def test_what_model_evidence_and_recognition_read_of_the_vit_is_read_in_one_pass():
+    from reason_iad.evidence.features import DEFAULT_STREAMS
+    from reason_iad.models.nano import VIT_LAYERS
+    from reason_iad.models.vision_cache import SHARED_LAYERS
+    from reason_iad.recognition.prototypes import VIT_LAYER
+
+    asked = {level for stream in DEFAULT_STREAMS if stream.tower == "vit" for level in stream.levels}
+    assert asked | set(VIT_LAYERS) | {VIT_LAYER} <= set(SHARED_LAYERS)
+
+
 @pytest.mark.weights
 def test_the_tokenizer_is_that_of_transformers():
     from transformers import AutoTokenizer

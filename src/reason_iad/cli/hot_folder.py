@@ -19,6 +19,7 @@ from reason_iad.images import LoadedImage, LotImage, find_lot, read_image
 
 MOST_REMEMBERED = 200_000  # files that came and went
 SHARE_OF_TIME = 0.1  # that looking through the folder may take
+LONGEST_PAUSE = 10.0  # seconds; a look that a share or a sleeping machine held up must not put off the next for hours
 RETRY = 1.0  # seconds until a file that could not be decoded is tried again
 
 Stamp = tuple[int, int, int]  # device and number, bytes, time of change in nanoseconds: the same after a move
@@ -77,7 +78,7 @@ class HotFolder:
     @property
     def pause(self) -> float:
         """Seconds until it is worth looking again: the larger the folder, the longer."""
-        return max(0.25, self._took / SHARE_OF_TIME)
+        return min(max(0.25, self._took / SHARE_OF_TIME), LONGEST_PAUSE)
 
     @property
     def waiting(self) -> list[str]:

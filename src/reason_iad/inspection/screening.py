@@ -19,7 +19,7 @@ from reason_iad.inspection.prompts import clean
 from reason_iad.inspection.verdict import Fusion, VerdictOptions, decide, logit
 from reason_iad.types import Answer, EvidenceSummary, LatentTrace
 
-SLACK = 1.0  # log-odds beyond what was seen, at either end
+SLACK = 0.5  # log-odds beyond what was seen, at either end
 NOT_ASKED = "The language model was not asked (--reason never); the verdict rests on the comparison with good parts."
 
 
@@ -102,10 +102,11 @@ def screen(
         if verdict != "normal":
             return None
         found.append(probability)
-    margin = logit(limits.lower) - logit(max(found))
+    most = round(max(found), 2)  # rounded first, so that the parts of a lot share a few notes
+    margin = logit(limits.lower) - logit(most)
     note = (
         f"Cleared by the comparison with good parts alone: whatever the language model had answered, the probability "
-        f"of a defect would be at most {max(found):.2f}, and up to {limits.lower} is normal (a margin of {margin:.2f} "
+        f"of a defect would be at most {most:.2f}, and up to {limits.lower} is normal (a margin of {margin:.2f} "
         f"in log-odds; the range of its answers is that of {answers.images} images). It was not asked."
     )
     return Cleared(found[-1], max(found), note)

@@ -35,6 +35,10 @@ class PrefixCache:
         """What is held."""
         return sum(_size(prefix) for prefix in self._found.values())
 
+    def clear(self) -> None:
+        """Forget everything."""
+        self._found.clear()
+
     def recall(self, parts: Parts, process: Callable[[], Prefix]) -> Prefix:
         """What `process` gives for these parts, or gave when they were last asked for."""
         key = self._key(parts)
