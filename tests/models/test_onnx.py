@@ -262,3 +262,18 @@ def test_a_graph_that_onnxruntime_cannot_run_is_explained(tmp_path):
     path.write_bytes(b"no graph")
     with pytest.raises(ModelError, match=r"onnxruntime .* cannot run"):
         new_session(path, 1)
+
+
+@pytest.mark.parametrize("kept", [None, torch.bfloat16])
+def test_the_arithmetic_of_richer_processors_stays_near_float32_here_too(tiny_nano, shape, photo, kept):
+    """int8 products and keys in bfloat16 run anywhere, slowly: what AMX machines compute is compared on all."""
+    from reason_iad.models.int8 import quantize_linears
+
+    state = state_of(tiny_nano)
+    head = torch.nn.Linear(shape.hidden_size, shape.vocab_size, bias=False)
+    head.weight = torch.nn.Parameter(state["lm_head.weight"].clone())
+    layers = TorchLayers(quantize_linears(Llama.of(shape, state)), quantize_linears(head), kept)
+    rich = with_layers(tiny_nano, shape, layers)
+    suffix = torch.randn(3, 7, 48, generator=torch.Generator().manual_seed(0)) * 0.2
+    found, exact = (m.logits(m.run_suffix(prefix_of(m, photo), suffix).hidden) for m in (rich, tiny_nano))
+    assert 0 < float((found - exact).norm() / exact.norm()) < 0.05
