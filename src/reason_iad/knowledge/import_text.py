@@ -208,7 +208,6 @@ def read_pdf(path: Path, understanding: Understanding | None = None) -> list[Row
         KnowledgeError: too large, encrypted, damaged, or without text, as a scan is.
     """
     import pypdf
-    from pypdf.errors import PyPdfError
 
     if path.stat().st_size > MAX_PDF_BYTES:
         raise KnowledgeError(f"{path} has {path.stat().st_size:,} bytes; at most {MAX_PDF_BYTES:,}: split it")
@@ -225,8 +224,10 @@ def read_pdf(path: Path, understanding: Understanding | None = None) -> list[Row
         pages = [_LIGATURES.sub(_spelled, page.extract_text()) for page in reader.pages]
     except KnowledgeError:
         raise
-    except (PyPdfError, ValueError, KeyError, TypeError, IndexError, AttributeError, RecursionError, OSError) as error:
-        raise KnowledgeError(f"{path} cannot be read ({error}); expected a PDF file: save it again") from error
+    except Exception as error:
+        raise KnowledgeError(
+            f"{path} cannot be read ({str(error) or type(error).__name__}); expected a PDF file: save it again"
+        ) from error
     for number, text in enumerate(_without_margins(pages), 1):
         rows += _read_lines(
             _join_hyphens(text).splitlines(), str(path), sections, understanding, where=f"page {number}"
