@@ -6,7 +6,7 @@ import json
 from pathlib import Path
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from made_mutants import MUTANTS, run_mutants, spoiled
 from test_knowledge_import import pdf
@@ -100,6 +100,7 @@ def test_spoiled_files_are_imported_or_refused_and_the_base_stays_whole(tmp_path
 
 
 @settings(max_examples=max(100, MUTANTS // 5), deadline=None)
+@example("\u0300 0")
 @given(st.text(max_size=300))
 def test_any_text_has_a_polarity_or_none_and_a_name_that_holds(text: str) -> None:
     assert read_polarity(text) in ("normal", "defect", "mixed", None)

@@ -276,4 +276,5 @@ def test_the_arithmetic_of_richer_processors_stays_near_float32_here_too(tiny_na
     rich = with_layers(tiny_nano, shape, layers)
     suffix = torch.randn(3, 7, 48, generator=torch.Generator().manual_seed(0)) * 0.2
     found, exact = (m.logits(m.run_suffix(prefix_of(m, photo), suffix).hidden) for m in (rich, tiny_nano))
-    assert 0 < float((found - exact).norm() / exact.norm()) < 0.05
+    # a product of 8 bits is wrong by up to 2 % (test_int8), and 17 of them follow each other here
+    assert 0 < float((found - exact).norm() / exact.norm()) < 0.1

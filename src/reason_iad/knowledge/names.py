@@ -39,7 +39,7 @@ def identifier(name: str) -> str:
         latin = character.isascii()
         kept.append(character if character.isalnum() else "_")
     plain = re.sub(r"_+", "_", unicodedata.normalize("NFC", "".join(kept)).lower()).strip("_")
-    plain = plain.lstrip("".join(c for c in plain if unicodedata.category(c).startswith("M")))
+    plain = plain.lstrip("_" + "".join(c for c in plain if unicodedata.category(c).startswith("M")))
     if not plain:
         return f"x_{sha256(normalize_name(name).encode('utf-8', 'replace'))[:6]}"
     plain = plain if plain[:1].isalpha() else f"x_{plain}"
