@@ -285,7 +285,9 @@ def test_a_step_of_latent_reasoning_injects_patches_of_the_inspected_image(model
     assert len(result.trace.steps) == 3
     proposed = result.trace.steps[0].proposed
     assert len(proposed) == 2
-    rows = next(embeds for embeds in runs if embeds.shape[0] > 1)[0, 4 : 4 + len(proposed)]
+    start, step = [embeds for embeds in runs if embeds.shape[0] > 1][:2]  # the start is scored beside candidates, too
+    assert start.shape[1] == step.shape[1] - len(proposed)
+    rows = step[0, 4 : 4 + len(proposed)]
     torch.testing.assert_close(rows, inspected.embeds[list(proposed)])
     assert abs(sum(result.probabilities) - 1) < 1e-5
 
