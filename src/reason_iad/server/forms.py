@@ -39,7 +39,7 @@ def with_plain_name(disposition: bytes | None) -> bytes | None:
     r"""A Content-Disposition whose extended name of a file stands in the plain form, in UTF-8.
 
     >>> with_plain_name(b"form-data; name=\"image\"; filename*=UTF-8''teil%20%C3%A4.png").decode()
-    'form-data; name="image"; filename="teil \u00e4.png"'
+    'form-data; name="image"; filename="teil ä.png"'
     """
     text = (disposition or b"").decode("latin-1")
     found = _EXTENDED.search(text)
