@@ -5,9 +5,6 @@ from __future__ import annotations
 import base64
 import io
 import math
-import subprocess
-import sys
-from pathlib import Path
 
 import httpx
 import numpy as np
@@ -20,15 +17,6 @@ from reason_iad.models.base import Capabilities, is_open
 from reason_iad.models.openai_compatible import Connection, OpenAICompatible
 
 PICTURE = np.full((40, 60, 3), (200, 30, 30), dtype=np.uint8)
-
-
-@pytest.fixture(scope="module")
-def url():
-    command = [sys.executable, Path(__file__).with_name("chat_server.py")]
-    with subprocess.Popen(command, stdout=subprocess.PIPE) as server:
-        assert server.stdout is not None
-        yield f"http://127.0.0.1:{int(server.stdout.readline())}/v1"
-        server.terminate()
 
 
 @pytest.fixture

@@ -4,9 +4,6 @@ from __future__ import annotations
 
 import json
 import math
-import subprocess
-import sys
-from pathlib import Path
 
 import httpx
 import pytest
@@ -16,15 +13,6 @@ from reason_iad.models.letters import letter_probabilities, read_letter
 from reason_iad.models.openai_compatible import Connection, OpenAICompatible
 
 OPTIONS = ("Yes.", "No.")
-
-
-@pytest.fixture(scope="module")
-def url():
-    command = [sys.executable, Path(__file__).with_name("chat_server.py")]
-    with subprocess.Popen(command, stdout=subprocess.PIPE) as server:
-        assert server.stdout is not None
-        yield f"http://127.0.0.1:{int(server.stdout.readline())}/v1"
-        server.terminate()
 
 
 @pytest.fixture
