@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import copy
 import dataclasses
+import functools
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -25,19 +26,20 @@ from reason_iad.inspection.clock import Clock
 from reason_iad.inspection.details import DefectDetails, describe_defect, describe_normal
 from reason_iad.inspection.dialog import Dialog, Reply
 from reason_iad.inspection.nearest import show_nearest
+from reason_iad.inspection.offset import GoodPart, Offsets, is_wanted
 from reason_iad.inspection.option_fusion import OptionFusion
 from reason_iad.inspection.options import InspectorOptions
 from reason_iad.inspection.prompts import citation_notes, image_parts, product_parts
 from reason_iad.inspection.screening import NOT_ASKED, AnswerRange, LazyDialog, SilentDialog, screen
 from reason_iad.inspection.served import CLOSED, ServedDialog
 from reason_iad.inspection.session import DETECTION_QUESTION, NO, YES, Context, Session
-from reason_iad.inspection.sources import EvidenceSources
+from reason_iad.inspection.sources import EvidenceSource, EvidenceSources
 from reason_iad.inspection.verdict import UNCALIBRATED, Fusion, VerdictOptions, decide, fusion_key
 from reason_iad.knowledge.entries import ANY_PRODUCT
 from reason_iad.knowledge.retrieve import KnowledgeBase, RetrievalOptions, tell_encoding
 from reason_iad.models.base import Model, is_open
 from reason_iad.recognition.prototypes import CategoryPrototypes
-from reason_iad.types import InspectionReport, InspectionRequest, LatentTrace, Verdict
+from reason_iad.types import AnswerOffset, InspectionReport, InspectionRequest, LatentTrace, Verdict
 
 if TYPE_CHECKING:
     from reason_iad.models.vision_cache import CachedVision
@@ -96,6 +98,7 @@ class Inspector:
         self.options, self.model, self.vision, self.knowledge = options, model, vision, knowledge
         self._categories, self._settings = Categories(knowledge, prototypes), settings or {}
         self._sources = sources or EvidenceSources(vision)
+        self._offsets = Offsets()
 
     @classmethod
     def load(cls, options: InspectorOptions | None = None, progress: Callable[[str], None] | None = None) -> Inspector:
@@ -164,7 +167,7 @@ class Inspector:
                 asked = _answer(session, request)
             answers.insert(0, asked.answer)
             trace = asked.trace
-        report = self._report(session, verdict, judged.probability, details)
+        report = self._report(session, verdict, judged.probability, details, reply is not None)
         goods = context.references
         if report.regions and context.compared is not None and context.evidence is not None:
             with clock.stage("nearest"):
@@ -203,9 +206,9 @@ class Inspector:
             InputError: the category is not known.
         """
         clock = clock or Clock()
-        context = self._look(request, clock)
+        context, source = self._look(request, clock)
         with clock.stage("prefix"):
-            return self._session(context, self._start_dialog(context))
+            return self._session(context, self._start_dialog(context), source)
 
     def judge(self, request: InspectionRequest, clock: Clock | None = None) -> Judged:
         """Look at an image and reach a verdict, asking the model where `reason` says so.
@@ -215,17 +218,20 @@ class Inspector:
             InputError: the category is not known, or nothing would be asked or compared.
         """
         clock = clock or Clock()
-        context = self._look(request, clock)
+        context, source = self._look(request, clock)
         limits = VerdictOptions(self.options.max_overkill)
         if self.options.reason == "never":
             return self._judge_by_evidence(context, limits)
         if self.options.reason == "auto":
-            lazy = self._session(context, LazyDialog(lambda: self._start_dialog(context)))
-            answers = AnswerRange.from_settings(self._settings)
+            lazy = self._session(context, LazyDialog(lambda: self._start_dialog(context)), source)
+            answers = self._answers(lazy.fusion)
             if (cleared := screen(lazy.fusion, context.summary, limits, answers, context.unsuitable)) is not None:
                 return Judged(lazy, cleared.probability, "normal", (cleared.note,), None)
         with clock.stage("prefix"):
-            session = self._session(context, self._start_dialog(context))
+            session = self._session(context, self._start_dialog(context), source)
+        if session.ask_offset is not None:
+            with clock.stage("offset"):
+                session.offset()
         with clock.stage("verdict"):
             reply = session.dialog.choose(DETECTION_QUESTION, (YES, NO))
             said = reply.probability_of(YES)
@@ -239,18 +245,44 @@ class Inspector:
                 "found --reason never and nothing to compare the image with; expected normal references or a learned "
                 "profile: add --reference, or leave --reason out"
             )
-        session = self._session(context, SilentDialog())
+        session = self._session(context, SilentDialog(), None)
         probability = session.probability(0.5)
         verdict, reasons = decide(probability, context.summary, limits, None, context.unsuitable)
         return Judged(session, probability, verdict, (NOT_ASKED, *reasons), None)
 
-    def _session(self, context: Context, dialog: Dialog) -> Session:
+    def _session(self, context: Context, dialog: Dialog, source: EvidenceSource | None) -> Session:
+        """The image with what answers about it; `source` gives good parts to ask about, too, where it is wanted."""
         key = fusion_key(0 if context.summary is None else context.summary.num_references)
         fusion = Fusion.from_settings(self._settings, key) if "fusion" in self._settings else UNCALIBRATED
-        return Session(context, dialog, fusion, OptionFusion.from_settings(self._settings), self.knowledge)
+        offset = None
+        if source is not None and is_wanted(self.options.offset, fusion, "fusion" in self._settings):
+            offset = functools.partial(self._offset, source, context)
+        options = OptionFusion.from_settings(self._settings)
+        return Session(context, dialog, fusion, options, self.knowledge, offset)
 
-    def _look(self, request: InspectionRequest, clock: Clock) -> Context:
-        """Everything that is known about the image before any question."""
+    def _offset(self, source: EvidenceSource, context: Context) -> AnswerOffset | None:
+        """What the model says of the good parts behind `source`, asked once for a product."""
+
+        def ask(part: GoodPart) -> float:
+            image, look = from_pixels(part.pixels, "good part"), None
+            if part.evidence is not None:
+                look = measure_look(part.pixels, part.evidence.heat)
+            about = dataclasses.replace(context, image=image, evidence=part.evidence, look=look, references=part.others)
+            dialog = self._start_dialog(about, passing=True)
+            return dialog.choose(DETECTION_QUESTION, (YES, NO), think=False).probability_of(YES)
+
+        return self._offsets.of(source, citation_notes(context.citations), self.vision, ask)
+
+    def _answers(self, fusion: Fusion) -> AnswerRange | None:
+        """How far the model's answers go, as they enter the fusion; None where that is not known."""
+        found = AnswerRange.from_settings(self._settings)
+        subtracted = is_wanted(self.options.offset, fusion, "fusion" in self._settings)
+        if found is None or subtracted == fusion.offset:
+            return found
+        return found.less_any() if subtracted else None
+
+    def _look(self, request: InspectionRequest, clock: Clock) -> tuple[Context, EvidenceSource]:
+        """Everything that is known about the image before any question, and where its evidence comes from."""
         with clock.stage("read"):
             image = _load(request.image, request.name)
             goods, scale = alike([_load(reference) for reference in request.references])
@@ -276,7 +308,7 @@ class Inspector:
             citations = self.knowledge.retrieve(query, name, self.options.knowledge, limits)
             known = self.knowledge.knowledge_of(name) or self.knowledge.knowledge_of(ANY_PRODUCT)
         evidence = finding.evidence
-        return Context(
+        context = Context(
             image=image,
             category=name,
             source=named.source,
@@ -290,9 +322,10 @@ class Inspector:
             look=None if evidence is None else measure_look(image.pixels, evidence.heat),
             excluded=self._categories.recognizable() if named.source == "unknown" else (),
         )
+        return context, source
 
-    def _start_dialog(self, context: Context) -> Dialog:
-        """Process everything that all questions about the image share."""
+    def _start_dialog(self, context: Context, passing: bool = False) -> Dialog:
+        """Process everything that all questions about the image share; `passing` keeps no references for others."""
         from reason_iad.inspection.open_dialog import OpenDialog
 
         if self.options.reason == "never":
@@ -303,14 +336,16 @@ class Inspector:
             return ServedDialog(model, context.image.pixels, notes, context.line, seen)
         tokens = model.encode_image(context.image.pixels, None if evidence is None else evidence.anomaly_map)
         shown = [model.encode_image(reference) for reference in seen] if model.info.sees_references else []
-        product = model.recall(product_parts(model.info, notes, shown))
-        prefix = model.extend(product, image_parts(tokens, context.line))
+        opening = product_parts(model.info, notes, shown)
+        kept = 1 if passing else len(opening)  # the knowledge alone, or the references, too
+        product = model.recall(opening[:kept])
+        prefix = model.extend(product, [*opening[kept:], *image_parts(tokens, context.line)])
         return OpenDialog(model, prefix, self.options, None if evidence is None else evidence.grid(*tokens.grid_hw))
 
     def _report(
-        self, session: Session, verdict: Verdict, probability: float, details: DefectDetails
+        self, session: Session, verdict: Verdict, probability: float, details: DefectDetails, asked: bool
     ) -> InspectionReport:
-        context = session.context
+        context, offset = session.context, session.offset() if asked else None
         evidence, size = context.evidence, context.image.image_hw
         summary = None if evidence is None else evidence.summary(size, verdict)
         shown = () if evidence is None else evidence.shown(size, verdict)
@@ -320,7 +355,7 @@ class Inspector:
             image_sha256=context.image.sha256,
             verdict=verdict,
             probability=probability,
-            probability_note=session.fusion.note,
+            probability_note=session.probability_note(offset),
             anomaly_score=probability if summary is None else summary.anomaly_score,
             category=context.category,
             category_source=context.source,
@@ -333,6 +368,7 @@ class Inspector:
             evidence=summary,
             citations=context.citations,
             versions={"reason-iad": __version__, self.model.info.name: self.model.info.version},
+            offset=offset,
         )
 
 
