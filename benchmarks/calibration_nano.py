@@ -1,6 +1,6 @@
 """nano before and after the offset by references and after calibration, on real products.
 
-    python benchmarks/calibration_nano.py collect --root ROOT --split train --rows ROWS [--per-category 10] [--shots 4 1]
+    python benchmarks/calibration_nano.py collect --root ROOT --split train --rows ROWS
 
 `collect` asks about images of a data set beside references of their category and keeps each answer at once.
 """

@@ -1,4 +1,4 @@
-"""What a model says of labeled images, asked as in use and kept line by line, so that a run that was cut off goes on."""
+"""What a model says of labeled images, asked as in use and kept line by line: a run that was cut off goes on."""
 
 from __future__ import annotations
 

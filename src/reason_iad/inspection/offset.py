@@ -17,14 +17,23 @@ from dataclasses import dataclass
 from reason_iad.evidence.compare import EvidenceMap, compare, compare_features
 from reason_iad.evidence.features import altered_copies
 from reason_iad.evidence.memory_bank import MemoryBank
-from reason_iad.images import Pixels
-from reason_iad.inspection.sources import EvidenceSource, NoEvidence, ProfileEvidence, SetEvidence, hold_out
+from reason_iad.evidence.paired import compare_paired
+from reason_iad.images import Pixels, resize
+from reason_iad.inspection.sources import (
+    EvidenceSource,
+    NoEvidence,
+    PairedEvidence,
+    ProfileEvidence,
+    SetEvidence,
+    hold_out,
+)
 from reason_iad.inspection.verdict import Fusion, logit
 from reason_iad.models.base import VisionTowers
 from reason_iad.types import AnswerOffset
 
 MAX_ASKED = 4  # good parts
 COPIES = 2  # of a single reference
+_MOST_SIDE = 1024  # pixels at which they are made
 MAX_KEPT = 256  # products
 
 
@@ -58,7 +67,7 @@ def is_wanted(choice: str, fusion: Fusion, fitted: bool) -> bool:
 
 
 def good_parts(source: EvidenceSource, vision: VisionTowers) -> tuple[GoodPart, ...]:
-    """The good parts behind a source of evidence, each beside the others; none for a golden template or a lot."""
+    """The good parts behind a source of evidence, each beside the others; none for a lot."""
     if isinstance(source, NoEvidence):
         return tuple(GoodPart(*one) for one in _each_without_evidence(source.references))
     if isinstance(source, SetEvidence):
@@ -67,25 +76,35 @@ def good_parts(source: EvidenceSource, vision: VisionTowers) -> tuple[GoodPart, 
     if isinstance(source, ProfileEvidence):
         shown = tuple(member.preview for member in source.profile.references)
         return _beside_the_others(source.profile.bank, shown, vision)
+    if isinstance(source, PairedEvidence):
+        template = source.reference.pixels
+        return tuple(GoodPart(copy, compare_paired(copy, template), (template,)) for copy in _copies(template, -COPIES))
     return ()
+
+
+def _copies(pixels: Pixels, first: int = 0) -> list[Pixels]:
+    """Altered copies of a single reference, of its own size; the last two are neither moved nor turned."""
+    height, width = pixels.shape[:2]
+    copies = altered_copies(pixels, min(max(height, width), _MOST_SIDE))[first:][:COPIES]
+    return [resize(copy, (height, width)) for copy in copies]
 
 
 def _each_without_evidence(pixels: Sequence[Pixels]) -> list[tuple[Pixels, None, tuple[Pixels, ...]]]:
     if len(pixels) == 1:
-        side = max(pixels[0].shape[:2])
-        return [(copy, None, tuple(pixels)) for copy in altered_copies(pixels[0], min(side, 672))[:COPIES]]
+        return [(copy, None, tuple(pixels)) for copy in _copies(pixels[0])]
     return [(pixels[i], None, (*pixels[:i], *pixels[i + 1 :])) for i in range(min(len(pixels), MAX_ASKED))]
 
 
 def _beside_the_others(bank: MemoryBank, pixels: tuple[Pixels, ...], vision: VisionTowers) -> tuple[GoodPart, ...]:
     """Good parts `pixels`, in the order of the bank's references, each compared with the others."""
     if bank.num_references == 1:
-        copies = altered_copies(pixels[0], bank.options.side)[:COPIES]
-        return tuple(GoodPart(copy, compare(copy, bank, vision), pixels) for copy in copies)
+        return tuple(GoodPart(copy, compare(copy, bank, vision), pixels) for copy in _copies(pixels[0]))
     found = []
     for index in range(min(bank.num_references, len(pixels), MAX_ASKED)):
         mine = {source: bank.upright(source)[index] for source in bank.features}
         evidence = compare_features(mine, without(bank, index), pixels[index])
+        if not bank.defects:  # as an image's score is taken beside one reference fewer than there are, too
+            evidence = dataclasses.replace(evidence, anomaly_score=bank.reference_scores[index])
         found.append(GoodPart(pixels[index], evidence, (*pixels[:index], *pixels[index + 1 :])))
     return tuple(found)
 
@@ -138,6 +157,9 @@ def _key(source: EvidenceSource, notes: Sequence[str]) -> bytes:
     if isinstance(source, SetEvidence):
         bank = source.bank
         digest.update(repr([reference.sha256 for reference in source.references]).encode())
+    elif isinstance(source, PairedEvidence):
+        digest.update(source.reference.sha256.encode())
+        return digest.digest()
     elif isinstance(source, ProfileEvidence):
         bank = source.profile.bank
         _add(digest, [member.preview for member in source.profile.references[:MAX_ASKED]])
