@@ -9,8 +9,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from reason_iad.datasets.base import ImageDataset, ImageSample
 from reason_iad.errors import InputError, ReasonIADError
 from reason_iad.files import sha256_of_json
@@ -181,8 +179,3 @@ def collect(
         )  # fmt: skip
         say(f"{len(kept.rows)} answers: {case.group}, {case.name}")
     return tuple(left_out)
-
-
-def seeded(count: int) -> list[int]:
-    """A fixed permutation of 0 to `count` - 1."""
-    return [int(i) for i in np.random.default_rng(SEED).permutation(count)]

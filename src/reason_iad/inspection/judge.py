@@ -117,6 +117,8 @@ class Judge:
         """The image with what answers about it; `source` gives good parts to ask about, too, where it is wanted."""
         key = fusion_key(0 if context.summary is None else context.summary.num_references)
         fusion = Fusion.from_settings(self.settings, key) if "fusion" in self.settings else UNCALIBRATED
+        if "refused" in self.settings:
+            fusion = dataclasses.replace(fusion, note=f"{fusion.note}; {self.settings['refused']}")
         offset = None
         if source is not None and is_wanted(self.options.offset, fusion, "fusion" in self.settings):
             offset = functools.partial(self._offset, source, context)
