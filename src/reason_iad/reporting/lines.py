@@ -99,8 +99,8 @@ class LotSummary:
             several = len(self.categories) > 1
             named = (f"{printable(name)}{f' {n:,}' if several else ''}" for name, n in self.categories.most_common(8))
             lines.append(f"{'categories' if several else 'category'}: {', '.join(named)}")
-        for note in sorted(self._notes.values(), key=lambda one: -one.times):
-            lines.append(f"{self._whose(note)}: {printable(note.text)}")
+        notes = sorted(self._notes.values(), key=lambda one: -one.times)
+        lines += [f"{self._whose(note)}: {printable(note.text)}" for note in notes]
         return "\n".join(lines)
 
     def _whose(self, note: _Note) -> str:
