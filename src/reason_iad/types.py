@@ -252,6 +252,29 @@ class EvidenceSummary(_Checked):
 
 
 @dataclass(frozen=True)
+class ServerCost(_Checked):
+    """What a model on a server was asked, and what that cost."""
+
+    requests: int
+    tokens_read: int  # as the server counts them; 0 where it does not
+    tokens_written: int
+
+    def __add__(self, other: ServerCost) -> ServerCost:
+        return ServerCost(
+            self.requests + other.requests,
+            self.tokens_read + other.tokens_read,
+            self.tokens_written + other.tokens_written,
+        )
+
+    def __sub__(self, other: ServerCost) -> ServerCost:
+        return ServerCost(
+            self.requests - other.requests,
+            self.tokens_read - other.tokens_read,
+            self.tokens_written - other.tokens_written,
+        )
+
+
+@dataclass(frozen=True)
 class AnswerOffset(_Checked):
     """What the model says of good parts, which was subtracted from what it says of the image."""
 
@@ -307,6 +330,7 @@ class InspectionReport(_Checked):
     check_next: str | None = None  # what to examine on the part, from the knowledge of the defect
     faithfulness: Faithfulness | None = None  # only where it was asked for: it takes many passes
     offset: AnswerOffset | None = None  # where good parts were asked about, too
+    cost: ServerCost | None = None  # of a model on a server
 
     def to_json(self, indent: int | None = 2) -> str:
         """Serialize; `from_json` reads it back to an equal report."""

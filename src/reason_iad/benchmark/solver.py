@@ -7,7 +7,7 @@ knowledge, evidence) share the processed prompt. A record carries the whole cost
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from time import perf_counter
 from typing import TYPE_CHECKING, Any, Protocol
@@ -22,6 +22,7 @@ from reason_iad.images import read_image
 from reason_iad.inspection.clock import Clock
 from reason_iad.inspection.inspector import Inspector
 from reason_iad.inspection.options import InspectorOptions
+from reason_iad.inspection.served import spent_by
 from reason_iad.inspection.session import DETECTION, Session
 from reason_iad.inspection.sources import EvidenceSources
 from reason_iad.types import InspectionRequest
@@ -173,11 +174,13 @@ class InspectorSolver:
         return replace(session, dialog=session.dialog.under(setting.inspector_options(unit.image_sha256)))
 
     def _ask(self, session: Session, unit: QuestionUnit, job: QuestionJob, stages: dict[str, float]) -> Record:
-        began = perf_counter()
+        began, before = perf_counter(), spent_by(self.inspector.model)
         question = job.question
         kind = None if question.yes is None else DETECTION  # the data says so; other types are told from the words
         reply = session.choose(question.question, question.options, kind)
         spent = (perf_counter() - began) * 1000
+        after = spent_by(self.inspector.model)
+        cost = {} if before is None or after is None else {"cost": asdict(after - before)}
         probabilities = [option.probability for option in reply.answer.options]
         summary = session.context.summary
         trace = reply.trace
@@ -197,6 +200,7 @@ class InspectorSolver:
             "patches": len(trace.patches),
             "milliseconds": {"answer": round(spent - trace.milliseconds, 1), "thought": round(trace.milliseconds, 1)},
             "image_milliseconds": stages,
+            **cost,
         }
 
 

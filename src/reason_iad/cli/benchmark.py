@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
 RUN_OPTIONS = (
     "layout", "root", "questions", "known_faults", "out", "cache", "limit", "shard", "workers", "threads", "ray",
+    "parallel",
     "minutes",
 )  # fmt: skip
 
@@ -110,6 +111,9 @@ def _add_run_options(parser: argparse.ArgumentParser, questions: bool = True) ->
     parser.add_argument("--shard", metavar="I/N", help="this process's share of the images, such as 0/2")
     parser.add_argument("--workers", type=_count, metavar="N", help="local processes, each with a model (default: 1)")
     parser.add_argument("--threads", type=_count, metavar="N", help="threads of each worker (default: 1)")
+    parser.add_argument(
+        "--parallel", type=_count, metavar="N", help="questions at a time that wait for a server (default: 1)"
+    )
     parser.add_argument("--ray", metavar="ADDRESS", help="work on a Ray cluster; 'local' starts one here")
     parser.add_argument("--minutes", type=float, metavar="M", help="stop in time; the same command goes on later")
     parser.add_argument("--retry-errors", action="store_true", help="ask again what ended in an error")
@@ -318,6 +322,10 @@ def choose_pool(given: dict[str, Any], setting: Setting | None, factory: SolverF
     cache, threads = given.get("cache"), given.get("threads", 1)
     make: SolverFactory = factory or functools.partial(InspectorSolver.load, setting, cache, threads)
     workers = given.get("workers", 1)
+    if (parallel := given.get("parallel", 1)) > 1:
+        if "ray" in given or workers > 1:
+            raise InputError("found --parallel with --workers or --ray; expected one of them: leave one out")
+        return functools.partial(pool.answer_in_threads, make, parallel=parallel)
     if "ray" in given:
         from reason_iad.benchmark.ray_pool import answer_on_ray
 

@@ -205,6 +205,10 @@ def _outcomes(
 
         progress.say(f"loading the model in {count} processes")
         return in_processes(turns, count, args, load_inspector)
+    if args.parallel > 1:
+        from reason_iad.cli.parallel import in_threads
+
+        return in_threads(turns, args.parallel, args, load_inspector, progress.say)
     return one_by_one(turns, Loaded(args, progress.say, load_inspector, turns.lot if args.lot else None))
 
 

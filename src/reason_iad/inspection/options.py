@@ -161,6 +161,10 @@ class InspectorOptions:
         0.02, "share of good parts that may be called defective", low=0, high=1, open_ends=True, metavar="X"
     )
     seed: int = setting(0, "seed of every random choice", low=0, high=2**32 - 1, metavar="N")
+    thinking: int | None = setting(
+        None, "most tokens of a thought in words before an answer; 0 turns thoughts off", low=0, high=32768,
+        metavar="N", group="model", told="as the server does it; off for open models",
+    )  # fmt: skip
     dtype: Literal["auto", "float32", "bfloat16", "float16"] = setting(
         "auto",
         "precision; auto is the fastest that the device computes in, for the bundled model what `docs/processors.md` "
@@ -205,7 +209,7 @@ class InspectorOptions:
         """How an open model is loaded."""
         from reason_iad.models.loading import LoadOptions
 
-        return LoadOptions(self.dtype, self.device, self.quantization, self.max_image_tokens)
+        return LoadOptions(self.dtype, self.device, self.quantization, self.max_image_tokens, self.thinking)
 
     @property
     def bundled_device(self) -> str:

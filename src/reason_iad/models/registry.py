@@ -93,7 +93,9 @@ def load_model(
     if name.startswith(SERVED):
         from reason_iad.models.openai_compatible import OpenAICompatible
 
-        served = OpenAICompatible.from_environment(name.removeprefix(SERVED))
+        served = OpenAICompatible.from_environment(
+            name.removeprefix(SERVED), None if options is None else options.thinking
+        )
         return served, settings_of(name, served.fingerprint)
     from reason_iad.models.loading import open_model
 
