@@ -184,6 +184,15 @@ class OptionProbability(_Checked):
 
 
 @dataclass(frozen=True)
+class Voice(_Checked):
+    """What one model of a panel, or the comparison with good parts, said of the options of a question."""
+
+    name: str
+    probabilities: tuple[float, ...]  # in the order of the options
+    weight: float  # of a defect: log-odds that its vote added; else the log-likelihood ratio of its vote
+
+
+@dataclass(frozen=True)
 class Answer(_Checked):
     """The answer to one question, read from probabilities."""
 
@@ -192,6 +201,7 @@ class Answer(_Checked):
     options: tuple[OptionProbability, ...] = ()  # empty for a free-form answer
     entropy: float | None = None  # of the options, divided by log(#options): 0 sure, 1 undecided
     grounds: tuple[str, ...] = ()  # what joined the model in the probabilities of the options
+    voices: tuple[Voice, ...] = ()  # of a panel
 
 
 @dataclass(frozen=True)

@@ -182,8 +182,8 @@ class InspectorSolver:
         after = spent_by(self.inspector.model)
         cost = {} if before is None or after is None else {"cost": asdict(after - before)}
         probabilities = [option.probability for option in reply.answer.options]
-        summary = session.context.summary
-        trace = reply.trace
+        summary, trace = session.context.summary, reply.trace
+        offset = None if kind is None else session.offset()  # asked for with the answer, and kept
         return {
             **unit.head(job),
             "answer": max(range(len(probabilities)), key=probabilities.__getitem__),
@@ -192,6 +192,7 @@ class InspectorSolver:
             "base": _rounded(trace.base_answer),
             "references": len(session.context.references),
             "evidence": None if summary is None else round(summary.anomaly_score, 6),
+            **({} if offset is None else {"offset": offset.mean}),
             "recognized": session.context.category,
             "stopped": trace.stopped,
             "unstable": trace.unstable,

@@ -114,7 +114,11 @@ def _check(args: argparse.Namespace) -> None:
     if args.parallel > 1 and (args.watch or args.lot or args.jobs > 1):
         other = "--watch" if args.watch else "--lot" if args.lot else "--jobs"
         raise InputError(f"found --parallel with {other}; expected one of them: leave one out")
-    if args.parallel > 1 and not args.model.startswith("openai:"):
+    if " + " in args.model:
+        from reason_iad.cli.panel import check_panel
+
+        check_panel(args)
+    elif args.parallel > 1 and not args.model.startswith("openai:"):
         raise InputError(
             f"found --parallel {args.parallel} with the model {args.model}, which runs here; expected openai:NAME on a "
             "server: --jobs N inspects in N processes"

@@ -199,6 +199,10 @@ class Turns:
 def _outcomes(
     args: argparse.Namespace, plan: Plan, turns: Turns, progress: Progress, load_inspector: Loader
 ) -> Iterator[Any]:
+    if " + " in args.model:
+        from reason_iad.cli.panel import by_panel
+
+        return by_panel(turns, args, load_inspector, progress.say)
     count = min(plan.jobs, len(turns.lot.images))
     if count > 1:
         from reason_iad.cli.parallel import in_processes

@@ -122,7 +122,7 @@ class InspectorOptions:
 
     model: str = setting(
         "nano",
-        "nano (the bundled one), a hub id, a folder, or openai:NAME on a server; see `reason-iad models`",
+        "nano (the bundled one), a hub id, a folder, or openai:NAME on a server; several make a panel",
         metavar="ID",
     )
     knowledge: KnowledgeMode = setting("retrieved", "use of knowledge: none, the best entries, or all of the category")
