@@ -216,7 +216,7 @@ class Inspector:
         """
         clock = clock or Clock()
         context = self._look(request, clock)
-        limits = VerdictOptions(self.options.max_overkill)
+        limits = VerdictOptions(context.rate)
         if self.options.reason == "never":
             return self._judge_by_evidence(context, limits)
         if self.options.reason == "auto":
@@ -287,6 +287,7 @@ class Inspector:
             references=finding.references,
             notes=(*image.notes, *notes, *finding.notes),
             compared=finding.compared,
+            rate=source.rate,
             look=None if evidence is None else measure_look(image.pixels, evidence.heat),
             excluded=self._categories.recognizable() if named.source == "unknown" else (),
         )

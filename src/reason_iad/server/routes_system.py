@@ -46,7 +46,8 @@ _LESSON = {
     },
 }
 ASSETS = {
-    "app.css": "text/css", "app.js": "text/javascript", "view.js": "text/javascript", "icon.svg": "image/svg+xml",
+    "app.css": "text/css", "app.js": "text/javascript", "view.js": "text/javascript", "threshold.js": "text/javascript",
+    "icon.svg": "image/svg+xml",
 }  # fmt: skip
 _PAGE_POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' blob:; connect-src 'self'; "
