@@ -19,7 +19,7 @@ def running(home: Path, **changes: Any) -> Iterator[str]:
     """A server on a real socket with a scripted model, and `home` as the program's folder: its address."""
     import uvicorn
 
-    from reason_iad.server.app import create_app
+    from reason_iad.server.app import create_app, drain
     from reason_iad.server.settings import Limits, Settings
 
     before = os.environ.get("REASON_IAD_HOME")
@@ -31,12 +31,14 @@ def running(home: Path, **changes: Any) -> Iterator[str]:
     settings = Settings(
         **({"port": port, "factory": "small_inspectors:load_scripted", "stop_seconds": 2, "limits": limits} | changes)
     )
-    server = uvicorn.Server(uvicorn.Config(create_app(settings, load_knowledge), port=settings.port, log_level="error"))
+    app = create_app(settings, load_knowledge)
+    server = uvicorn.Server(uvicorn.Config(app, port=settings.port, log_level="error"))
     thread = threading.Thread(target=server.run, daemon=True)
     thread.start()
     while not server.started:
         time.sleep(0.05)
     yield f"http://127.0.0.1:{settings.port}"
+    drain(app)  # as the command does when it is told to stop
     server.should_exit = True
     thread.join(10)
     if before is None:

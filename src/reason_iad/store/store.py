@@ -23,6 +23,8 @@ from reason_iad.store.files import EvidenceFiles
 from reason_iad.store.record import (
     FEEDBACK_KINDS,
     AuditEntry,
+    BoardFilter,
+    BoardState,
     Feedback,
     FeedbackKind,
     Filter,
@@ -237,6 +239,13 @@ class Store:
             rows = list(session.scalars(matching(wanted or Filter())))
             said = self._feedback_of(session, [row.id for row in rows])
             return tuple(_record(row, {}, tuple(said.get(row.id, ())), with_report=False) for row in rows)
+
+    def board(self, wanted: BoardFilter, since: datetime, now: datetime | None = None) -> BoardState:
+        """What a screen over the line shows: the last parts, and counts since a moment."""
+        from reason_iad.store.board import board_state
+
+        with self._reads() as session:
+            return board_state(session, wanted, since, now or _now())
 
     def past_parts(self, categories: Sequence[str], since: datetime | None = None) -> list[PastPart]:
         """What a threshold would be tried on: finished inspections of a category, with what people said last.

@@ -374,7 +374,6 @@ async function route() {
 }
 window.addEventListener("hashchange", route);
 await refreshStatus();
-await loadCategories();
-await route();
+await Promise.all([loadCategories(), route()]);
 setInterval(() => refreshStatus(), 4000);
 document.body.dataset.ready = "yes";
