@@ -12,6 +12,7 @@ from made_report import make_report
 from running import running
 
 from reason_iad.server.routes_board import last_start
+from reason_iad.store.lines import DriftAlarm
 from reason_iad.store.record import BoardFilter
 from reason_iad.store.store import Store
 from reason_iad.types import InspectionRequest
@@ -44,6 +45,21 @@ def test_a_board_counts_since_a_moment_and_names_the_last_parts(serve, tmp_path)
     store.close()
     assert client.get("/v1/board?shifts=6,25").json()["error"]["code"] == "bad_shifts"
     assert client.get("/v1/board?shifts=6&hours=2").json()["error"]["code"] == "two_starts"
+
+
+def test_a_board_shows_open_alarms_of_drift_of_its_line(serve, tmp_path):
+    client = serve()
+    store = Store.open(f"sqlite:///{tmp_path}/data/record.db", tmp_path / "data" / "evidence")
+    assert client.get("/v1/board").json()["drift"] is None
+    store.lines.tell("line 3", {"running": True})
+    assert client.get("/v1/board?line=line 3").json()["drift"] == []
+    assert client.get("/v1/board?line=line 4").json()["drift"] is None
+    raised = DriftAlarm("a" * 32, "line 3", "screw", "brightness", datetime.now(UTC), {}, None, None, None, None)
+    store.lines.alarm(raised, None, None)
+    assert [alarm["quantity"] for alarm in client.get("/v1/board").json()["drift"]] == ["brightness"]
+    store.lines.acknowledge("a" * 32, "ann")
+    assert client.get("/v1/board").json()["drift"] == []
+    store.close()
 
 
 def test_a_shift_begins_at_its_hour_by_the_local_clock_and_over_midnight():

@@ -35,6 +35,14 @@ class LastPartBody(BaseModel):
     picture: str | None = Field(description="address of its thumbnail")
 
 
+class DriftBody(BaseModel):
+    """A change of camera or product that a line raised an alarm for, and nobody acknowledged yet."""
+
+    line: str
+    quantity: str = Field(examples=["brightness"])
+    raised_at: datetime
+
+
 class BoardBody(BaseModel):
     """What a screen over the line shows."""
 
@@ -43,6 +51,7 @@ class BoardBody(BaseModel):
     last: list[LastPartBody] = Field(description="newest first")
     counts: dict[str, int] = Field(description="of verdicts and of failed ones, since then")
     per_minute: float = Field(description="parts, over the last ten minutes")
+    drift: list[DriftBody] | None = Field(description="open alarms; null where no line measures drift")
 
 
 class Asked:
@@ -132,10 +141,20 @@ async def follow(request: Request, who: Viewer, server: Server, asked: Annotated
 async def _look(server: AppState, asked: Asked) -> dict[str, Any]:
     now = datetime.now().astimezone()
     state: BoardState = await asyncio.to_thread(server.store.board, asked.filter, asked.since(now))
+    drift = await asyncio.to_thread(_drift, server, asked.filter.who)
     return {
         "now": now.astimezone(UTC).isoformat(), "since": state.since.isoformat(),
         "last": [_part(part) for part in state.last], "counts": state.counts, "per_minute": state.per_minute,
+        "drift": drift,
     }  # fmt: skip
+
+
+def _drift(server: AppState, line: str | None) -> list[dict[str, Any]] | None:
+    """Open alarms of a line, or of all; None where there is no line that would raise one."""
+    alarms = server.store.lines.alarms(line, open_only=True, limit=6)
+    if not alarms and all(line not in (None, known.name) for known in server.store.lines.states()):
+        return None
+    return [{"line": a.line, "quantity": a.quantity, "raised_at": a.raised_at.isoformat()} for a in alarms]
 
 
 def _part(part: LastPart) -> dict[str, Any]:

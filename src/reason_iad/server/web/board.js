@@ -64,6 +64,7 @@ function show(board) {
   for (const name of ["normal", "defective", "uncertain", "failed"]) put(`n-${name}`, number(board.counts[name] || 0));
   put("rate", board.per_minute.toLocaleString(LANGUAGE, { maximumFractionDigits: board.per_minute < 10 ? 1 : 0 }));
   put("h-counts", _("Since {time}", { time: new Date(board.since).toLocaleString(LANGUAGE, { weekday: "short", hour: "2-digit", minute: "2-digit" }) }));
+  drifted(board.drift);
   const part = board.last[0];
   $("none").hidden = Boolean(part);
   if (part) last(part);
@@ -112,25 +113,13 @@ function tick() {
   if (state.heard && Date.now() - state.heard > SILENT) lost(_("Nothing heard from the server; what is shown is old"));
 }
 
-// Drift is measured by a line; a server without one has none.
-async function drift() {
-  for (;;) {
-    try {
-      const answer = await fetch(`/v1/drift${query}`, { headers: headers() });
-      put("drift", answer.ok ? drifted(await answer.json()) : _("not measured"));
-    } catch { put("drift", _("not known")); }
-    await sleep(10_000);
-  }
-}
-function drifted(found) {
-  const alarms = found.alarms || [];
-  $("drift-box").classList.toggle("alarm", alarms.length > 0);
-  return alarms.length ? alarms.map((a) => a.quantity).join(", ") : _("none");
+function drifted(alarms) {
+  $("drift-box").classList.toggle("alarm", Boolean(alarms?.length));
+  put("drift", alarms === null ? _("not measured") : [...new Set(alarms.map((a) => _(a.quantity)))].join(", ") || _("none"));
 }
 
 const chosen = new URLSearchParams(query);
 put("name", [chosen.get("line"), chosen.get("category")].filter(Boolean).join(" · ") || _("Watchboard"));
 setInterval(tick, 1000);
 tick();
-drift();
 follow();
