@@ -17,6 +17,7 @@ from typing import NoReturn
 from reason_iad import __version__
 from reason_iad.cli import (
     benchmark,
+    calibrate,
     demo,
     doctor,
     inspect,
@@ -59,7 +60,20 @@ def build_parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--version", action="version", version=f"reason-iad {__version__}")
     subparsers = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
-    for command in (inspect, learn, threshold, demo, doctor, weights, knowledge, benchmark, models, serve, records):
+    for command in (
+        inspect,
+        learn,
+        threshold,
+        calibrate,
+        demo,
+        doctor,
+        weights,
+        knowledge,
+        benchmark,
+        models,
+        serve,
+        records,
+    ):
         command.add_parser(subparsers)
     return parser
 

@@ -153,6 +153,11 @@ class InspectorOptions:
         "whether the language model is asked: auto is where its answer could change the verdict",
         told="always for single images; auto for lots, hot folders, the server and benchmarks of detection",
     )
+    offset: Literal["auto", "on", "off"] = setting(
+        "auto",
+        "subtract the model's log-odds of a defect on good parts from those on the image: auto is where references "
+        "are given and no stored fit of the model says otherwise",
+    )
     max_overkill: float | None = setting(
         None, "share of good parts that may be called defective", low=0, high=1, open_ends=True, metavar="X",
         told=f"what was set for the profile, else {USUAL_OVERKILL}",

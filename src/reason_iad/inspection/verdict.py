@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 from reason_iad.errors import ModelError
 from reason_iad.evidence.significance import judge, share_of_normals
-from reason_iad.types import EvidenceSummary, Verdict
+from reason_iad.types import AnswerOffset, EvidenceSummary, Verdict
 
 _EPS = 1e-4
 DISAGREE = "Uncertain because model and comparison disagree"  # how a note begins, by which the record tells
@@ -31,13 +31,15 @@ def fusion_key(num_references: int) -> str:
 class Fusion:
     """Logistic fusion of the model's answer and the evidence: p = sigmoid(bias + model * logit + evidence * logit).
 
-    Fitted by Platt's method on data that trained neither; `note` says on which.
+    Fitted by Platt's method on data that trained neither; `note` says on which, `offset` whether what the model says
+    of good parts had been subtracted.
     """
 
     bias: float
     model: float
     evidence: float
     note: str
+    offset: bool = False
 
     @classmethod
     def from_settings(cls, settings: Mapping[str, object], key: str) -> Fusion:
@@ -48,7 +50,8 @@ class Fusion:
         """
         try:
             record = settings["fusion"][key]  # type: ignore[index]
-            return cls(float(record["bias"]), float(record["model"]), float(record["evidence"]), str(record["note"]))
+            bias, model, evidence = (float(record[name]) for name in ("bias", "model", "evidence"))
+            return cls(bias, model, evidence, str(record["note"]), bool(record.get("offset", False)))
         except (KeyError, TypeError, ValueError) as error:
             raise ModelError(f"the model's settings hold no fusion {key!r}; reinstall the package") from error
 
@@ -137,3 +140,12 @@ def logit(p: float) -> float:
     """
     p = min(max(p, _EPS), 1 - _EPS)
     return math.log(p / (1 - p))
+
+
+def less(model: float, offset: AnswerOffset | None) -> float:
+    """A model's probability of a defect, less what it says of good parts.
+
+    >>> less(0.5, None), round(less(0.9, AnswerOffset((2.2, 2.2), 2.2)), 2)
+    (0.5, 0.5)
+    """
+    return model if offset is None else 1 / (1 + math.exp(offset.mean - logit(model)))
