@@ -35,8 +35,8 @@ class PictureFacts:
         brightness: mean gray level.
         contrast: standard deviation of the gray levels.
         fine: standard deviation of detail finer than two pixels at `SIDE`, in gray levels.
-        coarse: the same of detail finer than eight.
-        broad: the same of detail between eight pixels and sixteen.
+        coarse: the same of detail finer than eight pixels.
+        medium: the same of detail between two pixels and four.
         white: share of white pixels.
         tones: gray levels at the quantiles `TONES`.
     """
@@ -45,7 +45,7 @@ class PictureFacts:
     contrast: float
     fine: float
     coarse: float
-    broad: float
+    medium: float
     white: float
     tones: tuple[float, ...]
 
@@ -55,16 +55,13 @@ def measure_picture(pixels: Pixels) -> PictureFacts:
     from scipy import ndimage
 
     gray = _gray(pixels)
-    fine = gray - ndimage.gaussian_filter(gray, 1.0)
-    soft = ndimage.gaussian_filter(gray, 4.0)
-    half = soft[::2, ::2]  # holds all of it, at a quarter of the work
-    broad = half - ndimage.gaussian_filter(half, 12.0**0.5)  # as blurred by eight pixels in all
+    sharp, soft, softer = (ndimage.gaussian_filter(gray, sigma) for sigma in (1.0, 2.0, 4.0))
     return PictureFacts(
         brightness=float(gray.mean()),
         contrast=float(gray.std()),
-        fine=float(fine.std()),
-        coarse=float((gray - soft).std()),
-        broad=float(broad.std()),
+        fine=float((gray - sharp).std()),
+        coarse=float((gray - softer).std()),
+        medium=float((sharp - soft).std()),
         white=float((gray >= WHITE).mean()),
         tones=tuple(float(one) for one in np.quantile(gray, TONES)),
     )
@@ -112,7 +109,7 @@ CHECKS: tuple[tuple[Callable[[PictureFacts], float], str, str | None], ...] = (
      "far rougher than the references: noise, or another picture"),
     (lambda one: _log(one.fine), "without the fine detail of the references: out of focus, or another size",
      "far noisier than the references"),
-    (lambda one: _log(one.fine) - _log(one.broad),  # how detail is spread over sizes depends on neither light nor haze
+    (lambda one: _log(one.fine) - _log(one.medium),  # depends on neither light nor haze
      "blurred beside the references: out of focus, or at another size",
      "of finer grain than the references: noise, or at another size"),
 )  # fmt: skip
