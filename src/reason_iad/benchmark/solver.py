@@ -1,7 +1,8 @@
 """Answers the questions of one image under any settings, from one loaded model.
 
 What settings share is done once: features and banks come from the cache, and settings with the same context (shots,
-knowledge, evidence) share the processed prompt and questions, which an open model reads in one pass. A record carries the whole cost as if it had been asked alone.
+knowledge, evidence) share the processed prompt and the questions, which an open model reads in one pass. A record
+carries the whole cost as if it had been asked alone, but for its share of that pass.
 """
 
 from __future__ import annotations
