@@ -11,7 +11,6 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal
 
 from reason_iad.errors import ImageError
 from reason_iad.images.limits import HEIC_SUFFIXES, readable_suffixes
@@ -164,15 +163,11 @@ class _Walk:
             self.say(len(self.lot.images))
 
 
-Kind = Literal["image", "folder", "link"]
-
-
 @dataclass(slots=True)
 class Listing:
     """What one folder holds itself."""
 
-    entries: list[tuple[str, Kind, int]] = field(default_factory=list)  # images, folders, links to folders: by name,
-    # with the number by which the file system knows each
+    entries: list[tuple[str, str, int]] = field(default_factory=list)  # name; image, folder or link to one; file number
     left_out: Counter[str] = field(default_factory=Counter)
     problems: list[tuple[str, str]] = field(default_factory=list)  # name, and why it could not be looked at
 
@@ -196,7 +191,7 @@ def list_folder(path: str | Path, suffixes: frozenset[str]) -> Listing:
             why = f"{entry.path} cannot be looked at ({error.strerror}); check its permissions"
             listing.problems.append((entry.name, why))
             continue
-        if kind == "image" or kind == "folder" or kind == "link":
+        if kind in ("image", "folder", "link"):
             listing.entries.append((entry.name, kind, entry.inode()))
         else:
             listing.left_out[kind] += 1

@@ -57,7 +57,8 @@ def ask_all(
     Raises:
         ModelError: the prompt grows beyond the context length, or the model returns numbers that are not finite.
     """
-    tokens, offsets, rows, spans = [], [], [], []
+    tokens: list[int] = []
+    offsets, rows, spans = [], [], []
     for text, reader in questions:
         asked, ending = model.tokenize(text), reader.ending
         check_length(model, context, len(asked) + len(ending.token_ids))
@@ -76,7 +77,7 @@ def ask_all(
         device = embeds.device
         output = model.run_suffix(context, embeds, torch.cat(offsets).to(device), mask.to(device), record=True)
         logits = model.logits(output.hidden[:, torch.cat(rows).to(device)])
-        for part, (_, reader) in zip(logits.split([len(r) for r in rows], dim=1), questions, strict=True):
+        for part, (_, reader) in zip(torch.split(logits, [len(r) for r in rows], dim=1), questions, strict=True):
             found.append(reader.read(part)[0])
             _check_finite(model, found[-1])
     assert output.segment is not None
