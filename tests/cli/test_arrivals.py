@@ -9,8 +9,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from reason_iad.cli.hot_folder import HotFolder
 from reason_iad.images import encode_png
+from reason_iad.images.hot_folder import HotFolder
 
 
 def png(seed: int = 0) -> bytes:
@@ -106,7 +106,7 @@ def test_a_picture_that_is_replaced_before_it_is_inspected_is_said(line: Line) -
 
 
 def test_a_file_that_goes_while_the_folder_is_read_is_said(line: Line, monkeypatch: pytest.MonkeyPatch) -> None:
-    from reason_iad.cli import hot_folder
+    from reason_iad.images import hot_folder
 
     line.put("a.png", png())
     line.put("b.png", png(2))
@@ -119,15 +119,15 @@ def test_a_file_that_goes_while_the_folder_is_read_is_said(line: Line, monkeypat
             path.rename(line.path / "c.png")
         return stamp(path)
 
-    monkeypatch.setattr("reason_iad.cli.hot_folder._stamp", gone_by_then)
+    monkeypatch.setattr("reason_iad.images.hot_folder._stamp", gone_by_then)
     assert line.look(0) == []
-    monkeypatch.setattr("reason_iad.cli.hot_folder._stamp", stamp)
+    monkeypatch.setattr("reason_iad.images.hot_folder._stamp", stamp)
     assert [place for place, problem in line.look(1) if "removed" in problem] == ["a.png"]
     assert line.look(3) == [("c.png", "")]
 
 
 def test_a_quick_look_reads_only_folders_that_changed(line: Line, monkeypatch: pytest.MonkeyPatch) -> None:
-    from reason_iad.cli import folder_looks
+    from reason_iad.images import folder_looks
 
     for name in "abc":
         folder = line.put(f"{name}/1.png", png(ord(name))).parent
@@ -222,7 +222,7 @@ def test_a_look_that_was_held_up_does_not_put_off_the_next_for_hours(
     line: Line, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     times = iter([0.0, 480.0, 480.0, 480.0])  # the machine slept
-    monkeypatch.setattr("reason_iad.cli.hot_folder.time.perf_counter", lambda: next(times, 480.0))
+    monkeypatch.setattr("reason_iad.images.hot_folder.time.perf_counter", lambda: next(times, 480.0))
     line.look(0)
     assert line.hot.pause <= 2
     assert line.hot._whole_due <= 60

@@ -84,6 +84,8 @@ def run(args: argparse.Namespace, load_vision: Callable[[], Any] | None = None) 
     from reason_iad.cli.progress import Progress
     from reason_iad.evidence.profile_store import find_profile, profile_folder
     from reason_iad.evidence.profile_summary import summarize
+    from reason_iad.evidence.threshold import read_threshold
+    from reason_iad.inspection.options import USUAL_OVERKILL
 
     _check(args)
     profile_folder(args.category)  # refuses a name that no folder can have
@@ -112,7 +114,9 @@ def run(args: argparse.Namespace, load_vision: Callable[[], Any] | None = None) 
     progress.clear()
     if note := _slow_search(profile):
         sys.stderr.write(f"reason-iad: note: {note}\n")
-    summary = summarize(profile, args.max_overkill)
+    chosen = read_threshold(profile_folder(args.category)).current
+    usual = USUAL_OVERKILL if chosen is None else chosen.max_overkill
+    summary = summarize(profile, args.max_overkill or usual)
     if args.json:
         print(json.dumps(summary.as_dict(), indent=2, ensure_ascii=False, allow_nan=False))
     else:

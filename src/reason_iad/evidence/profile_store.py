@@ -43,6 +43,18 @@ def profile_folder(category: str) -> Path:
     return profiles_home() / name
 
 
+def same_category(one: str, other: str) -> bool:
+    """Whether two spellings name one category, as folders of profiles do.
+
+    >>> same_category("metal nut", "Metal_Nut"), same_category("metal nut", "hazelnut")
+    (True, False)
+    """
+    try:
+        return profile_folder(one) == profile_folder(other)
+    except EvidenceError:
+        return one == other
+
+
 def find_profile(category: str) -> Path | None:
     """The folder of a category's profile, or None where it has none."""
     try:

@@ -60,6 +60,11 @@ class AnswerRange:
             raise ModelError("the model's settings hold a range of answers that is empty; reinstall the package")
         return found
 
+    def less_any(self) -> AnswerRange:
+        """The range of the same answers less those on good parts, which lie in it themselves, wherever they lie."""
+        span = self.highest - self.lowest
+        return AnswerRange(self.calm, -span, 0.0, span, self.images)
+
 
 @dataclass(frozen=True)
 class Cleared:

@@ -67,6 +67,7 @@ class InspectionQueue:
         self._seconds = 2.0  # of a usual job, for Retry-After
         self._task: asyncio.Task[None] | None = None
         self.draining = False
+        self.ended = asyncio.Event()  # set, and replaced, whenever an inspection ends
 
     @property
     def waiting(self) -> int:
@@ -92,6 +93,7 @@ class InspectionQueue:
         """Accept nothing more and begin nothing more; those who wait are told."""
         self.draining = True
         self._wake.set()
+        self._tell_all()
         for job in [*self._inspections, *self._questions]:
             if not job.persisted:
                 job.error = HttpProblem(503, "stopping", "the server is being stopped; ask again soon", retry_after=10)
@@ -278,9 +280,15 @@ class InspectionQueue:
     def _end(self, job: Job, event: str, **data: Any) -> None:
         job.ended = True
         job.tell(event, **data)
+        self._tell_all()
         ended = [identifier for identifier, other in self._jobs.items() if other.ended]
         for identifier in ended[:-KEPT_HISTORIES]:
             del self._jobs[identifier]
+
+    def _tell_all(self) -> None:
+        """Wake those who watch all inspections."""
+        self.ended.set()
+        self.ended = asyncio.Event()
 
     def _count(self, report: InspectionReport, seconds: float) -> None:
         self._metrics.inspections.labels(report.verdict).inc()

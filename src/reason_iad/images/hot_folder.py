@@ -13,10 +13,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from reason_iad.cli.folder_looks import FolderLooks
 from reason_iad.errors import ImageError
 from reason_iad.files import sha256, sha256_of_file
-from reason_iad.images import LoadedImage, Lot, LotImage, read_image
+from reason_iad.images.folder_looks import FolderLooks
+from reason_iad.images.limits import LoadedImage
+from reason_iad.images.lot import Lot, LotImage
+from reason_iad.images.reading import read_image
 
 MOST_REMEMBERED = 200_000  # files that came and went
 SHARE_OF_TIME = 0.1  # that looking through the folder may take

@@ -14,8 +14,8 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from reason_iad.images import LotImage, readable_suffixes
-from reason_iad.images.lot import Listing, list_folder
+from reason_iad.images.limits import readable_suffixes
+from reason_iad.images.lot import Listing, LotImage, list_folder
 
 SEEN_ALREADY = "link to a folder that was looked through already"
 SETTLED = 3_000_000_000  # nanoseconds: the coarsest clock of a file system ticks every two seconds
