@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import dataclasses
 import secrets
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
@@ -20,9 +20,13 @@ from typing import TYPE_CHECKING, Any, cast
 from reason_iad.errors import InputError
 from reason_iad.files import sha256
 from reason_iad.store.files import EvidenceFiles
+from reason_iad.store.lines import Lines
+from reason_iad.store.outbox import Outbox
 from reason_iad.store.record import (
     FEEDBACK_KINDS,
     AuditEntry,
+    BoardFilter,
+    BoardState,
     Feedback,
     FeedbackKind,
     Filter,
@@ -37,6 +41,7 @@ if TYPE_CHECKING:
     from sqlalchemy import Engine
     from sqlalchemy.orm import Session
 
+    from reason_iad.inspection.what_if import PastPart
     from reason_iad.store.tables import FeedbackRow, InspectionRow
     from reason_iad.types import InspectionReport
 
@@ -55,6 +60,7 @@ class Store:
         self._engine, self.files = engine, files
         self._sessions = sessionmaker(engine, expire_on_commit=False)
         self._reads = sessionmaker(engine.execution_options(read_only=True))
+        self.outbox, self.lines = Outbox(self._sessions, self._reads), Lines(self._sessions, self._reads, files)
 
     @classmethod
     def open(cls, url: str, folder: str | Path) -> Store:
@@ -170,8 +176,21 @@ class Store:
         """Note that the model has begun with an inspection."""
         self._change(identifier, ("queued",), state="running", started_at=_now())
 
-    def finish(self, identifier: str, report: InspectionReport, files: Mapping[str, tuple[str, bytes]]) -> None:
-        """Keep the report of an inspection with its files, as (media type, bytes) by role."""
+    def finish(
+        self,
+        identifier: str,
+        report: InspectionReport,
+        files: Mapping[str, tuple[str, bytes]],
+        also: Callable[[Session], None] | None = None,
+    ) -> None:
+        """Keep the report of an inspection with its files, as (media type, bytes) by role.
+
+        Args:
+            identifier: of the inspection.
+            report: of it.
+            files: pictures of it.
+            also: done in the same transaction, such as writing the message about it.
+        """
         import json
 
         digests = {role: self.files.put(data) for role, (_, data) in files.items()}
@@ -184,10 +203,16 @@ class Store:
             self._update(session, identifier, ("queued", "running"), changes)
             for role, (kind, data) in files.items():
                 _attach(session, identifier, role, digests[role], kind, len(data))
+            if also is not None:
+                also(session)
 
-    def fail(self, identifier: str, error: str) -> None:
-        """Note that an inspection ended without a report, and why."""
-        self._change(identifier, ("queued", "running"), state="failed", finished_at=_now(), error=error[:2000])
+    def fail(self, identifier: str, error: str, also: Callable[[Session], None] | None = None) -> None:
+        """Note that an inspection ended without a report, and why; `also` is done in the same transaction."""
+        changes = {"state": "failed", "finished_at": _now(), "error": error[:2000]}
+        with self._sessions.begin() as session:
+            self._update(session, identifier, ("queued", "running"), changes)
+            if also is not None:
+                also(session)
 
     def recover(self) -> tuple[str, ...]:
         """After a start: mark what was interrupted as failed; returns the ids that still wait, oldest first.
@@ -236,6 +261,37 @@ class Store:
             rows = list(session.scalars(matching(wanted or Filter())))
             said = self._feedback_of(session, [row.id for row in rows])
             return tuple(_record(row, {}, tuple(said.get(row.id, ())), with_report=False) for row in rows)
+
+    def board(self, wanted: BoardFilter, since: datetime, now: datetime | None = None) -> BoardState:
+        """What a screen over the line shows: the last parts, and counts since a moment."""
+        from reason_iad.store.board import board_state
+
+        with self._reads() as session:
+            return board_state(session, wanted, since, now or _now())
+
+    def past_parts(self, categories: Sequence[str], since: datetime | None = None) -> list[PastPart]:
+        """What a threshold would be tried on: finished inspections of a category, with what people said last.
+
+        Args:
+            categories: names of the category as reports write them.
+            since: no earlier ones.
+        """
+        from reason_iad.store.past import past_parts
+
+        with self._reads() as session:
+            return past_parts(session, categories, since)
+
+    def categories(self) -> tuple[str, ...]:
+        """Names of all categories that inspections had."""
+        from sqlalchemy import select
+
+        from reason_iad.store.tables import InspectionRow
+
+        with self._reads() as session:
+            found = session.scalars(
+                select(InspectionRow.category).where(InspectionRow.category.is_not(None)).distinct()
+            )
+            return tuple(sorted(str(name) for name in found))
 
     def counts(self) -> dict[str, int]:
         """How many inspections there are by verdict, and by state where there is no verdict."""
