@@ -86,7 +86,7 @@ def measure(category: str, root: Path, towers: StoredTowers, folder: Path, args:
         for k, name in itertools.product(args.shots, args.candidates):
             found, options = distances(kept, k, CANDIDATES[name])
             statistics, normal = judge(found, options, CANDIDATES[name].tail)
-            areas[name][k].append(auroc(found.defective, statistics))
+            areas[name][k].append(auroc(found.defective, statistics.astype(np.float64)))
             if name == "default":
                 for spread in SPREADS:
                     edge = edge_with(normal, found.num_references, spread)

@@ -13,8 +13,10 @@ import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 from evidence_data import Category
 
 from reason_iad.evidence.calibrate import Array
@@ -33,7 +35,7 @@ LOWER = Stream("vit", (7, 9, 10, 11), 224, "cosine", map_weight=0.0)  # a layer 
 LOWEST = Stream("vit", (7, 9, 10), 224, "cosine", map_weight=0.0)  # two less
 STREAMS = (*DEFAULT_STREAMS, HIGHER, LOWER, LOWEST)
 
-Maps = dict[str, Array]  # by the name of a stream
+Maps = dict[str, npt.NDArray[Any]]  # by the name of a stream
 
 
 @dataclass(frozen=True, eq=False)
