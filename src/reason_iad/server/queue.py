@@ -16,7 +16,7 @@ from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
 from typing import Any
 
-from reason_iad.errors import ReasonIADError, WorkerLostError
+from reason_iad.errors import ModelUnavailableError, ReasonIADError, WorkerLostError
 from reason_iad.server.job_handler import Lesson, Task
 from reason_iad.server.metrics import Metrics
 from reason_iad.server.model_workers import ONCE, ModelWorkers
@@ -29,6 +29,7 @@ from reason_iad.workers import TaskFailedError
 
 _log = logging.getLogger("reason_iad.server")
 KEPT_HISTORIES = 256  # of inspections that ended, for those who look late
+MODEL_RETRY_SECONDS = 30  # after which to ask again where a model's own server does not answer
 
 
 @dataclass
@@ -258,6 +259,8 @@ class InspectionQueue:
             self._end(job, "done", **result)
         except WorkerLostError as error:
             await self._fail(job, HttpProblem(503, "interrupted", f"The inspection was interrupted: {error}.", 5))
+        except ModelUnavailableError as error:
+            await self._fail(job, HttpProblem(503, "model_unavailable", str(error), MODEL_RETRY_SECONDS))
         except ReasonIADError as error:
             await self._fail(job, HttpProblem(422, "not_inspectable", str(error)))
         except TaskFailedError as error:
