@@ -15,7 +15,7 @@ from collections.abc import Callable, Sequence
 from typing import NoReturn
 
 from reason_iad import __version__
-from reason_iad.cli import benchmark, demo, doctor, inspect, knowledge, learn, models, records, serve, weights
+from reason_iad.cli import benchmark, demo, doctor, inspect, knowledge, learn, line, models, records, serve, weights
 from reason_iad.errors import ReasonIADError
 
 DONE, FAILURE, BAD_INPUT, INTERRUPTED, BROKEN_PIPE = 0, 1, 2, 130, 141
@@ -26,6 +26,7 @@ examples:
   reason-iad demo                                   inspect the images that come with the program
   reason-iad inspect part.png --reference good/     compare one image with normal ones and explain it
   reason-iad inspect lot/ --reference good/ --out report
+  reason-iad line run line.toml                     a camera, a trigger, and who is told of each part
   reason-iad serve                                  a page to inspect images in, and an HTTP interface
 """
 
@@ -47,7 +48,7 @@ def build_parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--version", action="version", version=f"reason-iad {__version__}")
     subparsers = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
-    for command in (inspect, learn, demo, doctor, weights, knowledge, benchmark, models, serve, records):
+    for command in (inspect, learn, demo, doctor, weights, knowledge, benchmark, models, serve, line, records):
         command.add_parser(subparsers)
     return parser
 
