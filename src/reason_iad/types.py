@@ -252,6 +252,14 @@ class EvidenceSummary(_Checked):
 
 
 @dataclass(frozen=True)
+class AnswerOffset(_Checked):
+    """What the model says of good parts, which was subtracted from what it says of the image."""
+
+    log_odds: tuple[float, ...]  # of a defect, of each good part beside the others
+    mean: float
+
+
+@dataclass(frozen=True)
 class FaithfulnessRow(_Checked):
     """How far the probability of a defect moves when one thing the report names is taken away or kept alone."""
 
@@ -298,6 +306,7 @@ class InspectionReport(_Checked):
     schema_version: str = SCHEMA_VERSION
     check_next: str | None = None  # what to examine on the part, from the knowledge of the defect
     faithfulness: Faithfulness | None = None  # only where it was asked for: it takes many passes
+    offset: AnswerOffset | None = None  # where good parts were asked about, too
 
     def to_json(self, indent: int | None = 2) -> str:
         """Serialize; `from_json` reads it back to an equal report."""
