@@ -65,7 +65,7 @@ def photo(stained: bool = False, seed: int = 0, light: float = 1.0) -> np.ndarra
 
 
 def exposed(scene: np.ndarray, rng: np.random.Generator, light: float = 1.0) -> np.ndarray:
-    own = light * (1 + rng.normal(0, 0.004))
+    own = light * (1 + rng.normal(0, 0.008))
     return np.clip(scene * own + rng.normal(0, 3, scene.shape), 0, 255).astype(np.uint8)
 
 
@@ -75,7 +75,7 @@ def film(path: Path, stained: list[bool], seed: int = 0) -> list[float]:
 
     rng, rests = np.random.default_rng(seed), []
     with av.open(str(path), "w") as container:
-        stream = container.add_stream("libx264", rate=RATE, options={"crf": "16", "preset": "ultrafast"})
+        stream = container.add_stream("libx264", rate=RATE, options={"crf": "12", "preset": "ultrafast"})
         stream.width, stream.height, stream.pix_fmt = 160, 96, "yuv420p"
         stream.time_base = Fraction(1, RATE)
         number, before = 0, belt()
@@ -96,10 +96,10 @@ def film(path: Path, stained: list[bool], seed: int = 0) -> list[float]:
 
 
 def at_rest(path: Path, rests: list[float]) -> list[np.ndarray]:
-    """The pictures of a film a while after each part came to rest."""
+    """The pictures of a film three pictures after each part came to rest."""
     import av
 
-    wanted = {round(second * RATE) + 5 for second in rests}
+    wanted = {round(second * RATE) + 3 for second in rests}
     with av.open(str(path)) as container:
         return [
             one.to_ndarray(format="rgb24") for number, one in enumerate(container.decode(video=0)) if number in wanted
@@ -134,7 +134,7 @@ class Comparing:
             os._exit(9)
         profile = load_profile(request.category)
         found = profile.compare(image.pixels, self._tower)
-        verdict = profile.verdict(found, 0.05).verdict
+        verdict = profile.verdict(found, 0.01).verdict
         report = make_report(
             image=image.name, image_hw=image.image_hw, image_sha256=image.sha256, verdict=verdict,
             probability={"normal": 0.03, "uncertain": 0.5, "defective": 0.97}[verdict], category=request.category,
