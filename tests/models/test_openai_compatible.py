@@ -109,7 +109,7 @@ def test_a_server_that_stays_down_is_named_after_the_last_try(connect, waits, ur
 
 
 def test_a_server_that_does_not_answer_in_time_is_named(connect) -> None:
-    with pytest.raises(ModelError, match=r"gave no answer within 0.2 s, 1 times"):
+    with pytest.raises(ModelError, match=r"gave no answer within 0.2 s, 1 time"):
         connect("slow", answer_seconds=0.2, retries=0).complete(["Which?"], 8)
 
 

@@ -23,9 +23,11 @@ from reason_iad.cli import (
     inspect,
     knowledge,
     learn,
+    line,
     models,
     records,
     serve,
+    threshold,
     weights,
 )
 from reason_iad.errors import ReasonIADError
@@ -38,6 +40,7 @@ examples:
   reason-iad demo                                   inspect the images that come with the program
   reason-iad inspect part.png --reference good/     compare one image with normal ones and explain it
   reason-iad inspect lot/ --reference good/ --out report
+  reason-iad line run line.toml                     a camera, a trigger, and who is told of each part
   reason-iad serve                                  a page to inspect images in, and an HTTP interface
 """
 
@@ -59,7 +62,21 @@ def build_parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--version", action="version", version=f"reason-iad {__version__}")
     subparsers = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
-    for command in (inspect, learn, calibrate, demo, doctor, weights, knowledge, benchmark, models, serve, records):
+    for command in (
+        inspect,
+        learn,
+        threshold,
+        calibrate,
+        demo,
+        doctor,
+        weights,
+        knowledge,
+        benchmark,
+        models,
+        serve,
+        line,
+        records,
+    ):
         command.add_parser(subparsers)
     return parser
 

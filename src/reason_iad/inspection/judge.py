@@ -82,7 +82,7 @@ class Judge:
     def judge(self, request: InspectionRequest, clock: Clock) -> Judged:
         """See `Inspector.judge`."""
         context, source = self._look(request, clock)
-        limits = VerdictOptions(self.options.max_overkill)
+        limits = VerdictOptions(context.rate)
         if self.options.reason == "never":
             return self._judge_by_evidence(context, limits)
         if self.options.reason == "auto":
@@ -183,6 +183,7 @@ class Judge:
             references=finding.references,
             notes=(*image.notes, *notes, *finding.notes),
             compared=finding.compared,
+            rate=source.rate,
             look=None if evidence is None else measure_look(image.pixels, evidence.heat),
             excluded=self.categories.recognizable() if named.source == "unknown" else (),
         )

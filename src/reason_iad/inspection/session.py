@@ -13,6 +13,7 @@ from reason_iad.images import LoadedImage, Pixels
 from reason_iad.inspection.dialog import Dialog, Reply, relative_entropy
 from reason_iad.inspection.nearest import Compared
 from reason_iad.inspection.option_fusion import OptionFusion, Spoken, measured, strongest
+from reason_iad.inspection.options import USUAL_OVERKILL
 from reason_iad.inspection.prompts import evidence_line
 from reason_iad.inspection.question_kinds import kind_of
 from reason_iad.inspection.verdict import Fusion, less
@@ -42,6 +43,7 @@ class Context:
     compared: Compared | None = None  # the references that the evidence comes from
     look: Look | None = None  # of the area that differs most from them
     excluded: tuple[str, ...] = ()  # categories that recognition knows and did not see
+    rate: float = USUAL_OVERKILL  # share of good parts that may be called defective
 
     @cached_property
     def summary(self) -> EvidenceSummary | None:

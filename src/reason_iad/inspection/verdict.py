@@ -14,6 +14,7 @@ from reason_iad.evidence.significance import judge, share_of_normals
 from reason_iad.types import AnswerOffset, EvidenceSummary, Verdict
 
 _EPS = 1e-4
+DISAGREE = "Uncertain because model and comparison disagree"  # how a note begins, by which the record tells
 FUSIONS = ("with_evidence", "one_reference", "without_evidence")
 
 
@@ -103,7 +104,7 @@ def decide(
     seen = told if evidence is None else judge(_share(evidence, options), options.max_overkill)
     if alone is not None and min(alone) <= options.lower and max(alone) >= options.upper:
         said = (f"the model alone would say {alone[0]:.2f}", f"the comparison with good parts alone {alone[1]:.2f}")
-        return "uncertain", (f"Uncertain because model and comparison disagree: {', '.join(said)}; look at the part.",)
+        return "uncertain", (f"{DISAGREE}: {', '.join(said)}; look at the part.",)
     if evidence is not None and seen == "uncertain":
         reason = (
             f"about {_share(evidence, options):.1%} of good parts look at least this odd, as far as references tell: "

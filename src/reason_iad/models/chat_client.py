@@ -16,9 +16,10 @@ from dataclasses import dataclass, field
 from threading import local
 from typing import TYPE_CHECKING, Any, NoReturn
 
-from reason_iad.errors import ModelError
+from reason_iad.errors import ModelError, ModelUnavailableError
 from reason_iad.models.turns import Gate, letting_others
 from reason_iad.types import ServerCost
+from reason_iad.words import counted
 
 if TYPE_CHECKING:
     import httpx
@@ -152,7 +153,12 @@ class ChatClient:
             ) from error
 
     def _post(self, body: dict[str, Any], content: list[dict[str, Any]]) -> dict[str, Any]:
-        """Send a request, again after what may pass, with growing pauses."""
+        """Send a request, again after what may pass, with growing pauses.
+
+        Raises:
+            ModelUnavailableError: the server cannot be reached, does not answer, or knows neither us nor the model.
+            ModelError: it does not take what was sent.
+        """
         import httpx
 
         connection, trouble, attempt = self._connection, "", 0
@@ -191,8 +197,9 @@ class ChatClient:
             if attempt <= connection.retries:
                 with letting_others():
                     self._sleep(min(wait, connection.longest_wait))
-        raise ModelError(
-            f"{self.where} {trouble}, {connection.retries + 1} times; check that it runs, or try again later"
+        raise ModelUnavailableError(
+            f"{self.where} {trouble}, {counted(connection.retries + 1, 'time')}; check that it runs and "
+            f"{URL_VARIABLE}, or try again later"
         )
 
     def _read(self, response: httpx.Response) -> tuple[int, dict[str, Any]]:
@@ -270,7 +277,8 @@ class ChatClient:
             advice = f"check the model's name {self._model!r}"
         advice = advice or "check that the model reads pictures and that the prompt fits its context"
         how = "with an error, inside a 200" if inside else str(status)
-        raise ModelError(f"{self.where} answered {how} ({words}); {advice}")
+        kind = ModelUnavailableError if status in (401, 403, 404) else ModelError
+        raise kind(f"{self.where} answered {how} ({words}); {advice}")
 
 
 def error_words(answer: dict[str, Any]) -> str:

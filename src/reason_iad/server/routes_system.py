@@ -46,7 +46,9 @@ _LESSON = {
     },
 }
 ASSETS = {
-    "app.css": "text/css", "app.js": "text/javascript", "view.js": "text/javascript", "icon.svg": "image/svg+xml",
+    "app.css": "text/css", "app.js": "text/javascript", "view.js": "text/javascript", "threshold.js": "text/javascript",
+    "board.js": "text/javascript", "board.css": "text/css",
+    "icon.svg": "image/svg+xml",
 }  # fmt: skip
 _PAGE_POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' blob:; connect-src 'self'; "
@@ -58,6 +60,12 @@ _PAGE_POLICY = (
 async def page() -> Response:
     """The page to work in."""
     return Response(_asset("index.html"), media_type="text/html", headers={"Content-Security-Policy": _PAGE_POLICY})
+
+
+@router.get("/board", include_in_schema=False)
+async def board() -> Response:
+    """The page for a screen over the line."""
+    return Response(_asset("board.html"), media_type="text/html", headers={"Content-Security-Policy": _PAGE_POLICY})
 
 
 @router.get("/assets/{name}", include_in_schema=False)
@@ -100,6 +108,7 @@ async def readiness(response: Response, server: Server) -> Any:
 async def metrics(who: Viewer, server: Server) -> Response:
     """Numbers for Prometheus."""
     server.metrics.queue.set(server.queue.waiting)
+    server.metrics.running.set(server.queue.running)
     server.metrics.queue_size.set(server.settings.queue_size)
     return Response(server.metrics.render(), headers={"Content-Type": MEDIA_TYPE})
 
@@ -116,6 +125,7 @@ async def status(request: Request, server: Server) -> Any:
     return {
         "version": __version__, "model": server.model.state, "detail": server.model.detail if who else "",
         "model_name": " ".join(server.model.facts.values()) if who else "", "waiting": server.queue.waiting,
+        "running": server.queue.running, "workers": server.settings.workers, "workers_ready": server.model.ready,
         "room": server.settings.queue_size, "tokens": bool(server.settings.tokens), "who": who and who.name,
         "role": who and who.role, "max_bytes": limits.max_bytes, "max_pixels": limits.max_pixels, "counts": counts,
     }  # fmt: skip
@@ -168,7 +178,7 @@ async def learn(request: Request, who: Admin, server: Server) -> Any:
     from reason_iad.evidence.profile_store import profile_folder
 
     profile_folder(category)  # refuses a name that no folder should have
-    job = await server.queue.ask("learn", f"lesson-{category}", Lesson(category, tuple(images)))
+    job = await server.queue.ask("learn", f"lesson-{category}", Lesson(category, tuple(images)), who.name)
     ended = await server.queue.result(job, server.settings.limits.inspection_seconds)
     await audit(request, who, "learn", category)
     if job.error is not None:
