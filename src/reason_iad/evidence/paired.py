@@ -77,6 +77,15 @@ def compare_paired(pixels: Pixels, template: Pixels, options: PairedOptions | No
     )
 
 
+def lay_template(pixels: Pixels, template: Pixels, options: PairedOptions | None = None) -> Pixels:
+    """The template (H', W', 3) as it lies under an image (H, W, 3), in the image's light, at the working size."""
+    options = options or PairedOptions()
+    image, good = _working(pixels, pixels.shape[:2], options), _working(template, pixels.shape[:2], options)
+    turned, _ = register(image.mean(axis=2), good, options)
+    laid: Pixels = np.clip(_match_light(align(image, turned, options), image), 0, 255).round().astype(np.uint8)
+    return laid
+
+
 def is_template(pixels: Pixels, reference: Pixels) -> bool:
     """Whether a reference shows the very same object as the image, so that it can be its template."""
     found = compare_paired(pixels, reference, PairedOptions(max_side=320))
