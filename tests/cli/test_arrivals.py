@@ -9,8 +9,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from reason_iad.cli.hot_folder import HotFolder
 from reason_iad.images import encode_png
+from reason_iad.images.hot_folder import HotFolder
 
 
 def png(seed: int = 0) -> bytes:
@@ -171,7 +171,7 @@ def test_a_look_that_was_held_up_does_not_put_off_the_next_for_hours(
     line: Line, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     times = iter([0.0, 480.0, 480.0, 480.0])  # the machine slept
-    monkeypatch.setattr("reason_iad.cli.hot_folder.time.perf_counter", lambda: next(times, 480.0))
+    monkeypatch.setattr("reason_iad.images.hot_folder.time.perf_counter", lambda: next(times, 480.0))
     line.look(0)
     assert line.hot.pause <= 10
 

@@ -47,3 +47,12 @@ def test_one_image_is_not_several() -> None:
     summary = LotSummary(failed=1)
     summary.add(make_report(verdict="normal"))
     assert summary.text(1.0).startswith("1 image in 1.0 s: 1 normal; 1 not inspected")
+
+
+def test_notes_that_differ_in_their_figures_alone_are_one() -> None:
+    summary = LotSummary()
+    for number in range(6):
+        summary.add(make_report(image=f"{number}.png", verdict="normal", notes=(f"Cleared: at most 0.3{number}.",)))
+    text = summary.text(1.0)
+    assert "note on all, figures of the first: Cleared: at most 0.30." in text
+    assert text.count("Cleared") == 1

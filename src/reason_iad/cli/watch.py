@@ -11,9 +11,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from reason_iad.cli.batch import InspectsImages, Loader, inspect_all, one_by_one
-from reason_iad.cli.hot_folder import Arrival, HotFolder
 from reason_iad.cli.lot import LotPrinter, Plan, reference_digests
 from reason_iad.cli.progress import Progress
+from reason_iad.images.hot_folder import Arrival, HotFolder
 
 if TYPE_CHECKING:
     from reason_iad.cli.recorder import Recorder

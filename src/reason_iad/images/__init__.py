@@ -13,6 +13,7 @@ An image is `pixels (H, W, 3)` uint8 RGB in its upright orientation. Everything 
     doubts     what is odd about a file that can be read, and names of kinds that cannot
     geometry   resize, compress
     lot        which files of a folder are images, and what the others are
+    hot_folder which images of a folder are complete and new; for watching and for lines
 """
 
 from reason_iad.images.doubts import coarse_note

@@ -18,7 +18,8 @@ from reason_iad.images import Pixels, resize
 from reason_iad.types import Faithfulness, FaithfulnessRow, InspectionRequest
 
 if TYPE_CHECKING:
-    from reason_iad.inspection.inspector import Inspection, Inspector
+    from reason_iad.inspection.compose import Inspection
+    from reason_iad.inspection.inspector import Inspector
     from reason_iad.types import ImageSource
 
 Box = tuple[int, int, int, int]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from dataclasses import dataclass, field
 
@@ -22,6 +23,17 @@ from reason_iad.words import counted
 
 MOST_NOTES = 500  # kinds that are counted; a lot with more of them has one for each image
 NAMED = 3  # images that a note names
+_FIGURE = re.compile(r"\d+(?:\.\d+)?")
+
+
+@dataclass
+class _Note:
+    """A note on several images; where only its figures differ, `text` is that of the first."""
+
+    text: str
+    names: tuple[str, ...] = ()  # of the first images
+    times: int = 0
+    varies: bool = False
 
 
 def render_line(report: InspectionReport, question: str | None = None, *, color: bool = False, width: int = 100) -> str:
@@ -55,7 +67,7 @@ class LotSummary:
     verdicts: Counter[str] = field(default_factory=Counter)
     categories: Counter[str] = field(default_factory=Counter)
     failed: int = 0
-    _notes: dict[str, tuple[int, tuple[str, ...]]] = field(default_factory=dict)  # how many images, and the first ones
+    _notes: dict[str, _Note] = field(default_factory=dict)  # by their text without its figures
 
     @property
     def count(self) -> int:
@@ -67,9 +79,13 @@ class LotSummary:
         self.verdicts[report.verdict] += 1
         self.categories[report.category or "unknown"] += 1
         for note in dict.fromkeys(_without_name(note, report.image) for note in other_notes(report)):
-            times, names = self._notes.get(note, (0, ()))
-            if times or len(self._notes) < MOST_NOTES:
-                self._notes[note] = (times + 1, (*names, report.image)[:NAMED])
+            shape = _FIGURE.sub("0", note)
+            if shape not in self._notes and len(self._notes) >= MOST_NOTES:
+                continue
+            found = self._notes.setdefault(shape, _Note(note))
+            found.times += 1
+            found.names = (*found.names, report.image)[:NAMED]
+            found.varies |= note != found.text
 
     def text(self, seconds: float, left_out: str = "") -> str:
         """The lines below the last image: counts, time, what was left out, and each note once."""
@@ -83,15 +99,16 @@ class LotSummary:
             several = len(self.categories) > 1
             named = (f"{printable(name)}{f' {n:,}' if several else ''}" for name, n in self.categories.most_common(8))
             lines.append(f"{'categories' if several else 'category'}: {', '.join(named)}")
-        for note, (times, names) in sorted(self._notes.items(), key=lambda one: -one[1][0]):
-            lines.append(f"{self._whose(times, names)}: {printable(note)}")
+        notes = sorted(self._notes.values(), key=lambda one: -one.times)
+        lines += [f"{self._whose(note)}: {printable(note.text)}" for note in notes]
         return "\n".join(lines)
 
-    def _whose(self, times: int, names: tuple[str, ...]) -> str:
-        if times == self.count:
-            return "note on all" if times > 1 else "note"
-        more = ", ..." if times > len(names) else ""
-        return f"note on {counted(times, 'image')} ({', '.join(map(printable, names))}{more})"
+    def _whose(self, note: _Note) -> str:
+        first = ", figures of the first" if note.varies else ""
+        if note.times == self.count:
+            return f"note on all{first}" if note.times > 1 else "note"
+        more = ", ..." if note.times > len(note.names) else ""
+        return f"note on {counted(note.times, 'image')} ({', '.join(map(printable, note.names))}{more}){first}"
 
 
 def _without_name(note: str, image: str) -> str:

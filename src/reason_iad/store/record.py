@@ -7,7 +7,7 @@ from datetime import datetime
 from typing import Any, Literal
 
 State = Literal["queued", "running", "done", "failed"]
-Origin = Literal["server", "batch", "watch"]
+Origin = Literal["server", "batch", "watch", "line"]
 FeedbackKind = Literal["false_alarm", "missed", "confirmed"]
 
 STATES: tuple[State, ...] = ("queued", "running", "done", "failed")

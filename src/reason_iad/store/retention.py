@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from datetime import datetime
 
-from sqlalchemy import delete, exists, select
+from sqlalchemy import delete, exists, or_, select
 from sqlalchemy.orm import Session
 
-from reason_iad.store.tables import FeedbackRow, FileRow, InspectionFileRow, InspectionRow
+from reason_iad.store.tables import DriftAlarmRow, FeedbackRow, FileRow, InspectionFileRow, InspectionRow
 
 
 def outdated(session: Session, before: datetime, keep_feedback: bool) -> Sequence[str]:
@@ -35,11 +35,12 @@ def delete_inspections(session: Session, identifiers: Sequence[str]) -> tuple[in
 
 
 def forget_orphans(session: Session) -> None:
-    """Delete the rows of files that no inspection names."""
-    free = ~exists().where(InspectionFileRow.sha256 == FileRow.sha256)
+    """Delete the rows of files that neither an inspection nor an alarm names."""
+    shown = or_(DriftAlarmRow.before_sha256 == FileRow.sha256, DriftAlarmRow.after_sha256 == FileRow.sha256)
+    free = ~exists().where(InspectionFileRow.sha256 == FileRow.sha256) & ~exists().where(shown)
     session.execute(delete(FileRow).where(free), execution_options={"synchronize_session": False})
 
 
 def named_files(session: Session) -> set[str]:
-    """Digests of all files that inspections name."""
+    """Digests of all files that inspections and alarms name."""
     return set(session.scalars(select(FileRow.sha256)))

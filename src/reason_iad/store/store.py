@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import dataclasses
 import secrets
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
@@ -20,6 +20,8 @@ from typing import TYPE_CHECKING, Any, cast
 from reason_iad.errors import InputError
 from reason_iad.files import sha256
 from reason_iad.store.files import EvidenceFiles
+from reason_iad.store.lines import Lines
+from reason_iad.store.outbox import Outbox
 from reason_iad.store.record import (
     FEEDBACK_KINDS,
     AuditEntry,
@@ -55,6 +57,7 @@ class Store:
         self._engine, self.files = engine, files
         self._sessions = sessionmaker(engine, expire_on_commit=False)
         self._reads = sessionmaker(engine.execution_options(read_only=True))
+        self.outbox, self.lines = Outbox(self._sessions, self._reads), Lines(self._sessions, self._reads, files)
 
     @classmethod
     def open(cls, url: str, folder: str | Path) -> Store:
@@ -170,8 +173,21 @@ class Store:
         """Note that the model has begun with an inspection."""
         self._change(identifier, ("queued",), state="running", started_at=_now())
 
-    def finish(self, identifier: str, report: InspectionReport, files: Mapping[str, tuple[str, bytes]]) -> None:
-        """Keep the report of an inspection with its files, as (media type, bytes) by role."""
+    def finish(
+        self,
+        identifier: str,
+        report: InspectionReport,
+        files: Mapping[str, tuple[str, bytes]],
+        also: Callable[[Session], None] | None = None,
+    ) -> None:
+        """Keep the report of an inspection with its files, as (media type, bytes) by role.
+
+        Args:
+            identifier: of the inspection.
+            report: of it.
+            files: pictures of it.
+            also: done in the same transaction, such as writing the message about it.
+        """
         import json
 
         digests = {role: self.files.put(data) for role, (_, data) in files.items()}
@@ -184,10 +200,16 @@ class Store:
             self._update(session, identifier, ("queued", "running"), changes)
             for role, (kind, data) in files.items():
                 _attach(session, identifier, role, digests[role], kind, len(data))
+            if also is not None:
+                also(session)
 
-    def fail(self, identifier: str, error: str) -> None:
-        """Note that an inspection ended without a report, and why."""
-        self._change(identifier, ("queued", "running"), state="failed", finished_at=_now(), error=error[:2000])
+    def fail(self, identifier: str, error: str, also: Callable[[Session], None] | None = None) -> None:
+        """Note that an inspection ended without a report, and why; `also` is done in the same transaction."""
+        changes = {"state": "failed", "finished_at": _now(), "error": error[:2000]}
+        with self._sessions.begin() as session:
+            self._update(session, identifier, ("queued", "running"), changes)
+            if also is not None:
+                also(session)
 
     def recover(self) -> tuple[str, ...]:
         """After a start: mark what was interrupted as failed; returns the ids that still wait, oldest first.

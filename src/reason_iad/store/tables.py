@@ -61,7 +61,7 @@ class InspectionRow(Base):
 
     id: Mapped[str] = mapped_column(String(32), primary_key=True)
     state: Mapped[str] = mapped_column(String(16))  # queued, running, done, failed
-    origin: Mapped[str] = mapped_column(String(16))  # server, batch, watch
+    origin: Mapped[str] = mapped_column(String(16))  # server, batch, watch, line
     who: Mapped[str] = mapped_column(String(100))
     name: Mapped[str] = mapped_column(String(255))
     image_sha256: Mapped[str] = mapped_column(String(64))
@@ -128,3 +128,55 @@ class AuditRow(Base):
     target: Mapped[str] = mapped_column(String(255))
     outcome: Mapped[str] = mapped_column(String(100))
     client: Mapped[str] = mapped_column(String(64))
+
+
+class LineRow(Base):
+    """A production line: the number of its last message and how it is."""
+
+    __tablename__ = "lines"
+
+    name: Mapped[str] = mapped_column(String(100), primary_key=True)
+    sequence: Mapped[int]
+    updated_at: Mapped[datetime] = mapped_column(UtcTime)
+    state: Mapped[dict[str, Any]] = mapped_column(Json)
+
+
+class OutboxRow(Base):
+    """A message of a line on its way to one sink."""
+
+    __tablename__ = "outbox"
+    __table_args__ = (
+        Index("ix_outbox_state", "line", "sink", "state", "sequence"),
+        Index("ix_outbox_message_id", "message_id"),
+    )
+
+    id: Mapped[int] = mapped_column(primary_key=True, autoincrement=True)
+    line: Mapped[str] = mapped_column(String(100))
+    sink: Mapped[str] = mapped_column(String(100))
+    message_id: Mapped[str] = mapped_column(String(32))
+    sequence: Mapped[int]  # of the line: the order of its messages
+    kind: Mapped[str] = mapped_column(String(16))
+    payload: Mapped[str] = mapped_column(Text)
+    state: Mapped[str] = mapped_column(String(16))  # waiting, delivered, refused
+    attempts: Mapped[int]
+    error: Mapped[str] = mapped_column(Text)  # of the last attempt that failed
+    created_at: Mapped[datetime] = mapped_column(UtcTime)
+    ended_at: Mapped[datetime | None] = mapped_column(UtcTime)
+
+
+class DriftAlarmRow(Base):
+    """The parts of a line are no longer like the good parts of its profile."""
+
+    __tablename__ = "drift_alarms"
+    __table_args__ = (Index("ix_drift_alarms_line", "line", "raised_at"),)
+
+    id: Mapped[str] = mapped_column(String(32), primary_key=True)
+    line: Mapped[str] = mapped_column(String(100))
+    category: Mapped[str] = mapped_column(String(100))
+    quantity: Mapped[str] = mapped_column(String(32))
+    raised_at: Mapped[datetime] = mapped_column(UtcTime)
+    facts: Mapped[dict[str, Any]] = mapped_column(Json)
+    before_sha256: Mapped[str | None] = mapped_column(ForeignKey("files.sha256"))  # a picture of a good part
+    after_sha256: Mapped[str | None] = mapped_column(ForeignKey("files.sha256"))  # one that shows the drift
+    acknowledged_at: Mapped[datetime | None] = mapped_column(UtcTime)
+    acknowledged_by: Mapped[str | None] = mapped_column(String(100))

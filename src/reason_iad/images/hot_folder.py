@@ -15,7 +15,9 @@ from typing import Any
 
 from reason_iad.errors import ImageError
 from reason_iad.files import sha256, sha256_of_file
-from reason_iad.images import LoadedImage, LotImage, find_lot, read_image
+from reason_iad.images.limits import LoadedImage
+from reason_iad.images.lot import LotImage, find_lot
+from reason_iad.images.reading import read_image
 
 MOST_REMEMBERED = 200_000  # files that came and went
 SHARE_OF_TIME = 0.1  # that looking through the folder may take

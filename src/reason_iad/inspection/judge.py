@@ -1,0 +1,176 @@
+"""What an image shows, and the verdict about it: read, recognize, evidence, knowledge, prefix, verdict."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from reason_iad.errors import InputError
+from reason_iad.evidence.looks import measure_look
+from reason_iad.images import LoadedImage, alike, at_scale, coarse_note, from_pixels, read_image
+from reason_iad.inspection.categories import Categories
+from reason_iad.inspection.clock import Clock
+from reason_iad.inspection.dialog import Dialog, Reply
+from reason_iad.inspection.open_dialog import OpenDialog
+from reason_iad.inspection.option_fusion import OptionFusion
+from reason_iad.inspection.options import InspectorOptions
+from reason_iad.inspection.prompts import citation_notes, image_parts, product_parts
+from reason_iad.inspection.screening import NOT_ASKED, AnswerRange, LazyDialog, SilentDialog, screen
+from reason_iad.inspection.served import CLOSED, ServedDialog
+from reason_iad.inspection.session import DETECTION_QUESTION, NO, YES, Context, Session
+from reason_iad.inspection.sources import EvidenceSources
+from reason_iad.inspection.verdict import UNCALIBRATED, Fusion, VerdictOptions, decide, fusion_key
+from reason_iad.knowledge.entries import ANY_PRODUCT
+from reason_iad.knowledge.retrieve import KnowledgeBase, RetrievalOptions
+from reason_iad.models.base import Model, is_open
+from reason_iad.types import InspectionRequest, Verdict
+
+if TYPE_CHECKING:
+    from reason_iad.models.vision_cache import CachedVision
+    from reason_iad.types import ImageSource
+
+MAX_SEEN = 4  # references that a model which reads pictures is shown
+
+
+@dataclass(frozen=True, eq=False)
+class Judged:
+    """A verdict and what it rests on."""
+
+    session: Session
+    probability: float  # of a defect
+    verdict: Verdict
+    reasons: tuple[str, ...]
+    reply: Reply | None  # of the model; None where it was not asked
+
+
+@dataclass(frozen=True, eq=False)
+class Judge:
+    """The parts that a verdict comes from.
+
+    Attributes:
+        options: settings of the method.
+        model: what is asked.
+        vision: towers of evidence, recognition and the bundled model.
+        knowledge: what is known about products.
+        categories: names of images.
+        sources: where evidence comes from.
+        settings: the model's fusion, where it has one.
+    """
+
+    options: InspectorOptions
+    model: Model
+    vision: CachedVision
+    knowledge: KnowledgeBase
+    categories: Categories
+    sources: EvidenceSources
+    settings: Mapping[str, Any]
+
+    def open(self, request: InspectionRequest, clock: Clock) -> Session:
+        """See `Inspector.open`."""
+        context = self._look(request, clock)
+        with clock.stage("prefix"):
+            return self._session(context, self._start_dialog(context))
+
+    def judge(self, request: InspectionRequest, clock: Clock) -> Judged:
+        """See `Inspector.judge`."""
+        context = self._look(request, clock)
+        limits = VerdictOptions(self.options.max_overkill)
+        if self.options.reason == "never":
+            return self._judge_by_evidence(context, limits)
+        if self.options.reason == "auto":
+            lazy = self._session(context, LazyDialog(lambda: self._start_dialog(context)))
+            answers = AnswerRange.from_settings(self.settings)
+            if (cleared := screen(lazy.fusion, context.summary, limits, answers, context.unsuitable)) is not None:
+                return Judged(lazy, cleared.probability, "normal", (cleared.note,), None)
+        with clock.stage("prefix"):
+            session = self._session(context, self._start_dialog(context))
+        with clock.stage("verdict"):
+            reply = session.dialog.choose(DETECTION_QUESTION, (YES, NO))
+            said = reply.probability_of(YES)
+            probability = session.probability(said)
+            verdict, reasons = decide(probability, context.summary, limits, session.alone(said), context.unsuitable)
+        return Judged(session, probability, verdict, reasons, reply)
+
+    def _judge_by_evidence(self, context: Context, limits: VerdictOptions) -> Judged:
+        if context.summary is None:
+            raise InputError(
+                "found --reason never and nothing to compare the image with; expected normal references or a learned "
+                "profile: add --reference, or leave --reason out"
+            )
+        session = self._session(context, SilentDialog())
+        probability = session.probability(0.5)
+        verdict, reasons = decide(probability, context.summary, limits, None, context.unsuitable)
+        return Judged(session, probability, verdict, (NOT_ASKED, *reasons), None)
+
+    def _session(self, context: Context, dialog: Dialog) -> Session:
+        key = fusion_key(0 if context.summary is None else context.summary.num_references)
+        fusion = Fusion.from_settings(self.settings, key) if "fusion" in self.settings else UNCALIBRATED
+        return Session(context, dialog, fusion, OptionFusion.from_settings(self.settings), self.knowledge)
+
+    def _look(self, request: InspectionRequest, clock: Clock) -> Context:
+        """Everything that is known about the image before any question."""
+        with clock.stage("read"):
+            image = _load(request.image, request.name)
+            goods, scale = alike([_load(reference) for reference in request.references])
+            image = at_scale(image, scale)
+        notes = [note for good in goods for note in good.notes]
+        if (coarse := coarse_note(image.image_hw, [good.image_hw for good in goods])) is not None:
+            notes.append(coarse)
+        if not self.model.capabilities.latents and self.options.latents != "off":
+            notes.append(CLOSED.format(name=self.model.info.name))
+        if request.category is not None:
+            named = self.categories.given(request.category)
+        else:
+            with clock.stage("recognize"):
+                named = self.categories.recognize(image.pixels, self.vision)
+        name = named.name
+        with clock.stage("evidence"):
+            source = self.sources.choose(self.options, image, goods, (request.category, name))
+            image = at_scale(image, source.scale)
+            finding = source.look(image)
+        with clock.stage("knowledge"):
+            query = request.question or f"defects of the {name.replace('_', ' ')}"
+            limits = RetrievalOptions(top_k=self.options.top_k)
+            citations = self.knowledge.retrieve(query, name, self.options.knowledge, limits)
+            known = self.knowledge.knowledge_of(name) or self.knowledge.knowledge_of(ANY_PRODUCT)
+        evidence = finding.evidence
+        return Context(
+            image=image,
+            category=name,
+            source=named.source,
+            category_probability=named.probability,
+            knowledge=known,
+            evidence=evidence,
+            citations=citations,
+            references=finding.references,
+            notes=(*image.notes, *notes, *finding.notes),
+            compared=finding.compared,
+            look=None if evidence is None else measure_look(image.pixels, evidence.heat),
+            excluded=self.categories.recognizable() if named.source == "unknown" else (),
+        )
+
+    def _start_dialog(self, context: Context) -> Dialog:
+        """Process everything that all questions about the image share."""
+        if self.options.reason == "never":
+            return SilentDialog()
+        model, evidence = self.model, context.evidence
+        notes, seen = citation_notes(context.citations), context.references[:MAX_SEEN]
+        if not is_open(model):
+            return ServedDialog(model, context.image.pixels, notes, context.line, seen)
+        tokens = model.encode_image(context.image.pixels, None if evidence is None else evidence.anomaly_map)
+        shown = [model.encode_image(reference) for reference in seen] if model.info.sees_references else []
+        product = model.recall(product_parts(model.info, notes, shown))
+        prefix = model.extend(product, image_parts(tokens, context.line))
+        return OpenDialog(model, prefix, self.options, None if evidence is None else evidence.grid(*tokens.grid_hw))
+
+
+def _load(source: ImageSource, name: str | None = None) -> LoadedImage:
+    """Read an image in any of its forms; `name` is what bytes and pixels are called."""
+    if isinstance(source, LoadedImage):
+        return source
+    if isinstance(source, np.ndarray):
+        return from_pixels(source, name or "image")
+    return read_image(source, name=name)
