@@ -2,10 +2,10 @@
 
     L(text) = sum over attributes of log P(measured value | the text is true)
 
-Attributes are place, size, shape, tone, hue, direction, sharpness and whether it lies at the edge. A text that names several values ("left") is true for any of them; one that
-says nothing of an attribute is as likely as the attribute's share among all defects. The tables P(measured | true) are
-counted on images whose defects are known, apart for anomaly scores under and from 0.5: where the evidence hardly saw
-anything, its place says little.
+Attributes are place, size, shape, tone, hue, direction, sharpness and whether it lies at the edge. A text that names
+several values ("left") is true for any of them; one that says nothing of an attribute is as likely as the attribute's
+share among all defects. The tables P(measured | true) are counted on images whose defects are known, apart for anomaly
+scores under and from 0.5: where the evidence hardly saw anything, its place says little.
 """
 
 from __future__ import annotations
@@ -55,7 +55,9 @@ _WORDS: Mapping[str, Mapping[str, str]] = {
 }  # fmt: skip
 _WARM = frozenset({"redder", "yellower"})  # brown and orange lie between the two, and rust does
 _BETWEEN = frozenset({"brown", "brownish", "orange", "rust", "rusty", "amber"})
-_AT_EDGE = re.compile(r"\b(?:along|at|on|near|from) (?:an? |the |its |one )?(?:outer )?(?:edges?|corners?|rim|border)\b")
+_AT_EDGE = re.compile(
+    r"\b(?:along|at|on|near|from) (?:an? |the |its |one )?(?:outer )?(?:edges?|corners?|rim|border)\b"
+)
 _ROWS = {"top": 0, "upper": 0, "middle": 1, "bottom": 2, "lower": 2}
 _COLUMNS = {"left": 0, "center": 1, "centre": 1, "right": 2}
 _AS_BRIGHT = re.compile(r"\bas (?:bright|dark) as\b")

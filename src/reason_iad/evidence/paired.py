@@ -60,7 +60,8 @@ def compare_paired(pixels: Pixels, template: Pixels, options: PairedOptions | No
     aligned = align(image, turned, options)
     correlation = _correlation(image.mean(axis=2), aligned.mean(axis=2))
     contrast = max(float(np.ptp(np.quantile(good, (0.02, 0.98)))), 1.0)
-    distance = differences(image, _match_light(aligned, image), options) / contrast
+    lying = _match_light(aligned, image)
+    distance = differences(image, lying, options) / contrast
     scale = _scale(good, contrast, options)
     raw = scale.standardize(distance)
     return EvidenceMap(
@@ -74,16 +75,8 @@ def compare_paired(pixels: Pixels, template: Pixels, options: PairedOptions | No
         unsuitable=None if correlation >= RESEMBLES else UNLIKE_TEMPLATE,
         max_regions=MAX_REGIONS,
         region_share=FAINT,
+        template=lying.round().astype(np.uint8),
     )
-
-
-def lay_template(pixels: Pixels, template: Pixels, options: PairedOptions | None = None) -> Pixels:
-    """The template (H', W', 3) as it lies under an image (H, W, 3), in the image's light, at the working size."""
-    options = options or PairedOptions()
-    image, good = _working(pixels, pixels.shape[:2], options), _working(template, pixels.shape[:2], options)
-    turned, _ = register(image.mean(axis=2), good, options)
-    laid: Pixels = np.clip(_match_light(align(image, turned, options), image), 0, 255).round().astype(np.uint8)
-    return laid
 
 
 def is_template(pixels: Pixels, reference: Pixels) -> bool:

@@ -100,7 +100,9 @@ def describe_areas(
         near = inside[window]
         parts = {
             "numbers": numbers,
-            "change": np.zeros(BLOCKS["change"], np.float32) if good is None else change.measure_change(pixels, good, box),
+            "change": np.zeros(BLOCKS["change"], np.float32)
+            if good is None
+            else change.measure_change(pixels, good, box),
             "window_8": pool(seen[8][index], near),
             "window_16": pool(seen[16][index], near),
             "against_16": pool(seen[16][index], near) - pool(seen[16][index], ~near),
@@ -157,7 +159,9 @@ def cover(mask: Mask, side: int) -> Floats:
     return shares
 
 
-def fit_box(box: tuple[float, float, float, float], labeled_hw: tuple[int, int] | None, image_hw: tuple[int, int]) -> Box | None:
+def fit_box(
+    box: tuple[float, float, float, float], labeled_hw: tuple[int, int] | None, image_hw: tuple[int, int]
+) -> Box | None:
     """A box as pixels of the image that is there: scaled, cut at the border; None where it lies outside.
 
     >>> fit_box((10, 10, 30, 20), (100, 100), (200, 200)), fit_box((-5, 0, 10, 400), None, (200, 200))

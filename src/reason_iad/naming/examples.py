@@ -37,7 +37,7 @@ class DefectExample:
         image_sha256: of that file.
         image_hw: size of the image.
         box_xyxy: where in it.
-        vector: its description (D,), see `describe`.
+        views: descriptions of it (V, D), see `describe`: of the area as it was given, and as a comparison finds it.
         picture_jpeg: a small picture of it.
         date: when it was named, YYYY-MM-DD.
         origin: by what: "folder", the name of an export's format, "feedback" or "label".
@@ -48,7 +48,7 @@ class DefectExample:
     image_sha256: str
     image_hw: tuple[int, int]
     box_xyxy: Box
-    vector: Floats
+    views: Floats
     picture_jpeg: bytes
     date: str
     origin: str

@@ -208,7 +208,9 @@ def _read_yolo(path: Path, text: str) -> Labels:
     for file in sorted(root.rglob("*.txt")):
         if "labels" not in file.relative_to(root).parts[:-1]:
             continue
-        lines = [line.split() for line in file.read_text(encoding="utf-8", errors="replace").splitlines() if line.strip()]
+        lines = [
+            line.split() for line in file.read_text(encoding="utf-8", errors="replace").splitlines() if line.strip()
+        ]
         image = _yolo_image(file, collector) if lines else None
         for fields in lines if image is not None else ():
             try:

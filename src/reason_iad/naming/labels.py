@@ -18,6 +18,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import numpy as np
+
 from reason_iad.datasets.mask_finder import MaskFinder, is_mask_folder, split_masks
 from reason_iad.datasets.names import images_below, is_normal, subfolders
 from reason_iad.errors import ImageError, InputError
@@ -174,7 +176,9 @@ def find_export(folder: Path) -> Path | None:
     if not files and inner.is_dir():
         files = sorted(inner.glob("*.json"))
     if not files and (folder / "labels").is_dir() and any((folder / "labels").rglob("*.txt")):
-        raise InputError(f"{folder} has YOLO labels and no data.yaml, which names the types; expected it beside labels/")
+        raise InputError(
+            f"{folder} has YOLO labels and no data.yaml, which names the types; expected it beside labels/"
+        )
     if len(files) > 1:
         named = ", ".join(path.name for path in files[:5])
         raise InputError(f"{folder} holds several files of labels ({named}); expected one: name the file itself")
@@ -198,7 +202,9 @@ def read_folder(folder: Path) -> Labels:
     types = [path for path in subfolders(folder) if path not in masks]
     loose = len([path for path in images_below(folder) if path.parent == folder])
     if loose:
-        collector.notes.append(f"{counted(loose, 'image')} directly in {folder.name}/ lie in no folder of a type: left out")
+        collector.notes.append(
+            f"{counted(loose, 'image')} directly in {folder.name}/ lie in no folder of a type: left out"
+        )
     images: list[tuple[Path, str]] = []
     beside: list[Path] = []
     for kind in types:
@@ -211,29 +217,26 @@ def read_folder(folder: Path) -> Labels:
     finder = MaskFinder([folder], masks, [(path, folder) for path, _ in images])
     for path in beside:
         finder.add_beside(path, folder)
-    for path, kind in images:
-        boxes = _mask_boxes(path, finder.find(path, folder), collector.notes.append)
-        for box in boxes or [None]:
-            collector.add(path, kind, box)
+    for path, name in images:
+        box = _mask_box(path, finder.find(path, folder), collector.notes.append)
+        collector.add(path, name, box)
     return collector.labels("folder")
 
 
-def _mask_boxes(image: Path, masks: Sequence[Path], say: Callable[[str], None]) -> list[FloatBox | None]:
-    """The box around what the masks of an image mark: pieces are one defect unless they lie far apart."""
+def _mask_box(image: Path, masks: Sequence[Path], say: Callable[[str], None]) -> FloatBox | None:
+    """The box around all that the masks of an image mark; None where there are none, or none can be used."""
     from reason_iad.datasets.masks import join_masks, read_mask
 
-    if not masks:
-        return []
     try:
         readings = [read_mask(path, image) for path in masks]
     except ImageError as error:
         say(str(error))
-        return []
+        return None
     for reading in readings:
         if reading.fault:
             say(f"{image.name}: {reading.fault}")
     marked = join_masks(readings)
     if marked is None or not marked.any():
-        return []
-    rows, columns = marked.any(1).nonzero()[0], marked.any(0).nonzero()[0]
-    return [(float(columns[0]), float(rows[0]), float(columns[-1] + 1), float(rows[-1] + 1))]
+        return None
+    rows, columns = np.nonzero(marked.any(axis=1))[0], np.nonzero(marked.any(axis=0))[0]
+    return float(columns[0]), float(rows[0]), float(columns[-1] + 1), float(rows[-1] + 1)

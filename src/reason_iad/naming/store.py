@@ -2,7 +2,7 @@
 
     defects/defects.json              the current version, and its facts for people
     defects/versions/0003.json        what a version is made of; older ones stay, so that a change can be taken back
-    defects/packs/<digest>.safetensors  descriptions of the examples that came together, (n, D) float16
+    defects/packs/<digest>.safetensors  descriptions of the examples that came together, (n views, D) float16
     defects/pictures/<id>.jpg         a small picture of each
 
 Packs and pictures never change, so versions share them; `defects.json` is replaced last, under a lock. A category may
@@ -110,6 +110,7 @@ def _record(example: DefectExample, place: tuple[str, int]) -> dict[str, Any]:
         "id": example.id, "defect_type": example.defect_type, "image": example.image,
         "image_sha256": example.image_sha256, "image_hw": list(example.image_hw), "box_xyxy": list(example.box_xyxy),
         "date": example.date, "origin": example.origin, "pack": place[0], "row": place[1],
+        "views": len(example.views),
     }  # fmt: skip
 
 
@@ -119,12 +120,13 @@ def _write_pack(folder: Path, new: Sequence[DefectExample]) -> dict[str, tuple[s
         return {}
     from safetensors.numpy import save
 
-    data = save({"vectors": np.stack([example.vector for example in new]).astype(np.float16)})
+    data = save({"views": np.concatenate([example.views for example in new]).astype(np.float16)})
     name = sha256(data)[:16]
     write_whole(folder / "packs" / f"{name}.safetensors", data)
     for example in new:
         write_whole(folder / "pictures" / f"{example.id}.jpg", example.picture_jpeg, durable=False)
-    return {example.id: (name, row) for row, example in enumerate(new)}
+    starts = np.cumsum([0, *(len(example.views) for example in new)])
+    return {example.id: (name, int(start)) for start, example in zip(starts, new, strict=False)}
 
 
 def _read_example(folder: Path, record: dict[str, Any], packs: dict[str, Any]) -> DefectExample:
@@ -135,17 +137,26 @@ def _read_example(folder: Path, record: dict[str, Any], packs: dict[str, Any]) -
     if name not in packs:
         path = folder / "packs" / f"{name}.safetensors"
         try:
-            packs[name] = load(path.read_bytes())["vectors"].astype(np.float32)
+            packs[name] = load(path.read_bytes())["views"].astype(np.float32)
         except (OSError, SafetensorError) as error:
             raise InputError(f"{path} cannot be read ({error}); copy the folder again") from error
         if packs[name].ndim != 2 or packs[name].shape[1] != LENGTH:
             raise InputError(f"{path} holds descriptions {packs[name].shape}; expected (n, {LENGTH})")
     picture = folder / "pictures" / f"{record['id']}.jpg"
+    height, width = record["image_hw"]
+    left, top, right, bottom = record["box_xyxy"]
+    row = record["row"]
     return DefectExample(
-        record["defect_type"], record["image"], record["image_sha256"], (record["image_hw"][0], record["image_hw"][1]),
-        (*record["box_xyxy"],), packs[name][record["row"]], picture.read_bytes() if picture.is_file() else b"",
-        record["date"], record["origin"],
-    )  # fmt: skip
+        defect_type=record["defect_type"],
+        image=record["image"],
+        image_sha256=record["image_sha256"],
+        image_hw=(height, width),
+        box_xyxy=(left, top, right, bottom),
+        views=packs[name][row : row + record["views"]],
+        picture_jpeg=picture.read_bytes() if picture.is_file() else b"",
+        date=record["date"],
+        origin=record["origin"],
+    )
 
 
 def _places(folder: Path, version: int) -> dict[str, tuple[str, int]]:
@@ -181,7 +192,9 @@ def _read_json(path: Path) -> dict[str, Any]:
     try:
         found = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
-        raise InputError(f"{path} cannot be read ({error}); copy the folder again, or name the defects again") from error
+        raise InputError(
+            f"{path} cannot be read ({error}); copy the folder again, or name the defects again"
+        ) from error
     if not isinstance(found, dict):
         raise InputError(f"{path} is no JSON object; copy the folder again, or name the defects again")
     return found

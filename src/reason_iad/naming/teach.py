@@ -7,7 +7,7 @@ most in the image itself.
 from __future__ import annotations
 
 import datetime
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -16,10 +16,12 @@ import numpy as np
 
 from reason_iad.errors import ImageError, InputError
 from reason_iad.evidence.calibrate import Array
+from reason_iad.evidence.compare import EvidenceMap
+from reason_iad.evidence.paired import compare_paired
 from reason_iad.evidence.regions import find_regions
 from reason_iad.images import LoadedImage, Pixels, at_scale, read_image
 from reason_iad.naming.describe import WHOLE_SIDE, describe_areas, fit_box, picture_of
-from reason_iad.naming.examples import MOST_PER_TYPE, Box, DefectExample, clean_type
+from reason_iad.naming.examples import MOST_PER_TYPE, Box, DefectExample, clean_type, overlap
 from reason_iad.naming.labels import Labels, NamedImage
 from reason_iad.words import counted
 
@@ -59,7 +61,8 @@ class Teacher:
         Raises:
             InputError: not a single area is left.
         """
-        images, found = _spread(labels.images, notes), []
+        images = _spread(labels.images, notes)
+        found: list[DefectExample] = []
         for done, image in enumerate(images):
             if progress is not None:
                 progress(done, len(images), image.path.name)
@@ -75,41 +78,53 @@ class Teacher:
         return tuple(found)
 
     def of_boxes(
-        self, image: LoadedImage, named: Sequence[tuple[Box, str]], origin: str, today: str | None = None,
-        template: Pixels | None = None,
+        self,
+        image: LoadedImage,
+        named: Sequence[tuple[Box, str]],
+        origin: str,
+        evidence: EvidenceMap | None,
+        today: str | None = None,
     ) -> tuple[DefectExample, ...]:
-        """Examples of areas of an image that was read already, each with its type."""  # fmt: skip
+        """Examples of areas of an image that was read already, each with its type.
+
+        A person draws an area otherwise than a comparison finds it: an example is described both ways.
+        """  # fmt: skip
         bank = None if self.profile is None else self.profile.bank
-        areas = describe_areas(image.pixels, [box for box, _ in named], self.vision, bank, template)
+        given = [box for box, _ in named]
+        found = _seen_as(given, evidence, image.image_hw)
+        boxes = [*given, *(box for box in found if box is not None)]
+        template = None if evidence is None else evidence.template
+        areas = iter(describe_areas(image.pixels, boxes, self.vision, bank, template))
+        drawn = [next(areas).vector for _ in given]
+        views = [[one] if box is None else [one, next(areas).vector] for one, box in zip(drawn, found, strict=True)]
         date = today or datetime.date.today().isoformat()
         return tuple(
             DefectExample(
-                clean_type(name), image.name, image.sha256, image.image_hw, area.box_xyxy, area.vector,
-                picture_of(image.pixels, area.box_xyxy), date, origin,
+                clean_type(name), image.name, image.sha256, image.image_hw, box, np.stack(view),
+                picture_of(image.pixels, box), date, origin,
             )
-            for area, (_, name) in zip(areas, named, strict=True)
+            for (box, name), view in zip(named, views, strict=True)
         )  # fmt: skip
-
-    def find_area(self, pixels: Pixels) -> Box:
-        """The area of an image (H, W, 3) that a person would have meant."""
-        if self.profile is None:
-            return standing_out(pixels, self.vision)
-        evidence = self.profile.compare(pixels, self.vision)
-        return _strongest(evidence.heat, (pixels.shape[0], pixels.shape[1]))
 
     def _of(self, image: NamedImage, origin: str, today: str, notes: list[str]) -> tuple[DefectExample, ...]:
         loaded = read_image(image.path)
         loaded = at_scale(loaded, self.profile.scale if self.profile is not None else None)
         if image.labeled_hw is not None and _turned(image.labeled_hw, loaded.image_hw):
             notes.append(
-                f"{loaded.name}: the labels are for {image.labeled_hw[1]} x {image.labeled_hw[0]} pixels and the file has "
-                f"{loaded.image_hw[1]} x {loaded.image_hw[0]}; expected one shape: left out"
+                f"{loaded.name}: the labels are for {image.labeled_hw[1]} x {image.labeled_hw[0]} pixels and the file "
+                f"has {loaded.image_hw[1]} x {loaded.image_hw[0]}; expected one shape: left out"
             )
             return ()
+        evidence = self._compare(image.path, loaded.pixels)
         named: list[tuple[Box, str]] = []
         for area in image.areas:
             if area.box is None:
-                named.append((self.find_area(loaded.pixels), area.defect_type))
+                found = (
+                    standing_out(loaded.pixels, self.vision)
+                    if evidence is None
+                    else strongest(evidence, loaded.image_hw)
+                )
+                named.append((found, area.defect_type))
                 continue
             box = fit_box(area.box, image.labeled_hw, loaded.image_hw)
             if box is None:
@@ -118,9 +133,14 @@ class Teacher:
                 if _beyond(area.box, image.labeled_hw or loaded.image_hw):
                     notes.append(f"{loaded.name}: a box of {area.defect_type} reaches outside the image: cut there")
                 named.append((box, area.defect_type))
-        template = self.templates.get(image.path.stem.casefold()) if self.templates else None
-        good = None if template is None else _aligned(loaded.pixels, read_image(template).pixels)
-        return self.of_boxes(loaded, named, origin, today, good)
+        return self.of_boxes(loaded, named, origin, evidence, today)
+
+    def _compare(self, path: Path, pixels: Pixels) -> EvidenceMap | None:
+        """An image beside its own template, else beside the good parts of the profile; None where there are neither."""
+        template = (self.templates or {}).get(path.stem.casefold())
+        if template is not None:
+            return compare_paired(pixels, read_image(template).pixels)
+        return None if self.profile is None else self.profile.compare(pixels, self.vision)
 
 
 def standing_out(pixels: Pixels, vision: VisionTowers) -> Box:
@@ -131,7 +151,7 @@ def standing_out(pixels: Pixels, vision: VisionTowers) -> Box:
     usual = np.median(features.reshape(-1, features.shape[-1]), axis=0)
     distance = ndimage.gaussian_filter(np.linalg.norm(features - usual, axis=-1), 1.0)
     heat = np.clip(distance - np.quantile(distance, STANDS_OUT), 0, None).astype(np.float32)
-    return _strongest(heat, (pixels.shape[0], pixels.shape[1]))
+    return _largest(heat, (pixels.shape[0], pixels.shape[1]))
 
 
 def find_templates(folder: str | Path) -> dict[str, Path]:
@@ -151,15 +171,26 @@ def find_templates(folder: str | Path) -> dict[str, Path]:
     return found
 
 
-def _strongest(heat: Array, image_hw: tuple[int, int]) -> Box:
+def strongest(evidence: EvidenceMap, image_hw: tuple[int, int]) -> Box:
+    """The area that differs most from good parts, significant or not; the whole image where nothing differs."""
+    return _largest(evidence.heat, image_hw)
+
+
+def _largest(heat: Array, image_hw: tuple[int, int]) -> Box:
     found = find_regions(heat, heat, image_hw, max_regions=1) if heat.max() > 0 else ()
     return found[0].box_xyxy if found else (0, 0, image_hw[1], image_hw[0])
 
 
-def _aligned(pixels: Pixels, template: Pixels) -> Pixels:
-    from reason_iad.evidence.paired import lay_template
-
-    return lay_template(pixels, template)
+def _seen_as(given: Sequence[Box], evidence: EvidenceMap | None, image_hw: tuple[int, int]) -> list[Box | None]:
+    """For each box the area by which a comparison finds it; None where it finds none, or the very same."""
+    if evidence is None:
+        return [None] * len(given)
+    regions = find_regions(evidence.heat, evidence.anomaly_map, image_hw, max_regions=20)
+    seen: list[Box | None] = []
+    for box in given:
+        best, area = max(((overlap(box, region.box_xyxy), region.box_xyxy) for region in regions), default=(0.0, box))
+        seen.append(area if 0 < best < 1 else None)
+    return seen
 
 
 def _spread(images: Sequence[NamedImage], notes: list[str]) -> list[NamedImage]:
@@ -198,6 +229,3 @@ def _turned(labeled: tuple[int, int], image_hw: tuple[int, int]) -> bool:
 def _beyond(box: tuple[float, float, float, float], size: tuple[int, int]) -> bool:
     slack = 0.01 * max(size)
     return min(box[0], box[1]) < -slack or box[2] > size[1] + slack or box[3] > size[0] + slack
-
-
-__all__: Iterable[str] = ["Teacher", "find_templates", "standing_out"]
