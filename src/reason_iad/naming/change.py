@@ -21,6 +21,7 @@ Mask = npt.NDArray[np.bool_]
 Box = tuple[int, int, int, int]
 NAMES = ("lighter", "touches_none", "touches_one", "touches_more", "contact", "two_tone")
 PAD = 0.5  # of the box's longer side, that the window is wider
+SMALLEST_ARC = 3  # pixels of the border
 TOLERANCE = 2  # pixels by which edges may lie elsewhere
 
 
@@ -30,15 +31,11 @@ def measure_change(pixels: Pixels, good: Pixels, box: Box) -> npt.NDArray[np.flo
     All are 0 where nothing changed or the place has no two tones.
     """
     window = _window(box, pixels.shape[:2])
-    gray, plain = luma(pixels[window]), luma(good[window])
     nothing = np.zeros(len(NAMES), np.float32)
-    limit = otsu(plain.ravel())
-    bright = plain > limit
-    if not bright.any() or bright.all():
+    limit, contrast, two_tone = _tones(luma(good[::2, ::2]))
+    if two_tone == 0:
         return nothing
-    contrast = float(plain[bright].mean() - plain[~bright].mean())
-    within = plain.std() ** 2 - bright.mean() * (1 - bright.mean()) * contrast**2
-    two_tone = float(np.clip(1 - 2 * within / max(plain.var(), 1e-6), 0, 1))
+    gray, plain = luma(pixels[window]), luma(good[window])
     inside = np.zeros(gray.shape, dtype=bool)
     top, left = window[0].start, window[1].start
     inside[box[1] - top : box[3] - top, box[0] - left : box[2] - left] = True
@@ -50,6 +47,20 @@ def measure_change(pixels: Pixels, good: Pixels, box: Box) -> npt.NDArray[np.flo
     sign = 1.0 if lighter else -1.0
     numbers = (sign, float(touched == 0), float(touched == 1), float(touched > 1), contact)
     return np.array([two_tone * value for value in numbers] + [two_tone], np.float32)
+
+
+def _tones(plain: Array) -> tuple[float, float, float]:
+    """Limit between the two tones of an image (H, W), how far they lie apart, and how far it has two only: 1 no other.
+
+    Of the whole image: a hole in a large pad sees one tone around it.
+    """
+    limit = otsu(plain.ravel())
+    bright = plain > limit
+    if not bright.any() or bright.all():
+        return 0.0, 0.0, 0.0
+    contrast = float(plain[bright].mean() - plain[~bright].mean())
+    within = float(plain.var()) - float(bright.mean() * (1 - bright.mean())) * contrast**2
+    return limit, contrast, float(np.clip(1 - 2 * within / max(float(plain.var()), 1e-6), 0, 1))
 
 
 def _window(box: Box, image_hw: tuple[int, ...]) -> tuple[slice, slice]:
@@ -88,6 +99,7 @@ def _touched(same: Mask, changed: Mask) -> tuple[int, float]:
     ring = ndimage.binary_dilation(changed, full, iterations=2) & ~ndimage.binary_dilation(changed, full)
     if not ring.any():
         return 0, 0.0
-    arcs, count = label_components(ring & same)
-    sizes = np.bincount(arcs.ravel())[1:]
-    return int((sizes >= 3).sum()) if count else 0, float((ring & same).sum() / ring.sum())
+    touching = ring & same
+    joined, count = label_components(ndimage.binary_dilation(touching, full))  # a rough border is no second thing
+    sizes = np.bincount(joined[touching], minlength=count + 1)[1:]
+    return int((sizes >= SMALLEST_ARC).sum()) if count else 0, float(touching.sum() / ring.sum())

@@ -1,4 +1,4 @@
-"""One odd area as a vector: its look in numbers, and features of both towers inside it against what surrounds it.
+"""One odd area as a vector: its look in numbers, features of both towers inside it and around, and of good parts.
 
 The ViT sees the whole image once; EfficientNet sees it, too, and a window around each area, so that small areas have
 detail. Where good parts are known, the difference to their nearest patches is added; beside a golden template, what
@@ -37,13 +37,10 @@ PICTURE_SIDE = 160
 BLOCKS: dict[str, int] = {
     "numbers": len(look_numbers.NAMES),
     "change": len(change.NAMES),
-    "window_8": 40,  # EfficientNet at stride 8 and 16 inside the area, seen in its window
-    "window_16": 112,
-    "against_16": 112,  # less what surrounds it there
-    "image_16": 112,  # EfficientNet over the whole image
-    "residual_16": 112,  # inside the area, less the nearest patches of good parts
-    "area_vit": 384,  # the ViT inside the area
-    "image_vit": 384,  # and over the whole image
+    "window": 112,  # EfficientNet inside the area, seen in its window
+    "residual": 112,  # EfficientNet inside the area, seen in the image, less the nearest patches of good parts
+    "area": 384,  # the ViT inside the area
+    "image": 384,  # and over the whole image
 }
 LENGTH = sum(BLOCKS.values())
 
@@ -93,23 +90,19 @@ def describe_areas(
     good = None if template is None else resize(template, image_hw) if template.shape[:2] != image_hw else template
     windows, measured = [window_around(box, image_hw) for box in boxes], []
     crops = [resize(np.ascontiguousarray(pixels[window]), (WINDOW_SIDE, WINDOW_SIDE)) for window in windows]
-    seen = {stride: _numpy(one) for stride, one in vision.efficientnet(crops, WINDOW_SIDE).items()}
+    seen = _numpy(vision.efficientnet(crops, WINDOW_SIDE)[16])  # (n, 14, 14, 112)
     for index, (box, window) in enumerate(zip(boxes, windows, strict=True)):
         numbers, odd = measure_numbers(pixels, box)
         inside = box_mask(box, image_hw)
-        near = inside[window]
         parts = {
             "numbers": numbers,
             "change": np.zeros(BLOCKS["change"], np.float32)
             if good is None
             else change.measure_change(pixels, good, box),
-            "window_8": pool(seen[8][index], near),
-            "window_16": pool(seen[16][index], near),
-            "against_16": pool(seen[16][index], near) - pool(seen[16][index], ~near),
-            "image_16": whole.mean((0, 1)),
-            "residual_16": _residual(whole, inside, bank),
-            "area_vit": pool(vit, inside),
-            "image_vit": vit.mean((0, 1)),
+            "window": pool(seen[index], inside[window]),
+            "residual": _residual(whole, inside, bank),
+            "area": pool(vit, inside),
+            "image": vit.mean((0, 1)),
         }
         vector = np.concatenate([np.asarray(parts[name], np.float32) for name in BLOCKS])
         measured.append(DescribedArea(box, vector, look_of(pixels, odd)))
