@@ -74,7 +74,8 @@ class FewShot:
         """Mean of the examples (D,), and orthonormal directions (r, D) that hold all that differs among them."""
         center = self.points.mean(0)
         _, sizes, directions = np.linalg.svd(self.points - center, full_matrices=False)
-        return center, directions[sizes > 1e-9 * max(float(sizes.max()), 1e-12)]
+        rank = int((sizes > 1e-9 * max(float(sizes.max()), 1e-12)).sum())
+        return center, directions[: max(rank, 1)]
 
     @cached_property
     def _inner(self) -> Doubles:

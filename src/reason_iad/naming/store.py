@@ -34,6 +34,11 @@ def examples_folder(category: str) -> Path:
     return profile_folder(category) / FOLDER
 
 
+def find_named(category: str) -> Path | None:
+    """The folder of a category that has named defects; None where it has none."""
+    return None if changed_at(category) is None else profile_folder(category)
+
+
 def changed_at(category: str) -> int | None:
     """When the named defects of a category were changed last, in nanoseconds; None where there are none."""
     from reason_iad.errors import EvidenceError
@@ -103,6 +108,24 @@ def save_examples(examples: DefectExamples) -> Path:
         write_whole(folder / "defects.json", _json(summary))
         _forget(folder, examples.version)
     return folder
+
+
+def undo(category: str) -> DefectExamples:
+    """Take the last change back: what was known before it becomes the next version.
+
+    Raises:
+        InputError: there is no earlier version.
+    """
+    examples = load_examples(category)
+    if examples.version < 1:
+        raise InputError(f"{category!r} has no named defects; there is no change to take back")
+    last = examples.history[-1] if examples.history else ""
+    before = examples.version - 1
+    earlier = DefectExamples(category) if before == 0 else load_examples(category, before)
+    change = (*examples.history, f"taken back: {last}")
+    restored = DefectExamples(examples.category, earlier.examples, examples.version + 1, change)
+    save_examples(restored)
+    return restored
 
 
 def _record(example: DefectExample, place: tuple[str, int]) -> dict[str, Any]:
