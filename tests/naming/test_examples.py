@@ -29,7 +29,7 @@ def test_contradicting_labels_of_one_area_are_named_and_left_out():
     examples, notes = DefectExamples("tile").add(both)
     assert examples.counts == {"pit": 1}
     assert notes == ("a.png: one area is called dent and scratch; expected one name: left out",)
-    with pytest.raises(InputError, match="a.png: one area is called"):
+    with pytest.raises(InputError, match=r"a\.png: one area is called"):
         DefectExamples("tile").add(both[:2])
 
 

@@ -128,7 +128,7 @@ def test_cvat_shapes_are_read_and_entities_refused(tmp_path):
 @pytest.mark.parametrize("content", ["{", "[]", "{}", '{"images": [], "annotations": []}', "[1, 2]"])
 def test_what_is_no_export_is_refused_with_what_was_expected(tmp_path, content):
     (tmp_path / "x.json").write_text(content)
-    with pytest.raises(InputError, match="expected|export it again"):
+    with pytest.raises(InputError, match=r"expected|export it again"):
         read_labels(tmp_path / "x.json")
 
 

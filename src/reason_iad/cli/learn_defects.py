@@ -13,7 +13,7 @@ from reason_iad.words import counted
 
 if TYPE_CHECKING:
     from reason_iad.images import LoadedImage
-    from reason_iad.naming.examples import DefectExamples
+    from reason_iad.naming.examples import DefectExample, DefectExamples
 
 _MOST_NOTES = 40
 LoadVision = Callable[[], Any]
@@ -88,7 +88,8 @@ def add_named(args: argparse.Namespace, images: Sequence[LoadedImage], vision: A
     from reason_iad.naming.store import load_examples, save_examples
     from reason_iad.naming.teach import Teacher, strongest
 
-    teacher, new = Teacher(vision, load_profile(args.category)), []
+    teacher = Teacher(vision, load_profile(args.category))
+    new: list[DefectExample] = []
     assert teacher.profile is not None
     for image in images:
         evidence = teacher.profile.compare(image.pixels, vision)

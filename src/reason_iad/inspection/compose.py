@@ -18,6 +18,7 @@ from reason_iad.inspection.judge import Judged
 from reason_iad.inspection.nearest import show_nearest
 from reason_iad.inspection.session import Session
 from reason_iad.models.base import ModelInfo
+from reason_iad.naming.describe import DescribedArea
 from reason_iad.types import InspectionReport, InspectionRequest, LatentTrace
 
 if TYPE_CHECKING:
@@ -34,6 +35,7 @@ class Inspection:
     reference_pixels: tuple[Pixels, ...] = ()
     verdict_trace: LatentTrace | None = None  # of the verdict; the report shows that of the question, if one was asked
     session: Session | None = None  # the image as it was looked at, for questions that follow
+    areas: tuple[DescribedArea, ...] = ()  # its odd areas, described: what a label later teaches
 
 
 def compose(
@@ -79,7 +81,7 @@ def compose(
         report, answers=tuple(answers), trace=trace, notes=notes, milliseconds=clock.milliseconds
     )
     anomaly_map = None if context.evidence is None else context.evidence.anomaly_map
-    return Inspection(report, context.image.pixels, anomaly_map, goods, said, session)
+    return Inspection(report, context.image.pixels, anomaly_map, goods, said, session, named.areas)
 
 
 def _describe(judged: Judged, named: NamedDefects) -> DefectDetails:

@@ -13,13 +13,15 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from reason_iad.datasets.names import plain
+from reason_iad.images import Pixels
 from reason_iad.inspection.details import SURE, TYPE_QUESTION, option_of
 from reason_iad.inspection.dialog import Reply
 from reason_iad.inspection.session import Session
 from reason_iad.knowledge.entries import DefectKnowledge
-from reason_iad.naming.describe import describe_areas
+from reason_iad.naming.describe import DescribedArea, describe_areas
+from reason_iad.naming.examples import Box
 from reason_iad.naming.namer import NONE, Namer, Naming, namer_of
-from reason_iad.naming.teach import standing_out
+from reason_iad.naming.teach import standing_out, strongest
 from reason_iad.types import DefectNaming, LikeExample, OptionProbability, Region
 
 if TYPE_CHECKING:
@@ -39,12 +41,14 @@ class NamedDefects:
         naming: of the part; None where nothing names types.
         examples: that areas look like.
         reply: what the model, with look and knowledge, said of the oddest area; None where it was not asked.
+        areas: every region, or the oddest area where there is none, described.
     """
 
     regions: tuple[Region, ...]
     naming: DefectNaming | None = None
     examples: tuple[LikeExample, ...] = ()
     reply: Reply | None = None
+    areas: tuple[DescribedArea, ...] = ()
 
 
 @dataclass
@@ -72,31 +76,32 @@ class DefectNamer:
         return cls(session, vision, namer_of(session.context.category))
 
     def name(self, regions: Sequence[Region]) -> NamedDefects:
-        """Name the areas of a report; where nothing was compared, the area that stands out in the image itself."""
+        """Name the areas of a report; where it has none, its oddest area."""
         context = self.session.context
-        if not self._kinds and self.namer is None:
-            return NamedDefects(tuple(regions))
         pixels = context.image.pixels
-        boxes = [region.box_xyxy for region in regions]
-        if not boxes and (self.namer is None or context.evidence is not None):
-            reply = self._reply() if len(self._kinds) > 1 else None
-            return NamedDefects((), self._told(None, reply), (), reply)
+        boxes = [region.box_xyxy for region in regions] or [self._oddest(pixels)]
         bank = None if context.compared is None else context.compared.bank
         template = None if context.evidence is None else context.evidence.template
-        found, replies = [], []
-        areas = describe_areas(pixels, boxes or [standing_out(pixels, self.vision)], self.vision, bank, template)
+        areas = describe_areas(pixels, boxes, self.vision, bank, template)
+        asks = len(self._kinds) > 1
+        found, told, replies = [], [], []
         for index, area in enumerate(areas):
-            look = context.look if index == 0 and regions else area.look  # that of the oddest area was measured before
+            look = context.look if index == 0 and context.look is not None else area.look  # measured before
             about = dataclasses.replace(self.session, context=dataclasses.replace(context, look=look))
-            reply = self._reply(about) if len(self._kinds) > 1 else None
-            named = None
-            if self.namer is not None:
-                named = self.namer.name(area.vector, self._said(reply), self._same)
+            reply = self._reply(about) if asks else None
+            named = None if self.namer is None else self.namer.name(area.vector, self._said(reply), self._same)
             found.append(named)
             replies.append(reply)
-        told = [self._told(named, reply) for named, reply in zip(found, replies, strict=True)]
+            told.append(self._told(named, reply))
         kept = tuple(dataclasses.replace(r, naming=one) for r, one in zip(regions, told, strict=False))
-        return NamedDefects(kept, told[0], _examples(found), replies[0])
+        return NamedDefects(kept, told[0], _examples(found), replies[0], areas)
+
+    def _oddest(self, pixels: Pixels) -> Box:
+        """The area of an image (H, W, 3) that has no region: the oddest, or what stands out in the image itself."""
+        context = self.session.context
+        if context.evidence is None:
+            return standing_out(pixels, self.vision)
+        return strongest(context.evidence, context.image.image_hw)
 
     @property
     def _kinds(self) -> tuple[DefectKnowledge, ...]:
