@@ -54,6 +54,12 @@ class Area:
     given: np.ndarray
     found: np.ndarray | None
 
+    def seen(self, where: str) -> np.ndarray:
+        """Its description as given, or as found."""
+        if where == "given" or self.found is None:
+            return self.given
+        return self.found
+
 
 def say(text: str) -> None:
     """Tell the person who watches."""
@@ -149,7 +155,7 @@ def load_areas(root: Path, category: str, split: str, cache: Path, vision: Any) 
             place.parent.mkdir(parents=True, exist_ok=True)
             arrays = describer.describe(row)
             draft = place.with_suffix(".part.npz")
-            np.savez(draft, **arrays)
+            np.savez(draft, kinds=arrays["kinds"], given=arrays["given"], found=arrays["found"])
             draft.replace(place)
             say(f"{category} {split}: {number + 1} of {len(mine)}")
         with np.load(place) as held:
@@ -251,7 +257,7 @@ def measure(
         namer = Namer(examples_of(chosen, where == "found"), settings)
         mine = [i for i, area in enumerate(test) if not (same and area.group in groups)]
         seen = [i for i in mine if where == "given" or test[i].found is not None]
-        vectors = np.stack([test[i].given if where == "given" else test[i].found for i in seen])
+        vectors = np.stack([test[i].seen(where) for i in seen])
         for i in mine:
             if i not in set(seen):
                 tally.right[i].append(0.0)
@@ -312,7 +318,7 @@ def fit(areas_by_category: dict[str, list[Area]]) -> NamerSettings:
                 rest = [a for a in usable if a.group not in groups or (category in PAIRED and a not in chosen)]
                 namer = Namer(examples_of(chosen, True), base)
                 assert namer.rule is not None
-                points = weighted(np.stack([a.found for a in rest]))
+                points = weighted(np.stack([a.seen("found") for a in rest]))
                 scores, _ = namer.rule.scores(points)
                 scaled += [(s, namer.types.index(a.kind)) for s, a in zip(scores, rest, strict=True)]
                 for kind in kinds:
@@ -344,8 +350,7 @@ def fit(areas_by_category: dict[str, list[Area]]) -> NamerSettings:
     a, b = minimize(logistic, np.array([-2.0, 3.0])).x
     counts = f"n={len(scaled)} and {len(ratios)}"
     print(f"T {temperature:.3f} (loss {lost(temperature):.3f}), a {a:.3f}, b {b:.3f}, {counts}")
-    rounded = (round(float(v), 3) for v in (temperature, a, b))
-    return replace(base, **dict(zip(("temperature", "none_offset", "none_slope"), rounded, strict=True)))
+    return replace(base, temperature=round(temperature, 3), none_offset=round(float(a), 3), none_slope=round(b, 3))
 
 
 def main() -> None:

@@ -278,6 +278,14 @@ class EvidenceSummary(_Checked):
 
 
 @dataclass(frozen=True)
+class AnswerOffset(_Checked):
+    """What the model says of good parts, which was subtracted from what it says of the image."""
+
+    log_odds: tuple[float, ...]  # of a defect, of each good part beside the others
+    mean: float
+
+
+@dataclass(frozen=True)
 class FaithfulnessRow(_Checked):
     """How far the probability of a defect moves when one thing the report names is taken away or kept alone."""
 
@@ -324,6 +332,7 @@ class InspectionReport(_Checked):
     schema_version: str = SCHEMA_VERSION
     check_next: str | None = None  # what to examine on the part, from the knowledge of the defect
     faithfulness: Faithfulness | None = None  # only where it was asked for: it takes many passes
+    offset: AnswerOffset | None = None  # where good parts were asked about, too
     naming: DefectNaming | None = None  # of the part: of its oddest area
     examples: tuple[LikeExample, ...] = ()  # that areas look like, each once
 

@@ -220,3 +220,21 @@ def test_a_model_on_a_server_answers_every_type_of_question(served, questions):
         assert record["model"][-1] == max(record["model"])
         assert record["stopped"] == "off"
     assert summarize(records).n == len(records)
+
+
+def test_the_questions_of_an_image_are_read_in_one_pass(solver, questions, monkeypatch):
+    passes, run = [], solver.inspector.model.layers.run
+    layers = solver.inspector.model.layers
+    monkeypatch.setattr(layers, "run", lambda *given, **named: passes.append(given[1].shape) or run(*given, **named))
+    unit = next(iter(plan(questions.samples, {PLAIN: "m"})))
+    next(iter(solver.answer(unit)))
+    opened = len(passes)
+    assert len(list(solver.answer(unit))) == 2
+    assert len(passes) == opened + 2  # the image's own part, which ends the stored prompt, and all of its questions
+
+
+def test_what_was_answered_before_changes_no_record(solver, questions):
+    unit = next(iter(plan(questions.samples, {GIVEN: "m"})))
+    whole = {record["key"]: record for record in solver.answer(unit)}
+    for job in unit.jobs:
+        assert same_content(solver.answer(unit.keep([job]))) == same_content([whole[job.key]])

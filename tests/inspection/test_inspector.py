@@ -241,3 +241,22 @@ def test_a_learned_category_is_reported_by_its_own_name_though_it_be_an_alias(
     assert report.category == alias.replace(" ", "_")
     assert {citation.category for citation in report.citations} == {"hazelnut"}
     assert inspector.inspect(odd, "hazelnut").category == "hazelnut"
+
+
+def test_the_rate_that_was_set_for_a_profile_holds_where_none_is_asked_for(
+    inspector, goods, odd, tmp_path, monkeypatch
+):
+    from reason_iad.evidence.profile import CategoryProfile
+    from reason_iad.evidence.threshold import set_threshold
+
+    monkeypatch.setenv("REASON_IAD_HOME", str(tmp_path))
+    CategoryProfile.learn("hazelnut", goods, inspector.vision).save()
+    asked = InspectionRequest(odd, "hazelnut")
+    quick = inspector.with_options(dataclasses.replace(OPTIONS, reason="never"))
+    usual = quick.run(asked).report
+    set_threshold("hazelnut", 0.9, "ann", "to see it")
+    loose = quick.run(InspectionRequest(goods[0], "hazelnut")).report
+    assert "The false-alarm rate of this profile is 90.00%, set by ann" in " ".join(loose.notes)
+    assert "a false-alarm rate of 90.0%" in " ".join(loose.notes)
+    strict = inspector.with_options(dataclasses.replace(OPTIONS, reason="never", max_overkill=0.02)).run(asked).report
+    assert strict.notes == usual.notes

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import os
-import socket
-import threading
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import browsing
 import numpy as np
 import pytest
+from running import running
 from small_inspectors import load_knowledge
 
 from reason_iad.images import encode_png
@@ -56,29 +54,15 @@ def serve(tmp_path: Path) -> Iterator[Callable[..., Any]]:
 @pytest.fixture(scope="module")
 def address(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """A server on a real socket, with a scripted model."""
-    import uvicorn
+    with running(tmp_path_factory.mktemp("home"), data=tmp_path_factory.mktemp("data")) as where:
+        yield where
 
-    from reason_iad.server.app import create_app
-    from reason_iad.server.settings import Limits, Settings
 
-    before = os.environ.get("REASON_IAD_HOME")
-    os.environ["REASON_IAD_HOME"] = str(tmp_path_factory.mktemp("home"))
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    settings = Settings(
-        data=tmp_path_factory.mktemp("data"), port=port, factory="small_inspectors:load_scripted", stop_seconds=2,
-        limits=Limits(requests_per_minute=1_000_000, burst=1_000_000),
-    )  # fmt: skip
-    server = uvicorn.Server(uvicorn.Config(create_app(settings, load_knowledge), port=port, log_level="error"))
-    thread = threading.Thread(target=server.run, daemon=True)
-    thread.start()
-    while not server.started:
-        time.sleep(0.05)
-    yield f"http://127.0.0.1:{port}"
-    server.should_exit = True
-    thread.join(10)
-    if before is None:
-        del os.environ["REASON_IAD_HOME"]
-    else:
-        os.environ["REASON_IAD_HOME"] = before
+@pytest.fixture(scope="module")
+def browser():
+    from playwright.sync_api import sync_playwright
+
+    with sync_playwright() as driver:
+        opened = driver.chromium.launch(executable_path=browsing.CHROMIUM, args=["--no-sandbox", "--disable-gpu"])
+        yield opened
+        opened.close()

@@ -102,6 +102,8 @@ def profiles_fingerprint() -> str:
             continue
         found = True
         digest.update(name.encode() + (folder / "profile.json").read_bytes())
+        if (chosen := folder / "threshold.json").is_file():
+            digest.update(chosen.read_bytes())
     return digest.hexdigest()[:16] if found else ""
 
 

@@ -1,13 +1,14 @@
 """Answers the questions of one image under any settings, from one loaded model.
 
 What settings share is done once: features and banks come from the cache, and settings with the same context (shots,
-knowledge, evidence) share the processed prompt. A record carries the whole cost as if it had been asked alone.
+knowledge, evidence) share the processed prompt and the questions, which an open model reads in one pass. A record
+carries the whole cost as if it had been asked alone, but for its share of that pass.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from time import perf_counter
 from typing import TYPE_CHECKING, Any, Protocol
@@ -41,6 +42,15 @@ class Solver(Protocol):
 
 
 SolverFactory = Callable[[], Solver]
+
+
+@dataclass(frozen=True, eq=False)
+class Opened:
+    """An image that was looked at, with its questions read."""
+
+    session: Session
+    stages: dict[str, float]  # milliseconds
+    share: float  # milliseconds that reading all questions together took, for each of them
 
 
 class InspectorSolver:
@@ -99,7 +109,7 @@ class InspectorSolver:
 
     def answer(self, unit: QuestionUnit) -> Iterator[Record]:
         """Yield one record for each job; an error of one image or question stays with it."""
-        contexts: dict[tuple[Any, ...], tuple[Session, dict[str, float]] | Exception] = {}
+        contexts: dict[tuple[Any, ...], Opened | Exception] = {}
         views: dict[Setting, Session] = {}
         for job in unit.jobs:
             key = job.setting.context
@@ -111,11 +121,10 @@ class InspectorSolver:
             if isinstance(held, Exception):
                 yield error_record(unit, job, held)
                 continue
-            session, stages = held
             try:
                 if job.setting not in views:
-                    views[job.setting] = self._view(session, unit, job.setting)
-                yield self._ask(views[job.setting], unit, job, stages)
+                    views[job.setting] = self._view(held.session, unit, job.setting)
+                yield self._ask(views[job.setting], unit, job, held)
             except Exception as error:  # noqa: BLE001 - whatever it is, it stays with this question
                 yield error_record(unit, job, error)
 
@@ -133,7 +142,7 @@ class InspectorSolver:
         assert context.evidence is not None
         return (context.evidence, context.image), judged.probability
 
-    def _open(self, unit: QuestionUnit, setting: Setting) -> tuple[Session, dict[str, float]] | Exception:
+    def _open(self, unit: QuestionUnit, setting: Setting) -> Opened | Exception:
         clock = Clock()
         view = self.inspector.with_options(setting.inspector_options(unit.image_sha256))
         try:
@@ -143,9 +152,12 @@ class InspectorSolver:
             session = self._look(view, unit, setting, category, clock)
             if session.context.image.sha256 != unit.image_sha256:
                 raise ReasonIADError(f"{unit.sample.image} changed during the run; run the same command again")
+            with clock.stage("questions"):  # all of the image, also those answered already: the same numbers always
+                session.dialog.read_ahead([(one.question, one.options) for one in unit.sample.questions])
         except Exception as error:  # noqa: BLE001 - recorded with each of its questions
             return error
-        return session, clock.milliseconds
+        stages = clock.milliseconds
+        return Opened(session, stages, stages.pop("questions") / max(1, len(unit.sample.questions)))
 
     def _look(
         self, view: Inspector, unit: QuestionUnit, setting: Setting, category: str | None, clock: Clock
@@ -172,12 +184,12 @@ class InspectorSolver:
         """The same prepared image, asked under another setting of the same context."""
         return replace(session, dialog=session.dialog.under(setting.inspector_options(unit.image_sha256)))
 
-    def _ask(self, session: Session, unit: QuestionUnit, job: QuestionJob, stages: dict[str, float]) -> Record:
+    def _ask(self, session: Session, unit: QuestionUnit, job: QuestionJob, opened: Opened) -> Record:
         began = perf_counter()
         question = job.question
         kind = None if question.yes is None else DETECTION  # the data says so; other types are told from the words
         reply = session.choose(question.question, question.options, kind)
-        spent = (perf_counter() - began) * 1000
+        spent = (perf_counter() - began) * 1000 + opened.share
         probabilities = [option.probability for option in reply.answer.options]
         summary = session.context.summary
         trace = reply.trace
@@ -196,7 +208,7 @@ class InspectorSolver:
             "start_reward": None if trace.start_reward is None else round(trace.start_reward, 4),
             "patches": len(trace.patches),
             "milliseconds": {"answer": round(spent - trace.milliseconds, 1), "thought": round(trace.milliseconds, 1)},
-            "image_milliseconds": stages,
+            "image_milliseconds": opened.stages,
         }
 
 

@@ -15,7 +15,20 @@ from collections.abc import Callable, Sequence
 from typing import NoReturn
 
 from reason_iad import __version__
-from reason_iad.cli import benchmark, demo, doctor, inspect, knowledge, learn, models, records, serve, weights
+from reason_iad.cli import (
+    benchmark,
+    calibrate,
+    demo,
+    doctor,
+    inspect,
+    knowledge,
+    learn,
+    models,
+    records,
+    serve,
+    threshold,
+    weights,
+)
 from reason_iad.errors import ReasonIADError
 
 DONE, FAILURE, BAD_INPUT, INTERRUPTED, BROKEN_PIPE = 0, 1, 2, 130, 141
@@ -47,7 +60,20 @@ def build_parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--version", action="version", version=f"reason-iad {__version__}")
     subparsers = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
-    for command in (inspect, learn, demo, doctor, weights, knowledge, benchmark, models, serve, records):
+    for command in (
+        inspect,
+        learn,
+        threshold,
+        calibrate,
+        demo,
+        doctor,
+        weights,
+        knowledge,
+        benchmark,
+        models,
+        serve,
+        records,
+    ):
         command.add_parser(subparsers)
     return parser
 

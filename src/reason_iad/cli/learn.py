@@ -88,6 +88,8 @@ def run(args: argparse.Namespace, load_vision: Callable[[], Any] | None = None) 
     from reason_iad.cli.progress import Progress
     from reason_iad.evidence.profile_store import find_profile, profile_folder
     from reason_iad.evidence.profile_summary import summarize
+    from reason_iad.evidence.threshold import read_threshold
+    from reason_iad.inspection.options import USUAL_OVERKILL
 
     _check(args)
     profile_folder(args.category)  # refuses a name that no folder can have
@@ -96,7 +98,7 @@ def run(args: argparse.Namespace, load_vision: Callable[[], Any] | None = None) 
     bad: list[str] = []
     progress = Progress(1)
     if args.images or args.add:
-        images, bad = _read(args.images or args.add)
+        images, bad = _read(args.category, args.images or args.add)
         if not images:
             raise InputError(bad[0])
         for message in bad:
@@ -120,7 +122,9 @@ def run(args: argparse.Namespace, load_vision: Callable[[], Any] | None = None) 
     progress.clear()
     if note := _slow_search(profile):
         sys.stderr.write(f"reason-iad: note: {note}\n")
-    summary = summarize(profile, args.max_overkill)
+    chosen = read_threshold(profile_folder(args.category)).current
+    usual = USUAL_OVERKILL if chosen is None else chosen.max_overkill
+    summary = summarize(profile, args.max_overkill or usual)
     if args.json:
         print(json.dumps(summary.as_dict(), indent=2, ensure_ascii=False, allow_nan=False))
     else:
@@ -140,7 +144,7 @@ def _learn(args: argparse.Namespace, images: Sequence[LoadedImage], vision: Any)
     streams = tiled_streams(args.tiles) if args.tiles > 1 else chosen.streams
     options = replace(chosen, streams=streams, foreground=args.foreground, max_references=args.references)
 
-    progress = Progress(len(images), verb="learning")
+    progress = Progress(len(images), verb=f"learning {args.category} from image")
     try:
         return learn(args.category, images, options, vision, lambda done, _, name: progress.begin(done, name))
     finally:
@@ -155,8 +159,8 @@ def _slow_search(profile: CategoryProfile) -> str | None:
     if not large or any(worth_indexing(one) for one in large):
         return None
     return (
-        f"{profile.bank.num_references} references are searched exactly, which takes longer with each of them; "
-        "pip install 'reason-iad[faiss]' searches them about nine times as fast"
+        f"{profile.category}: {profile.bank.num_references} references are searched exactly, which takes longer with "
+        "each of them; pip install 'reason-iad[faiss]' searches them about nine times as fast"
     )
 
 
@@ -165,7 +169,7 @@ def _correct(args: argparse.Namespace, images: Sequence[LoadedImage], vision: An
     from reason_iad.evidence.profile import load_profile
 
     profile = load_profile(args.category)
-    progress = Progress(len(images), verb=f"adding as {args.label}")
+    progress = Progress(len(images), verb=f"adding to {args.category} as {args.label}: image")
     for done, image in enumerate(images):
         progress.begin(done, image.name)
         profile = profile.add_feedback(image, args.label, vision, _embed(vision))
@@ -179,13 +183,13 @@ def _check(args: argparse.Namespace) -> None:
         raise InputError("--add and --as belong together: say --add IMAGE --as normal, or --as defective")
 
 
-def _read(given: Sequence[str]) -> tuple[list[LoadedImage], list[str]]:
+def _read(category: str, given: Sequence[str]) -> tuple[list[LoadedImage], list[str]]:
     """Read every image once, all by one scale; those that cannot be read come back as messages."""
     from reason_iad.images import alike, find_lot, read_image
 
     lot = find_lot(given)
     if lot.left_out:
-        print(f"reason-iad: {lot.phrase()}", file=sys.stderr)
+        print(f"reason-iad: {category}: {lot.phrase()}", file=sys.stderr)
     images: dict[str, LoadedImage] = {}
     bad = [message for _, message in lot.problems]
     for found in lot.images:

@@ -61,7 +61,7 @@ def run(args: argparse.Namespace) -> int:
 
         print(add_token(args.file, args.name, args.role))
         return 0
-    store = _open(args, make=args.action == "migrate")
+    store = open_record(args.data, args.database, make=args.action == "migrate")
     try:
         return {"list": _list, "show": _show, "export": _export, "prune": _prune, "migrate": _migrate}[args.action](
             args, store
@@ -83,14 +83,18 @@ def parse_age(text: str) -> timedelta:
     return int(match[1]) * unit
 
 
-def _open(args: argparse.Namespace, make: bool) -> Store:
+def open_record(data: Path, database: str | None, make: bool = False) -> Store:
+    """The record in a folder, or in a database; made where it is missing if `make` says so.
+
+    Raises:
+        InputError: there is none, or it cannot be used.
+    """
     from reason_iad.store.store import Store
 
-    database = args.data / "record.db"
-    if args.database is None and not make and not database.is_file():
-        raise InputError(f"there is no record at {database}; name its folder with --data, or its --database")
-    url = args.database or f"sqlite:///{database.absolute()}"
-    return Store.open(url, args.data / "evidence")
+    kept = data / "record.db"
+    if database is None and not make and not kept.is_file():
+        raise InputError(f"there is no record at {kept}; name its folder with --data, or its --database")
+    return Store.open(database or f"sqlite:///{kept.absolute()}", data / "evidence")
 
 
 def _filter(args: argparse.Namespace, limit: int = 50) -> Filter:

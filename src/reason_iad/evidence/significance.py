@@ -50,10 +50,13 @@ def estimated_share(score: float) -> float:
 
     >>> round(estimated_share(0.5), 3), round(estimated_share(0.25), 3), round(estimated_share(0.65), 3)
     (0.05, 0.5, 0.019)
+    >>> estimated_share(0.0)
+    1.0
     """
     centered = 2.0 * min(max(score, 1e-6), 1.0 - 1e-6) - 1.0
     excess = centered / (1.0 - abs(centered))  # as `calibrate.anomaly_score` squashed it
-    return min(1.0, 0.5 * math.exp(math.log(EDGE_SHARE / 0.5) * (1.0 + excess)))
+    exponent = math.log(EDGE_SHARE / 0.5) * (1.0 + excess)
+    return min(1.0, 0.5 * math.exp(min(exponent, 1.0)))  # a part as calm as can be would overflow
 
 
 def score_at(share: float) -> float:

@@ -143,49 +143,80 @@ class _Walk:
             return
         self.seen.add(identity)
         try:
-            with os.scandir(path) as found:
-                entries = sorted(found, key=lambda entry: entry.name)
+            listing = list_folder(path, self.suffixes)
         except OSError as error:
-            self.lot.problems.append(
-                (
-                    prefix or str(path),
-                    f"the folder {path} cannot be looked into ({error.strerror}); check its permissions",
-                )
-            )
+            self.lot.problems.append((prefix or str(path), cannot_look_into(path, error)))
             return
-        if any(entry.name == REPORT_MARK for entry in entries):
-            self.lot.left_out["report folder"] += 1
-            return
-        for entry in entries:
-            self._entry(entry, prefix)
+        self.lot.left_out += listing.left_out
+        self.lot.problems += [(prefix + name, why) for name, why in listing.problems]
+        for name, kind, _ in listing.entries:
+            if kind == "link":
+                self.links.append((path / name, f"{prefix}{name}/"))
+            elif kind == "folder":
+                self._enter(path / name, f"{prefix}{name}/", "report folder")
+            else:
+                self._image(LotImage(path / name, prefix + name))
 
-    def _entry(self, entry: os.DirEntry[str], prefix: str) -> None:
-        path, place = Path(entry.path), prefix + entry.name
-        try:
-            is_folder, is_file, is_link = entry.is_dir(), entry.is_file(), entry.is_symlink()
-        except OSError as error:
-            self.lot.problems.append((place, f"{path} cannot be looked at ({error.strerror}); check its permissions"))
-            return
-        if entry.name.startswith("."):  # with "._001.jpg", in which macOS keeps what the file system cannot
-            self.lot.left_out["hidden folder" if is_folder else "hidden file"] += 1
-        elif is_folder and is_link:
-            self.links.append((path, f"{place}/"))
-        elif is_folder:
-            self._enter(path, f"{place}/", "report folder")
-        elif is_file:
-            self._file(path, place)
-        else:
-            self.lot.left_out["broken link" if is_link else "no regular file"] += 1
-
-    def _file(self, path: Path, place: str) -> None:
-        suffix = path.suffix.lower()
-        if suffix not in self.suffixes:
-            cannot = " (cannot be read here)" if suffix in OTHER_PICTURES else ""
-            self.lot.left_out[f"{suffix}{cannot}" if suffix else "file without an ending"] += 1
-            return
-        self.lot.images.append(LotImage(path, place))
+    def _image(self, image: LotImage) -> None:
+        self.lot.images.append(image)
         if self.say is not None and len(self.lot.images) % 20_000 == 0:
             self.say(len(self.lot.images))
+
+
+@dataclass(slots=True)
+class Listing:
+    """What one folder holds itself."""
+
+    entries: list[tuple[str, str, int]] = field(default_factory=list)  # name; image, folder or link to one; file number
+    left_out: Counter[str] = field(default_factory=Counter)
+    problems: list[tuple[str, str]] = field(default_factory=list)  # name, and why it could not be looked at
+
+
+def list_folder(path: str | Path, suffixes: frozenset[str]) -> Listing:
+    """Tell images, folders and what is left out of one folder apart, without opening or following any.
+
+    Raises:
+        OSError: the folder cannot be looked into.
+    """
+    with os.scandir(path) as found:
+        entries = sorted(found, key=lambda entry: entry.name)
+    listing = Listing()
+    if any(entry.name == REPORT_MARK for entry in entries):
+        listing.left_out["report folder"] += 1
+        return listing
+    for entry in entries:
+        try:
+            kind = _kind(entry, suffixes)
+        except OSError as error:
+            why = f"{entry.path} cannot be looked at ({error.strerror}); check its permissions"
+            listing.problems.append((entry.name, why))
+            continue
+        if kind in ("image", "folder", "link"):
+            listing.entries.append((entry.name, kind, entry.inode()))
+        else:
+            listing.left_out[kind] += 1
+    return listing
+
+
+def _kind(entry: os.DirEntry[str], suffixes: frozenset[str]) -> str:
+    """What is in a folder under one name; anything but image, folder and link is why it is left out."""
+    is_folder, is_file, is_link = entry.is_dir(), entry.is_file(), entry.is_symlink()
+    if entry.name.startswith("."):  # with "._001.jpg", in which macOS keeps what the file system cannot
+        return "hidden folder" if is_folder else "hidden file"
+    if is_folder:
+        return "link" if is_link else "folder"
+    if not is_file:
+        return "broken link" if is_link else "no regular file"
+    suffix = Path(entry.name).suffix.lower()
+    if suffix in suffixes:
+        return "image"
+    cannot = " (cannot be read here)" if suffix in OTHER_PICTURES else ""
+    return f"{suffix}{cannot}" if suffix else "file without an ending"
+
+
+def cannot_look_into(path: str | Path, error: OSError) -> str:
+    """Say that a folder is locked."""
+    return f"the folder {path} cannot be looked into ({error.strerror}); check its permissions"
 
 
 def _identity(path: Path) -> tuple[int, int] | None:

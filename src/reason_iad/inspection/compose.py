@@ -105,7 +105,7 @@ def _answer(session: Session, request: InspectionRequest) -> Reply:
 def _report(judged: Judged, details: DefectDetails, named: NamedDefects, model: ModelInfo) -> InspectionReport:
     """The report but for what takes another look: answers, nearest good parts, notes and times."""
     session, verdict = judged.session, judged.verdict
-    context = session.context
+    context, offset = session.context, None if judged.reply is None else session.offset()
     evidence, size = context.evidence, context.image.image_hw
     summary = None if evidence is None else evidence.summary(size, verdict)
     return InspectionReport(
@@ -114,7 +114,7 @@ def _report(judged: Judged, details: DefectDetails, named: NamedDefects, model: 
         image_sha256=context.image.sha256,
         verdict=verdict,
         probability=judged.probability,
-        probability_note=session.fusion.note,
+        probability_note=session.probability_note(offset),
         anomaly_score=judged.probability if summary is None else summary.anomaly_score,
         category=context.category,
         category_source=context.source,
@@ -129,4 +129,5 @@ def _report(judged: Judged, details: DefectDetails, named: NamedDefects, model: 
         evidence=summary,
         citations=context.citations,
         versions={"reason-iad": __version__, model.name: model.version},
+        offset=offset,
     )

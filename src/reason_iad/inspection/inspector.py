@@ -56,11 +56,12 @@ class Inspector:
             sources: where evidence comes from; made from `vision` where None.
         """
         from reason_iad.inspection.categories import Categories
+        from reason_iad.inspection.offset import Offsets
         from reason_iad.inspection.sources import EvidenceSources
 
         self.options, self.model, self.vision, self.knowledge = options, model, vision, knowledge
         self._categories, self._settings = Categories(knowledge, prototypes), settings or {}
-        self._sources = sources or EvidenceSources(vision)
+        self._sources, self._offsets = sources or EvidenceSources(vision), Offsets()
 
     @classmethod
     def load(cls, options: InspectorOptions | None = None, progress: Callable[[str], None] | None = None) -> Inspector:
@@ -160,5 +161,12 @@ class Inspector:
         from reason_iad.inspection.judge import Judge
 
         return Judge(
-            self.options, self.model, self.vision, self.knowledge, self._categories, self._sources, self._settings
+            self.options,
+            self.model,
+            self.vision,
+            self.knowledge,
+            self._categories,
+            self._sources,
+            self._settings,
+            self._offsets,
         )

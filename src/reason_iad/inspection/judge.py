@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+import functools
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -14,6 +16,7 @@ from reason_iad.images import LoadedImage, alike, at_scale, coarse_note, from_pi
 from reason_iad.inspection.categories import Categories
 from reason_iad.inspection.clock import Clock
 from reason_iad.inspection.dialog import Dialog, Reply
+from reason_iad.inspection.offset import GoodPart, Offsets, is_wanted
 from reason_iad.inspection.open_dialog import OpenDialog
 from reason_iad.inspection.option_fusion import OptionFusion
 from reason_iad.inspection.options import InspectorOptions
@@ -21,12 +24,12 @@ from reason_iad.inspection.prompts import citation_notes, image_parts, product_p
 from reason_iad.inspection.screening import NOT_ASKED, AnswerRange, LazyDialog, SilentDialog, screen
 from reason_iad.inspection.served import CLOSED, ServedDialog
 from reason_iad.inspection.session import DETECTION_QUESTION, NO, YES, Context, Session
-from reason_iad.inspection.sources import EvidenceSources
+from reason_iad.inspection.sources import EvidenceSource, EvidenceSources
 from reason_iad.inspection.verdict import UNCALIBRATED, Fusion, VerdictOptions, decide, fusion_key
 from reason_iad.knowledge.entries import ANY_PRODUCT
 from reason_iad.knowledge.retrieve import KnowledgeBase, RetrievalOptions
 from reason_iad.models.base import Model, is_open
-from reason_iad.types import InspectionRequest, Verdict
+from reason_iad.types import AnswerOffset, InspectionRequest, Verdict
 
 if TYPE_CHECKING:
     from reason_iad.models.vision_cache import CachedVision
@@ -58,6 +61,7 @@ class Judge:
         categories: names of images.
         sources: where evidence comes from.
         settings: the model's fusion, where it has one.
+        offsets: what the model said of good parts.
     """
 
     options: InspectorOptions
@@ -67,26 +71,30 @@ class Judge:
     categories: Categories
     sources: EvidenceSources
     settings: Mapping[str, Any]
+    offsets: Offsets
 
     def open(self, request: InspectionRequest, clock: Clock) -> Session:
         """See `Inspector.open`."""
-        context = self._look(request, clock)
+        context, source = self._look(request, clock)
         with clock.stage("prefix"):
-            return self._session(context, self._start_dialog(context))
+            return self._session(context, self._start_dialog(context), source)
 
     def judge(self, request: InspectionRequest, clock: Clock) -> Judged:
         """See `Inspector.judge`."""
-        context = self._look(request, clock)
-        limits = VerdictOptions(self.options.max_overkill)
+        context, source = self._look(request, clock)
+        limits = VerdictOptions(context.rate)
         if self.options.reason == "never":
             return self._judge_by_evidence(context, limits)
         if self.options.reason == "auto":
-            lazy = self._session(context, LazyDialog(lambda: self._start_dialog(context)))
-            answers = AnswerRange.from_settings(self.settings)
+            lazy = self._session(context, LazyDialog(lambda: self._start_dialog(context)), source)
+            answers = self._answers(lazy.fusion)
             if (cleared := screen(lazy.fusion, context.summary, limits, answers, context.unsuitable)) is not None:
                 return Judged(lazy, cleared.probability, "normal", (cleared.note,), None)
         with clock.stage("prefix"):
-            session = self._session(context, self._start_dialog(context))
+            session = self._session(context, self._start_dialog(context), source)
+        if session.ask_offset is not None:
+            with clock.stage("offset"):
+                session.offset()
         with clock.stage("verdict"):
             reply = session.dialog.choose(DETECTION_QUESTION, (YES, NO))
             said = reply.probability_of(YES)
@@ -100,18 +108,45 @@ class Judge:
                 "found --reason never and nothing to compare the image with; expected normal references or a learned "
                 "profile: add --reference, or leave --reason out"
             )
-        session = self._session(context, SilentDialog())
+        session = self._session(context, SilentDialog(), None)
         probability = session.probability(0.5)
         verdict, reasons = decide(probability, context.summary, limits, None, context.unsuitable)
         return Judged(session, probability, verdict, (NOT_ASKED, *reasons), None)
 
-    def _session(self, context: Context, dialog: Dialog) -> Session:
+    def _session(self, context: Context, dialog: Dialog, source: EvidenceSource | None) -> Session:
+        """The image with what answers about it; `source` gives good parts to ask about, too, where it is wanted."""
         key = fusion_key(0 if context.summary is None else context.summary.num_references)
         fusion = Fusion.from_settings(self.settings, key) if "fusion" in self.settings else UNCALIBRATED
-        return Session(context, dialog, fusion, OptionFusion.from_settings(self.settings), self.knowledge)
+        if "refused" in self.settings:
+            fusion = dataclasses.replace(fusion, note=f"{fusion.note}; {self.settings['refused']}")
+        offset = None
+        if source is not None and is_wanted(self.options.offset, fusion, "fusion" in self.settings):
+            offset = functools.partial(self._offset, source, context)
+        return Session(context, dialog, fusion, OptionFusion.from_settings(self.settings), self.knowledge, offset)
 
-    def _look(self, request: InspectionRequest, clock: Clock) -> Context:
-        """Everything that is known about the image before any question."""
+    def _offset(self, source: EvidenceSource, context: Context) -> AnswerOffset | None:
+        """What the model says of the good parts behind `source`, asked once for a product."""
+
+        def ask(part: GoodPart) -> float:
+            image, look = from_pixels(part.pixels, "good part"), None
+            if part.evidence is not None:
+                look = measure_look(part.pixels, part.evidence.heat)
+            about = dataclasses.replace(context, image=image, evidence=part.evidence, look=look, references=part.others)
+            dialog = self._start_dialog(about, passing=True)
+            return dialog.choose(DETECTION_QUESTION, (YES, NO), think=False).probability_of(YES)
+
+        return self.offsets.of(source, citation_notes(context.citations), self.vision, ask)
+
+    def _answers(self, fusion: Fusion) -> AnswerRange | None:
+        """How far the model's answers go, as they enter the fusion; None where that is not known."""
+        found = AnswerRange.from_settings(self.settings)
+        subtracted = is_wanted(self.options.offset, fusion, "fusion" in self.settings)
+        if found is None or subtracted == fusion.offset:
+            return found
+        return found.less_any() if subtracted else None
+
+    def _look(self, request: InspectionRequest, clock: Clock) -> tuple[Context, EvidenceSource]:
+        """Everything that is known about the image before any question, and where its evidence comes from."""
         with clock.stage("read"):
             image = _load(request.image, request.name)
             goods, scale = alike([_load(reference) for reference in request.references])
@@ -137,7 +172,7 @@ class Judge:
             citations = self.knowledge.retrieve(query, name, self.options.knowledge, limits)
             known = self.knowledge.knowledge_of(name) or self.knowledge.knowledge_of(ANY_PRODUCT)
         evidence = finding.evidence
-        return Context(
+        context = Context(
             image=image,
             category=name,
             source=named.source,
@@ -148,12 +183,14 @@ class Judge:
             references=finding.references,
             notes=(*image.notes, *notes, *finding.notes),
             compared=finding.compared,
+            rate=source.rate,
             look=None if evidence is None else measure_look(image.pixels, evidence.heat),
             excluded=self.categories.recognizable() if named.source == "unknown" else (),
         )
+        return context, source
 
-    def _start_dialog(self, context: Context) -> Dialog:
-        """Process everything that all questions about the image share."""
+    def _start_dialog(self, context: Context, passing: bool = False) -> Dialog:
+        """Process everything that all questions about the image share; `passing` keeps no references for others."""
         if self.options.reason == "never":
             return SilentDialog()
         model, evidence = self.model, context.evidence
@@ -162,8 +199,10 @@ class Judge:
             return ServedDialog(model, context.image.pixels, notes, context.line, seen)
         tokens = model.encode_image(context.image.pixels, None if evidence is None else evidence.anomaly_map)
         shown = [model.encode_image(reference) for reference in seen] if model.info.sees_references else []
-        product = model.recall(product_parts(model.info, notes, shown))
-        prefix = model.extend(product, image_parts(tokens, context.line))
+        opening = product_parts(model.info, notes, shown)
+        kept = 1 if passing else len(opening)  # the knowledge alone, or the references, too
+        product = model.recall(opening[:kept])
+        prefix = model.extend(product, [*opening[kept:], *image_parts(tokens, context.line)])
         return OpenDialog(model, prefix, self.options, None if evidence is None else evidence.grid(*tokens.grid_hw))
 
 

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
 Group = Literal["method", "model"]
 _KEY = "setting"
+USUAL_OVERKILL = 0.02  # share of good parts that may be stopped, where nobody set another
 
 
 @dataclass(frozen=True)
@@ -152,9 +153,15 @@ class InspectorOptions:
         "whether the language model is asked: auto is where its answer could change the verdict",
         told="always for single images; auto for lots, hot folders, the server and benchmarks of detection",
     )
-    max_overkill: float = setting(
-        0.02, "share of good parts that may be called defective", low=0, high=1, open_ends=True, metavar="X"
+    offset: Literal["auto", "on", "off"] = setting(
+        "auto",
+        "subtract the model's log-odds of a defect on good parts from those on the image: auto is where references "
+        "are given and no stored fit of the model says otherwise",
     )
+    max_overkill: float | None = setting(
+        None, "share of good parts that may be called defective", low=0, high=1, open_ends=True, metavar="X",
+        told=f"what was set for the profile, else {USUAL_OVERKILL}",
+    )  # fmt: skip
     seed: int = setting(0, "seed of every random choice", low=0, high=2**32 - 1, metavar="N")
     dtype: Literal["auto", "float32", "bfloat16", "float16"] = setting(
         "auto",

@@ -60,6 +60,11 @@ class AnswerRange:
             raise ModelError("the model's settings hold a range of answers that is empty; reinstall the package")
         return found
 
+    def less_any(self) -> AnswerRange:
+        """The range of the same answers less those on good parts, which lie in it themselves, wherever they lie."""
+        span = self.highest - self.lowest
+        return AnswerRange(self.calm, -span, 0.0, span, self.images)
+
 
 @dataclass(frozen=True)
 class Cleared:
@@ -125,6 +130,10 @@ class LazyDialog:
             self._dialog = self._start()
         return self._dialog
 
+    def read_ahead(self, questions: Sequence[tuple[str, Sequence[str]]]) -> None:
+        """Begin, and let it read what will be asked."""
+        self._begun.read_ahead(questions)
+
     def choose(self, question: str, options: Sequence[str], think: bool = True) -> Reply:
         """Answer a question with given options; see `Dialog`."""
         return self._begun.choose(question, options, think)
@@ -140,6 +149,9 @@ class LazyDialog:
 
 class SilentDialog:
     """No model is asked: every option is as likely, so that evidence and knowledge alone have a say."""
+
+    def read_ahead(self, questions: Sequence[tuple[str, Sequence[str]]]) -> None:
+        """Do nothing: nobody is asked."""
 
     def choose(self, question: str, options: Sequence[str], think: bool = True) -> Reply:
         """Even probabilities; see `Dialog`."""

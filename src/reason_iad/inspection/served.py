@@ -39,6 +39,9 @@ class ServedDialog:
         """Itself: what other settings would change, a server does not do."""
         return self
 
+    def read_ahead(self, questions: Sequence[tuple[str, Sequence[str]]]) -> None:
+        """Do nothing: a server keeps no prompt for us."""
+
     def choose(self, question: str, options: Sequence[str], think: bool = True) -> Reply:
         """Answer a question with given options; see `Dialog`."""
         from reason_iad.reasoning.answers import check_options

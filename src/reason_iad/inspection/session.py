@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 
@@ -13,12 +13,14 @@ from reason_iad.images import LoadedImage, Pixels
 from reason_iad.inspection.dialog import Dialog, Reply, relative_entropy
 from reason_iad.inspection.nearest import Compared
 from reason_iad.inspection.option_fusion import OptionFusion, Spoken, measured, strongest
+from reason_iad.inspection.options import USUAL_OVERKILL
 from reason_iad.inspection.prompts import evidence_line
 from reason_iad.inspection.question_kinds import kind_of
-from reason_iad.inspection.verdict import Fusion
+from reason_iad.inspection.verdict import Fusion, less
 from reason_iad.knowledge.entries import CategoryKnowledge
 from reason_iad.knowledge.retrieve import KnowledgeBase
-from reason_iad.types import CategorySource, Citation, EvidenceSummary
+from reason_iad.types import AnswerOffset, CategorySource, Citation, EvidenceSummary
+from reason_iad.words import counted
 
 DETECTION = "Anomaly Detection"
 DETECTION_QUESTION = "Is there any defect in the object?"
@@ -41,6 +43,7 @@ class Context:
     compared: Compared | None = None  # the references that the evidence comes from
     look: Look | None = None  # of the area that differs most from them
     excluded: tuple[str, ...] = ()  # categories that recognition knows and did not see
+    rate: float = USUAL_OVERKILL  # share of good parts that may be called defective
 
     @cached_property
     def summary(self) -> EvidenceSummary | None:
@@ -77,6 +80,7 @@ class Session:
     fusion: Fusion
     options: OptionFusion = field(default_factory=OptionFusion)
     knowledge: KnowledgeBase | None = None  # of the inspector; None leaves types of questions untold
+    ask_offset: Callable[[], AnswerOffset | None] | None = None  # of the model on good parts; None where it is off
 
     def choose(self, question: str, options: Sequence[str], kind: str | None = None, think: bool = True) -> Reply:
         """Answer a question with given options, from the model, the evidence and the knowledge.
@@ -124,15 +128,27 @@ class Session:
         told = replace(answer, text=best.text, options=pairs, entropy=relative_entropy(found), grounds=tuple(grounds))
         return replace(reply, answer=told)
 
+    def offset(self) -> AnswerOffset | None:
+        """What the model says of good parts; None where that is not subtracted, or there is none."""
+        return None if self.ask_offset is None else self.ask_offset()
+
+    def probability_note(self, offset: AnswerOffset | None) -> str:
+        """How the probability of a defect was calibrated, in plain words."""
+        if offset is None:
+            return self.fusion.note
+        count = counted(len(offset.log_odds), "good part")
+        return f"{self.fusion.note}; the model's log-odds on {count}, {offset.mean:+.2f} on average, were subtracted"
+
     def probability(self, model: float) -> float:
         """Calibrated probability of a defect from the model's own, fused with the evidence."""
         summary = self.context.summary
-        return self.fusion.probability(model, None if summary is None else summary.anomaly_score)
+        score = None if summary is None else summary.anomaly_score
+        return self.fusion.probability(less(model, self.offset()), score)
 
     def alone(self, model: float) -> tuple[float, float] | None:
         """What the model's own probability and the evidence would each say by itself; None without evidence."""
         summary = self.context.summary
-        return None if summary is None else self.fusion.alone(model, summary.anomaly_score)
+        return None if summary is None else self.fusion.alone(less(model, self.offset()), summary.anomaly_score)
 
     def measured(self, texts: Sequence[str]) -> tuple[float, ...]:
         """L of each option: how likely the measured place and look are if it is true; 0 without evidence."""

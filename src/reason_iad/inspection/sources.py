@@ -22,9 +22,10 @@ from reason_iad.evidence.memory_bank import MemoryBank
 from reason_iad.evidence.paired import compare_paired, is_template
 from reason_iad.evidence.profile import CategoryProfile
 from reason_iad.evidence.profile_store import find_profile
+from reason_iad.evidence.threshold import read_threshold
 from reason_iad.images import LoadedImage, Pixels, Scale, resize, shared_scale
 from reason_iad.inspection.nearest import Compared
-from reason_iad.inspection.options import InspectorOptions
+from reason_iad.inspection.options import USUAL_OVERKILL, InspectorOptions
 from reason_iad.models.base import VisionTowers
 from reason_iad.words import counted
 
@@ -69,6 +70,11 @@ class EvidenceSource(Protocol):
         """The range of values by which the good parts were read, and the image is; None where any will do."""
         ...
 
+    @property
+    def rate(self) -> float:
+        """Share of good parts that may be called defective."""
+        ...
+
     def look(self, image: LoadedImage) -> Finding:
         """Compare one image."""
         ...
@@ -96,6 +102,7 @@ class ProfileEvidence:
     profile: CategoryProfile
     vision: VisionTowers
     rate: float
+    notes: tuple[str, ...] = ()  # who set the rate
 
     @property
     def scale(self) -> Scale | None:
@@ -106,7 +113,8 @@ class ProfileEvidence:
         """Compare one image with the profile's good parts."""
         profile = self.profile
         evidence = profile.compare(image.pixels, self.vision)
-        notes = (*profile.warnings, profile.verdict(evidence, self.rate).promise + ".")
+        said = (*profile.warnings, *self.notes, profile.verdict(evidence, self.rate).promise + ".")
+        notes = tuple(f"Learned category {profile.category}: {note}" for note in said)
         shown = tuple(member.preview for member in profile.references[:MAX_SHOWN])
         compared = Compared(profile.bank, tuple(profile.references))
         return Finding(evidence, compared, shown, notes)
@@ -160,6 +168,7 @@ class LotEvidence:
 
     evidence: EvidenceMap
     warnings: tuple[str, ...]
+    rate: float = USUAL_OVERKILL
 
     @property
     def scale(self) -> Scale | None:
@@ -224,8 +233,8 @@ class EvidenceSources:
             fits = max(image.pixels.shape[:2]) <= asked.side
             small[image.sha256] = image.pixels if fits else resize(image.pixels, (asked.side, asked.side))
         lot = compare_lot(list(small.values()), self._vision, asked, progress)
-        found = zip(small, lot.found, strict=True)
-        self._lot = {digest: LotEvidence(evidence, lot.warnings) for digest, evidence in found}
+        found, rate = zip(small, lot.found, strict=True), options.max_overkill or USUAL_OVERKILL
+        self._lot = {digest: LotEvidence(evidence, lot.warnings, rate) for digest, evidence in found}
 
     def choose(
         self,
@@ -242,23 +251,26 @@ class EvidenceSources:
             references: good parts that were given with it; without any, a profile is looked for.
             categories: what the image may be called; the first that has a profile counts.
         """
-        rate = options.max_overkill
+        rate = options.max_overkill or USUAL_OVERKILL
         if options.evidence == "off":
             return NoEvidence(rate, tuple(reference.pixels for reference in references), switched_off=True)
         if not references and image.sha256 in self._lot:
             return self._lot[image.sha256]
         if not references:
-            profile = self._profile_of(categories)
-            return NoEvidence(rate) if profile is None else ProfileEvidence(profile, self._vision, rate)
+            folder = next((found for name in categories if name and (found := find_profile(name)) is not None), None)
+            return NoEvidence(rate) if folder is None else self._by_profile(folder, options.max_overkill)
         if _is_paired(options, image, references):
             return PairedEvidence(references[0], rate)
         return SetEvidence(self._bank_for(references, options), tuple(references), self._vision, rate)
 
-    def _profile_of(self, names: Sequence[str | None]) -> CategoryProfile | None:
-        """The profile of the first of `names` that has one, read again when it has changed."""
-        folder = next((found for name in names if name and (found := find_profile(name)) is not None), None)
-        if folder is None:
-            return None
+    def _by_profile(self, folder: Path, asked: float | None) -> ProfileEvidence:
+        """A profile at the rate asked for, else at the one that was set for it, else at the usual one."""
+        chosen = None if asked is not None else read_threshold(folder).current
+        rate = asked or (USUAL_OVERKILL if chosen is None else chosen.max_overkill)
+        return ProfileEvidence(self._profile_in(folder), self._vision, rate, () if chosen is None else (chosen.note,))
+
+    def _profile_in(self, folder: Path) -> CategoryProfile:
+        """The profile of a folder, read again when it has changed."""
         changed = (folder / "profile.json").stat().st_mtime_ns
         kept = self._profiles.get(folder)
         if kept is None or kept[0] != changed:

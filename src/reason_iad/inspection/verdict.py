@@ -11,9 +11,10 @@ from dataclasses import dataclass
 
 from reason_iad.errors import ModelError
 from reason_iad.evidence.significance import judge, share_of_normals
-from reason_iad.types import EvidenceSummary, Verdict
+from reason_iad.types import AnswerOffset, EvidenceSummary, Verdict
 
 _EPS = 1e-4
+DISAGREE = "Uncertain because model and comparison disagree"  # how a note begins, by which the record tells
 FUSIONS = ("with_evidence", "one_reference", "without_evidence")
 
 
@@ -30,13 +31,15 @@ def fusion_key(num_references: int) -> str:
 class Fusion:
     """Logistic fusion of the model's answer and the evidence: p = sigmoid(bias + model * logit + evidence * logit).
 
-    Fitted by Platt's method on data that trained neither; `note` says on which.
+    Fitted by Platt's method on data that trained neither; `note` says on which, `offset` whether what the model says
+    of good parts had been subtracted.
     """
 
     bias: float
     model: float
     evidence: float
     note: str
+    offset: bool = False
 
     @classmethod
     def from_settings(cls, settings: Mapping[str, object], key: str) -> Fusion:
@@ -47,7 +50,8 @@ class Fusion:
         """
         try:
             record = settings["fusion"][key]  # type: ignore[index]
-            return cls(float(record["bias"]), float(record["model"]), float(record["evidence"]), str(record["note"]))
+            bias, model, evidence = (float(record[name]) for name in ("bias", "model", "evidence"))
+            return cls(bias, model, evidence, str(record["note"]), bool(record.get("offset", False)))
         except (KeyError, TypeError, ValueError) as error:
             raise ModelError(f"the model's settings hold no fusion {key!r}; reinstall the package") from error
 
@@ -100,7 +104,7 @@ def decide(
     seen = told if evidence is None else judge(_share(evidence, options), options.max_overkill)
     if alone is not None and min(alone) <= options.lower and max(alone) >= options.upper:
         said = (f"the model alone would say {alone[0]:.2f}", f"the comparison with good parts alone {alone[1]:.2f}")
-        return "uncertain", (f"Uncertain because model and comparison disagree: {', '.join(said)}; look at the part.",)
+        return "uncertain", (f"{DISAGREE}: {', '.join(said)}; look at the part.",)
     if evidence is not None and seen == "uncertain":
         reason = (
             f"about {_share(evidence, options):.1%} of good parts look at least this odd, as far as references tell: "
@@ -136,3 +140,12 @@ def logit(p: float) -> float:
     """
     p = min(max(p, _EPS), 1 - _EPS)
     return math.log(p / (1 - p))
+
+
+def less(model: float, offset: AnswerOffset | None) -> float:
+    """A model's probability of a defect, less what it says of good parts.
+
+    >>> less(0.5, None), round(less(0.9, AnswerOffset((2.2, 2.2), 2.2)), 2)
+    (0.5, 0.5)
+    """
+    return model if offset is None else 1 / (1 + math.exp(offset.mean - logit(model)))

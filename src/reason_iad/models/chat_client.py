@@ -15,7 +15,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, NoReturn
 
-from reason_iad.errors import ModelError
+from reason_iad.errors import ModelError, ModelUnavailableError
+from reason_iad.words import counted
 
 if TYPE_CHECKING:
     import httpx
@@ -105,7 +106,12 @@ class ChatClient:
         return f"the server {host_of(self._connection.url)}"
 
     def _post(self, body: dict[str, Any]) -> dict[str, Any]:
-        """Send a request, again after what may pass, with growing pauses."""
+        """Send a request, again after what may pass, with growing pauses.
+
+        Raises:
+            ModelUnavailableError: the server cannot be reached, does not answer, or knows neither us nor the model.
+            ModelError: it does not take what was sent.
+        """
         import httpx
 
         connection, trouble, attempt = self._connection, "", 0
@@ -135,8 +141,9 @@ class ChatClient:
                 wait = max(wait, _asked_wait(response))
             if attempt <= connection.retries:
                 self._sleep(min(wait, connection.longest_wait))
-        raise ModelError(
-            f"{self.where} {trouble}, {connection.retries + 1} times; check that it runs, or try again later"
+        raise ModelUnavailableError(
+            f"{self.where} {trouble}, {counted(connection.retries + 1, 'time')}; check that it runs and "
+            f"{URL_VARIABLE}, or try again later"
         )
 
     def _read(self, response: httpx.Response) -> tuple[int, dict[str, Any]]:
@@ -207,7 +214,8 @@ class ChatClient:
             advice = f"check the model's name {self._model!r}"
         advice = advice or "check that the model reads pictures and that the prompt fits its context"
         how = "with an error, inside a 200" if inside else str(status)
-        raise ModelError(f"{self.where} answered {how} ({words}); {advice}")
+        kind = ModelUnavailableError if status in (401, 403, 404) else ModelError
+        raise kind(f"{self.where} answered {how} ({words}); {advice}")
 
 
 def error_words(answer: dict[str, Any]) -> str:

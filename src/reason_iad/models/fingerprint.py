@@ -23,7 +23,15 @@ _DIGITS = 16
 
 
 def of_model(name: str) -> str:
-    """Of a model by its name, as `registry` knows it; of one on a server nothing but name and address can be known."""
+    """Of a model by its name, as `registry` knows it, and of what was fitted for it on this machine."""
+    from reason_iad.models.fits import digest_of
+
+    content, fitted = of_weights(name), digest_of(name)
+    return sha256(f"{content} {fitted}")[:_DIGITS] if fitted else content
+
+
+def of_weights(name: str) -> str:
+    """Of a model alone; of one on a server nothing but name and address can be known."""
     from reason_iad.models import registry
 
     if name in registry.NAMES:

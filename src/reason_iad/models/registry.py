@@ -66,7 +66,7 @@ def load_model(
     options: LoadOptions | None = None,
     say: Callable[[str], None] | None = None,
 ) -> tuple[Model, Mapping[str, Any]]:
-    """Load a model and its settings (fusion, calibration), of which only the bundled one has any.
+    """Load a model and its settings: those that ship with the bundled one, and what was fitted on this machine.
 
     Args:
         name: nano, a hub id, a folder, or openai:NAME.
@@ -75,22 +75,27 @@ def load_model(
         say: told what is being done.
 
     Raises:
-        ModelError: no such model, or it cannot be loaded.
+        ModelError: no such model, it cannot be loaded, or its stored fit is damaged.
         WeightsError: the bundled weights cannot be fetched.
     """
+    from reason_iad.models.fits import settings_of
+
     check_model(name)
     if name in NAMES:
         from reason_iad.models.nano import NanoModel, read_adapter
         from reason_iad.models.sources import default_adapter
 
-        _, settings = read_adapter(default_adapter())
+        _, shipped = read_adapter(default_adapter())
         exact = options is not None and options.dtype == "float32"
         device = "cpu" if options is None or options.device == "auto" else options.device
-        return NanoModel.load(vision=vision, exact=exact, device=device), settings
+        nano = NanoModel.load(vision=vision, exact=exact, device=device)
+        return nano, {**shipped, **settings_of(name, nano.fingerprint)}
     if name.startswith(SERVED):
         from reason_iad.models.openai_compatible import OpenAICompatible
 
-        return OpenAICompatible.from_environment(name.removeprefix(SERVED)), {}
+        served = OpenAICompatible.from_environment(name.removeprefix(SERVED))
+        return served, settings_of(name, served.fingerprint)
     from reason_iad.models.loading import open_model
 
-    return open_model(name, options, say), {}
+    loaded = open_model(name, options, say)
+    return loaded, settings_of(name, loaded.fingerprint)

@@ -16,7 +16,7 @@ from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
 from typing import Any
 
-from reason_iad.errors import ReasonIADError, WorkerLostError
+from reason_iad.errors import ModelUnavailableError, ReasonIADError, WorkerLostError
 from reason_iad.server.job_handler import Lesson, Task
 from reason_iad.server.metrics import Metrics
 from reason_iad.server.model_process import ModelProcess
@@ -28,6 +28,7 @@ from reason_iad.workers import TaskFailedError
 
 _log = logging.getLogger("reason_iad.server")
 KEPT_HISTORIES = 256  # of inspections that ended, for those who look late
+MODEL_RETRY_SECONDS = 30  # after which to ask again where a model's own server does not answer
 
 
 @dataclass
@@ -66,6 +67,7 @@ class InspectionQueue:
         self._seconds = 2.0  # of a usual job, for Retry-After
         self._task: asyncio.Task[None] | None = None
         self.draining = False
+        self.ended = asyncio.Event()  # set, and replaced, whenever an inspection ends
 
     @property
     def waiting(self) -> int:
@@ -91,6 +93,7 @@ class InspectionQueue:
         """Accept nothing more and begin nothing more; those who wait are told."""
         self.draining = True
         self._wake.set()
+        self._tell_all()
         for job in [*self._inspections, *self._questions]:
             if not job.persisted:
                 job.error = HttpProblem(503, "stopping", "the server is being stopped; ask again soon", retry_after=10)
@@ -236,6 +239,8 @@ class InspectionQueue:
             self._end(job, "done", **result)
         except WorkerLostError as error:
             await self._fail(job, HttpProblem(503, "interrupted", f"The inspection was interrupted: {error}.", 5))
+        except ModelUnavailableError as error:
+            await self._fail(job, HttpProblem(503, "model_unavailable", str(error), MODEL_RETRY_SECONDS))
         except ReasonIADError as error:
             await self._fail(job, HttpProblem(422, "not_inspectable", str(error)))
         except TaskFailedError as error:
@@ -275,9 +280,15 @@ class InspectionQueue:
     def _end(self, job: Job, event: str, **data: Any) -> None:
         job.ended = True
         job.tell(event, **data)
+        self._tell_all()
         ended = [identifier for identifier, other in self._jobs.items() if other.ended]
         for identifier in ended[:-KEPT_HISTORIES]:
             del self._jobs[identifier]
+
+    def _tell_all(self) -> None:
+        """Wake those who watch all inspections."""
+        self.ended.set()
+        self.ended = asyncio.Event()
 
     def _count(self, report: InspectionReport, seconds: float) -> None:
         self._metrics.inspections.labels(report.verdict).inc()

@@ -46,7 +46,9 @@ _LESSON = {
     },
 }
 ASSETS = {
-    "app.css": "text/css", "app.js": "text/javascript", "view.js": "text/javascript", "icon.svg": "image/svg+xml",
+    "app.css": "text/css", "app.js": "text/javascript", "view.js": "text/javascript", "threshold.js": "text/javascript",
+    "board.js": "text/javascript", "board.css": "text/css",
+    "icon.svg": "image/svg+xml",
 }  # fmt: skip
 _PAGE_POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' blob:; connect-src 'self'; "
@@ -58,6 +60,12 @@ _PAGE_POLICY = (
 async def page() -> Response:
     """The page to work in."""
     return Response(_asset("index.html"), media_type="text/html", headers={"Content-Security-Policy": _PAGE_POLICY})
+
+
+@router.get("/board", include_in_schema=False)
+async def board() -> Response:
+    """The page for a screen over the line."""
+    return Response(_asset("board.html"), media_type="text/html", headers={"Content-Security-Policy": _PAGE_POLICY})
 
 
 @router.get("/assets/{name}", include_in_schema=False)

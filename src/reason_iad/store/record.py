@@ -70,6 +70,45 @@ class Filter:
 
 
 @dataclass(frozen=True)
+class BoardFilter:
+    """Which parts a board shows: of one category, or of one line by the name it acts under."""
+
+    category: str | None = None
+    who: str | None = None
+
+
+@dataclass(frozen=True)
+class LastPart:
+    """A part as a board shows it; `verdict` is failed where there is none."""
+
+    id: str
+    name: str
+    verdict: str
+    probability: float | None
+    category: str | None
+    defect_type: str | None
+    at: datetime
+    error: str | None = None
+
+
+@dataclass(frozen=True)
+class BoardState:
+    """What a screen over the line shows.
+
+    Attributes:
+        since: where counting began.
+        last: the newest parts, newest first.
+        counts: of verdicts and of failed ones, since then.
+        per_minute: parts, over the last ten minutes.
+    """
+
+    since: datetime
+    last: tuple[LastPart, ...]
+    counts: dict[str, int]
+    per_minute: float
+
+
+@dataclass(frozen=True)
 class AuditEntry:
     """Who did what, when, and how it ended."""
 

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import dataclasses
 import secrets
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
@@ -25,6 +25,8 @@ from reason_iad.store.outbox import Outbox
 from reason_iad.store.record import (
     FEEDBACK_KINDS,
     AuditEntry,
+    BoardFilter,
+    BoardState,
     Feedback,
     FeedbackKind,
     Filter,
@@ -39,6 +41,7 @@ if TYPE_CHECKING:
     from sqlalchemy import Engine
     from sqlalchemy.orm import Session
 
+    from reason_iad.inspection.what_if import PastPart
     from reason_iad.store.tables import FeedbackRow, InspectionRow
     from reason_iad.types import InspectionReport
 
@@ -258,6 +261,37 @@ class Store:
             rows = list(session.scalars(matching(wanted or Filter())))
             said = self._feedback_of(session, [row.id for row in rows])
             return tuple(_record(row, {}, tuple(said.get(row.id, ())), with_report=False) for row in rows)
+
+    def board(self, wanted: BoardFilter, since: datetime, now: datetime | None = None) -> BoardState:
+        """What a screen over the line shows: the last parts, and counts since a moment."""
+        from reason_iad.store.board import board_state
+
+        with self._reads() as session:
+            return board_state(session, wanted, since, now or _now())
+
+    def past_parts(self, categories: Sequence[str], since: datetime | None = None) -> list[PastPart]:
+        """What a threshold would be tried on: finished inspections of a category, with what people said last.
+
+        Args:
+            categories: names of the category as reports write them.
+            since: no earlier ones.
+        """
+        from reason_iad.store.past import past_parts
+
+        with self._reads() as session:
+            return past_parts(session, categories, since)
+
+    def categories(self) -> tuple[str, ...]:
+        """Names of all categories that inspections had."""
+        from sqlalchemy import select
+
+        from reason_iad.store.tables import InspectionRow
+
+        with self._reads() as session:
+            found = session.scalars(
+                select(InspectionRow.category).where(InspectionRow.category.is_not(None)).distinct()
+            )
+            return tuple(sorted(str(name) for name in found))
 
     def counts(self) -> dict[str, int]:
         """How many inspections there are by verdict, and by state where there is no verdict."""

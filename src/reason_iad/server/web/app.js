@@ -1,6 +1,7 @@
 // The page: inspect, follow, ask, correct, look back. It talks to the same interface as every other client.
 "use strict";
 import { $, FEEDBACK, WORDS, answerBars, badge, cut, drawBoxes, duration, el, fillSelect, icon, likely, meter, percent, plain, webLink, when } from "/assets/view.js";
+import { showThreshold } from "/assets/threshold.js";
 
 const STAGES = { queued: "Waiting for its turn", read: "Reading the image", recognize: "Recognizing the category", evidence: "Comparing with good parts", knowledge: "Looking up knowledge", prefix: "Showing it to the model", verdict: "Reasoning about the verdict", details: "Describing the defect", nearest: "Finding the nearest normal patch", question: "Answering your question", pictures: "Drawing the map" };
 const state = { file: null, references: [], report: null, id: null, status: null, categories: [], next: null, urls: [] };
@@ -18,7 +19,8 @@ async function api(path, options = {}) {
   throw Object.assign(new Error(detail.message), { code: detail.code, status: answer.status });
 }
 const get = async (path) => (await api(path)).json();
-const post = async (path, body) => (await api(path, { method: "POST", headers: { "Content-Type": "application/json" }, body: JSON.stringify(body) })).json();
+const send = async (method, path, body) => (await api(path, { method, headers: { "Content-Type": "application/json" }, body: JSON.stringify(body) })).json();
+const post = (path, body) => send("POST", path, body);
 
 async function picture(path) {
   const url = URL.createObjectURL(await (await api(path)).blob());
@@ -355,7 +357,7 @@ async function showProfiles() {
 }
 
 // ---- moving about
-const TITLES = { inspect: "Inspect", history: "History", knowledge: "Knowledge" };
+const TITLES = { inspect: "Inspect", history: "History", knowledge: "Knowledge", threshold: "Threshold" };
 async function route() {
   const [, view = "inspect", id] = location.hash.split("/");
   const name = view === "inspection" ? "inspect" : TITLES[view] ? view : "inspect";
@@ -367,11 +369,11 @@ async function route() {
     if (view === "inspection" && id && id !== state.id) await show(id);
     if (name === "history") await showHistory();
     if (name === "knowledge") await showProfiles();
+    if (name === "threshold") await showThreshold({ get, send, picture, state });
   } catch (error) { fault(error); }
 }
 window.addEventListener("hashchange", route);
 await refreshStatus();
-await loadCategories();
-await route();
+await Promise.all([loadCategories(), route()]);
 setInterval(() => refreshStatus(), 4000);
 document.body.dataset.ready = "yes";

@@ -1,6 +1,13 @@
 // Small pieces that build the page. Text from outside only ever becomes text, never markup.
 "use strict";
 
+export const LANGUAGE = document.documentElement.lang;
+
+// A text of the page in its language: the values replace {names}.
+export function _(text, values = {}) {
+  return text.replace(/\{(\w+)\}/g, (whole, name) => (name in values ? values[name] : whole));
+}
+
 export const $ = (id) => document.getElementById(id);
 
 export function el(tag, attributes = {}, ...children) {
