@@ -22,6 +22,7 @@ from reason_iad.cli import (
     doctor,
     inspect,
     knowledge,
+    label,
     learn,
     models,
     records,
@@ -63,6 +64,7 @@ def build_parser() -> argparse.ArgumentParser:
     for command in (
         inspect,
         learn,
+        label,
         threshold,
         calibrate,
         demo,
