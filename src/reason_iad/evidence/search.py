@@ -15,7 +15,7 @@ from reason_iad.evidence.calibrate import Array, Scale
 if TYPE_CHECKING:
     import torch
 
-CHUNK = 512  # reference patches compared at a time: what they give stays in the processor's cache
+CHUNK = 392  # reference patches compared at a time, half an image: what they give stays in the processor's cache
 
 
 def unit(features: torch.Tensor) -> torch.Tensor:
@@ -74,10 +74,14 @@ def search_left_out(
 
 
 def search_each(
-    query: torch.Tensor, references: torch.Tensor, metrics: Sequence[str], num_neighbors: int = 1
+    query: torch.Tensor,
+    references: torch.Tensor,
+    metrics: Sequence[str],
+    num_neighbors: int = 1,
+    window: int | None = None,
 ) -> dict[str, Array]:
     """`search` beside each reference (R, H', W', C) by itself: by metric (R, H, W)."""
-    return _search(query, references, len(references), metrics, num_neighbors, None, lambda nearest, _: nearest)
+    return _search(query, references, len(references), metrics, num_neighbors, window, lambda nearest, _: nearest)
 
 
 def _search(
@@ -107,15 +111,23 @@ def _search(
         mine = query[where].reshape(-1, width)
         nearest: dict[str, list[torch.Tensor]] = {metric: [] for metric in metrics}  # (P, K) for each group
         size = len(memory) // groups
+        norms = memory.norm(dim=1)  # (N,)
+        halves, inverse = norms.square() / 2, 1 / norms.clamp(min=1e-12)
+        # One room for all chunks: fresh memory would cost as much as the sums.
+        room = mine.new_empty(2, len(mine) * min(CHUNK, size))
         for first in range(0, len(memory), size):
             best = {metric: mine.new_empty((len(mine), 0)) for metric in metrics}
             for start in range(first, first + size, CHUNK):
                 end = min(start + CHUNK, first + size)
-                some = memory[start:end]
-                similarity = mine @ some.T
+                similarity, ranks = (one[: len(mine) * (end - start)].view(len(mine), -1) for one in room)
+                torch.mm(mine, memory[start:end].T, out=similarity)
                 blocked = None if far is None else far[:, start:end]
                 for metric in metrics:
-                    best[metric] = _merge(best[metric], _rank(similarity, some, metric), blocked, num_neighbors)
+                    if metric == "euclidean":
+                        torch.sub(similarity, halves[start:end], out=ranks)
+                    else:
+                        torch.mul(similarity, inverse[start:end], out=ranks)
+                    best[metric] = _merge(best[metric], ranks, blocked, num_neighbors)
             for metric in metrics:
                 nearest[metric].append(best[metric])
         for metric in metrics:
@@ -150,15 +162,6 @@ def _around(row: int, references: torch.Tensor, window: int) -> tuple[slice, tor
     place = torch.arange(columns, device=references.device)
     far = (place[:, None] - place[None]).abs() > window  # (W, W)
     return slice(row, row + 1), band.reshape(-1, width), far.repeat(1, band.shape[0] * band.shape[1])
-
-
-def _rank(similarity: torch.Tensor, some: torch.Tensor, metric: str) -> torch.Tensor:
-    """What is largest for the nearest, from the inner products (P, n) with the patches `some` (n, C)."""
-    if metric == "euclidean":
-        ranked: torch.Tensor = similarity - some.square().sum(dim=1) / 2
-        return ranked
-    ranked = similarity / some.norm(dim=1).clamp(min=1e-12)
-    return ranked
 
 
 def _merge(best: torch.Tensor, new: torch.Tensor, far: torch.Tensor | None, count: int) -> torch.Tensor:
