@@ -7,9 +7,9 @@
 Every question about an image is answered from the same stored prompt (knowledge and evidence from 4 references) by
 every variant; a variant differs from `ours`, the defaults, in one thing. Reported beside the plain answer, paired: the
 change of the right option's log-probability and of accuracy with bootstrap intervals, how many answers changed, the
-gain of reward and milliseconds. Early stopping is off, so that a variant's work is what its name says, but for `in use`
-and `patience 1`, which stop as an inspection does. One JSON line a
-question, so a stopped run goes on; a folder holds one choice of variants. Choose settings on a training split only.
+gain of reward and milliseconds. Early stopping is off, so that a variant's work is what its name says, but for
+`patience 1` and `patience 2`, which stop as an inspection does. One JSON line a question, so a stopped run goes on; a
+folder holds one choice of variants. Choose settings on a training split only.
 """
 
 from __future__ import annotations
@@ -67,8 +67,8 @@ VARIANTS: dict[str, tuple[LatentOptions, str]] = {
     "L 8": (replace(OURS, num_latents=8), "attention"),
     "sigma 0.3": (replace(OURS, sigma=0.3), "attention"),
     "3 steps": (replace(OURS, num_steps=3), "attention"),
-    "in use": (LatentOptions(), "attention"),
-    "patience 1": (replace(LatentOptions(), patience=1), "attention"),
+    "patience 1": (LatentOptions(patience=1), "attention"),
+    "patience 2": (LatentOptions(patience=2), "attention"),
 }
 
 

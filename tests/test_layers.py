@@ -14,7 +14,7 @@ LEVELS = {
     "models": 1,
     "knowledge": 2, "evidence": 2, "datasets": 2, "metrics": 2,
     "reasoning": 3, "recognition": 3, "inspection": 4, "profiles": 4, "benchmark": 5, "store": 5,
-    "reporting": 6, "training": 6, "calibration": 6, "server": 7, "cli": 8,
+    "reporting": 6, "training": 6, "calibration": 6, "server": 7, "line": 7, "cli": 8,
 }  # fmt: skip
 HEAVY = {
     "torch",
@@ -29,6 +29,11 @@ HEAVY = {
     "alembic",
     "fastapi",
     "uvicorn",
+    "av",
+    "paho",
+    "asyncua",
+    "harvesters",
+    "httpx",
 }
 
 
@@ -116,6 +121,7 @@ def test_light_modules_do_not_import_heavy_libraries_at_the_top() -> None:
             "processor",
             "weights",
             "workers",
+            "line",
             "__init__",
         }:
             continue

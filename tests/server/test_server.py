@@ -118,7 +118,7 @@ def test_a_process_that_is_killed_once_costs_no_inspection(serve, picture):
         assert time.monotonic() < limit
         time.sleep(0.02)
     time.sleep(0.3)
-    os.kill(client.app.state.reason_iad.model.pid, signal.SIGKILL)
+    os.kill(client.app.state.reason_iad.model.pids[0], signal.SIGKILL)
     wait_for(client, sent, "done")
 
 

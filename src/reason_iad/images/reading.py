@@ -198,7 +198,7 @@ def _as_stated(image: Image.Image, pixels: Pixels, job: _Job) -> Pixels:
         table = (255 * (np.arange(256) / 255) ** power).round().astype(np.uint8)
         job.notes.append(_gamma_note(job.label, power))
         return table[pixels]
-    if names_adobe_rgb(image):
+    if _names_adobe_rgb(image):
         job.notes.append(f"{job.label} was converted to sRGB from Adobe RGB, which its EXIF names")
         return from_adobe_rgb(pixels)
     if (bits := color_bits(job.data, image.format)) > 8:
@@ -207,6 +207,13 @@ def _as_stated(image: Image.Image, pixels: Pixels, job: _Job) -> Pixels:
             "it comes out dark: export it as PNG or TIFF"
         )
     return pixels
+
+
+def _names_adobe_rgb(image: Image.Image) -> bool:
+    try:
+        return names_adobe_rgb(image)
+    except _DAMAGE:  # damaged EXIF names nothing
+        return False
 
 
 def _gamma_note(label: str, power: float) -> str:

@@ -11,7 +11,7 @@ from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 
 from reason_iad.server.knowledge import KnowledgeSearch
 from reason_iad.server.metrics import Metrics
-from reason_iad.server.model_process import ModelProcess
+from reason_iad.server.model_workers import ModelWorkers
 from reason_iad.server.problems import HttpProblem
 from reason_iad.server.queue import InspectionQueue
 from reason_iad.server.schemas import ErrorBody
@@ -29,7 +29,7 @@ class AppState:
     settings: Settings
     metrics: Metrics
     store: Store
-    model: ModelProcess
+    model: ModelWorkers
     queue: InspectionQueue
     knowledge: KnowledgeSearch
     limiter: RateLimiter

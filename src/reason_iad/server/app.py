@@ -22,7 +22,7 @@ from reason_iad.server.access import AppState
 from reason_iad.server.guard import Guard
 from reason_iad.server.knowledge import KnowledgeSearch, load_starter
 from reason_iad.server.metrics import Metrics
-from reason_iad.server.model_process import ModelProcess
+from reason_iad.server.model_workers import ModelWorkers
 from reason_iad.server.problems import HttpProblem, error_body
 from reason_iad.server.queue import InspectionQueue
 from reason_iad.server.security import RateLimiter
@@ -51,7 +51,7 @@ def create_app(settings: Settings, load_knowledge: Callable[[], KnowledgeBase] =
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
-        model = ModelProcess(settings, metrics)
+        model = ModelWorkers(settings, metrics)
         model.start()  # first: it takes longest
         store = Store.open(settings.database_url, settings.data / "evidence")
         queue = InspectionQueue(settings, store, model, metrics)

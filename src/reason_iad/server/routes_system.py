@@ -108,6 +108,7 @@ async def readiness(response: Response, server: Server) -> Any:
 async def metrics(who: Viewer, server: Server) -> Response:
     """Numbers for Prometheus."""
     server.metrics.queue.set(server.queue.waiting)
+    server.metrics.running.set(server.queue.running)
     server.metrics.queue_size.set(server.settings.queue_size)
     return Response(server.metrics.render(), headers={"Content-Type": MEDIA_TYPE})
 
@@ -124,6 +125,7 @@ async def status(request: Request, server: Server) -> Any:
     return {
         "version": __version__, "model": server.model.state, "detail": server.model.detail if who else "",
         "model_name": " ".join(server.model.facts.values()) if who else "", "waiting": server.queue.waiting,
+        "running": server.queue.running, "workers": server.settings.workers, "workers_ready": server.model.ready,
         "room": server.settings.queue_size, "tokens": bool(server.settings.tokens), "who": who and who.name,
         "role": who and who.role, "max_bytes": limits.max_bytes, "max_pixels": limits.max_pixels, "counts": counts,
     }  # fmt: skip
@@ -176,7 +178,7 @@ async def learn(request: Request, who: Admin, server: Server) -> Any:
     from reason_iad.evidence.profile_store import profile_folder
 
     profile_folder(category)  # refuses a name that no folder should have
-    job = await server.queue.ask("learn", f"lesson-{category}", Lesson(category, tuple(images)))
+    job = await server.queue.ask("learn", f"lesson-{category}", Lesson(category, tuple(images)), who.name)
     ended = await server.queue.result(job, server.settings.limits.inspection_seconds)
     await audit(request, who, "learn", category)
     if job.error is not None:
