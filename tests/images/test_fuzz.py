@@ -87,7 +87,7 @@ def seeds() -> dict[str, bytes]:
         "tiff float": tiff((color / 255).astype(np.float32), photometric="rgb", byteorder=">"),
         "tiff 16 of a profile": tiff(deep * 16, photometric="rgb", iccprofile=profile),
         "tiff of marks": tiff(np.where(color[..., 0] > 100, -9999, color[..., 0].astype(np.int16))),
-        "tiff of two pages": film("TIFF"),
+        "tiff of two pages": tiff(np.stack([color, color]), photometric="rgb"),
         "jpeg of Adobe RGB": pillow(color, "JPEG", exif=_turned(adobe=True)),
         "png linear": gamma(pillow(color, "PNG")),
         "tiff bands": tiff(np.dstack([deep, deep]), photometric="minisblack", planarconfig="contig"),
