@@ -10,6 +10,7 @@ from __future__ import annotations
 import dataclasses
 import functools
 import json
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -151,6 +152,38 @@ class NearestNormal(_Checked):
 
 
 @dataclass(frozen=True)
+class OptionProbability(_Checked):
+    """One answer option and its probability among the options asked."""
+
+    text: str
+    probability: float
+
+
+@dataclass(frozen=True)
+class LikeExample(_Checked):
+    """A labeled defect that a region looks like."""
+
+    id: str  # in the category's examples
+    defect_type: str
+    image: str
+    date: str  # when it was named, YYYY-MM-DD
+    picture: str = ""  # small JPEG of it in base64; empty where there is none
+
+
+@dataclass(frozen=True)
+class DefectNaming(_Checked):
+    """What one odd area is called, and what speaks for and against it."""
+
+    defect_type: str | None  # None where nothing is sure enough, or it is none of the known types
+    types: tuple[OptionProbability, ...]  # likeliest first, with "none of these" where there are examples
+    like: tuple[str, ...] = ()  # ids of the nearest examples of the likeliest type
+    against: str | None = None  # what speaks against the second type
+    consequence: str | None = None
+    check_next: str | None = None
+    num_examples: int = 0  # that it rests on, of all types
+
+
+@dataclass(frozen=True)
 class Region(_Checked):
     """A connected area that differs from the normal references."""
 
@@ -160,6 +193,7 @@ class Region(_Checked):
     area: float  # share of the image, in [0, 1]
     nearest: NearestNormal | None = None
     weak: bool = False  # the oddest place of an image that no place of is odder than normal parts show
+    naming: DefectNaming | None = None  # None where neither knowledge nor examples name types
 
 
 @dataclass(frozen=True)
@@ -173,14 +207,6 @@ class Citation(_Checked):
     source: str
     score: float  # fused retrieval score, see knowledge.retrieve; only its order has meaning
     defect_type: str | None = None
-
-
-@dataclass(frozen=True)
-class OptionProbability(_Checked):
-    """One answer option and its probability among the options asked."""
-
-    text: str
-    probability: float
 
 
 @dataclass(frozen=True)
@@ -307,6 +333,15 @@ class InspectionReport(_Checked):
     check_next: str | None = None  # what to examine on the part, from the knowledge of the defect
     faithfulness: Faithfulness | None = None  # only where it was asked for: it takes many passes
     offset: AnswerOffset | None = None  # where good parts were asked about, too
+    naming: DefectNaming | None = None  # of the part: of its oddest area
+    examples: tuple[LikeExample, ...] = ()  # that areas look like, each once
+
+    @property
+    def defect_counts(self) -> dict[str, int]:
+        """Number of areas of each type, the most first; an area without a sure type does not count."""
+        named = [r.naming for r in self.regions if r.naming is not None] or ([self.naming] if self.naming else [])
+        counts = Counter(one.defect_type for one in named if one.defect_type is not None)
+        return dict(sorted(counts.items(), key=lambda pair: (-pair[1], pair[0])))
 
     def to_json(self, indent: int | None = 2) -> str:
         """Serialize; `from_json` reads it back to an equal report."""
