@@ -17,7 +17,7 @@ from reason_iad.benchmark.features import StoredBanks, StoredVision, vision_name
 from reason_iad.benchmark.plan import Job, QuestionJob, QuestionUnit, Unit
 from reason_iad.benchmark.record_log import Record
 from reason_iad.benchmark.setting import Setting
-from reason_iad.errors import ImageError, ReasonIADError
+from reason_iad.errors import ImageError, ModelUnavailableError, ReasonIADError
 from reason_iad.evidence.features import EvidenceOptions
 from reason_iad.images import read_image
 from reason_iad.inspection.clock import Clock
@@ -109,7 +109,11 @@ class InspectorSolver:
         return cls(inspector)
 
     def answer(self, unit: QuestionUnit) -> Iterator[Record]:
-        """Yield one record for each job; an error of one image or question stays with it."""
+        """Yield one record for each job; an error of one image or question stays with it.
+
+        Raises:
+            ModelUnavailableError: the model's server is away; that is no answer to any question.
+        """
         contexts: dict[tuple[Any, ...], Opened | Exception] = {}
         views: dict[Setting, Session] = {}
         for job in unit.jobs:
@@ -126,6 +130,8 @@ class InspectorSolver:
                 if job.setting not in views:
                     views[job.setting] = self._view(held.session, unit, job.setting)
                 yield self._ask(views[job.setting], unit, job, held)
+            except ModelUnavailableError:  # nothing was answered: the same run goes on when the server is back
+                raise
             except Exception as error:  # noqa: BLE001 - whatever it is, it stays with this question
                 yield error_record(unit, job, error)
 
