@@ -59,6 +59,7 @@ _GEMMA = ChatTemplate(
     "<bos><start_of_turn>user\n", "\n\n", "<end_of_turn>\n<start_of_turn>model\n", CUE, "<end_of_turn>"
 )
 _MISTRAL = ChatTemplate("<s>[SYSTEM_PROMPT]", "[/SYSTEM_PROMPT][INST]", "[/INST]", CUE, "</s>")
+_GLM = ChatTemplate("[gMASK]<sop><|system|>\n", "<|user|>\n", "<|assistant|>\n<think></think>\n", CUE, "<|user|>")
 _VISION = ("<|vision_start|>", "<|vision_end|>")
 
 _ROWS = (
@@ -83,7 +84,22 @@ _ROWS = (
         positions="M-RoPE", deep=True, thinking="enable_thinking",
     ),
     Family(
-        "internvl", "InternVL3", "InternVLForConditionalGeneration", "<IMG_CONTEXT>", ("<img>", "</img>"),
+        "qwen3_5", "Qwen3.5", "Qwen3_5ForConditionalGeneration", "<|image_pad|>", _VISION,
+        layouts.merged_grid, limits.limit_area, _chatml(), ("pixel_values", "image_grid_thw"),
+        positions="M-RoPE", thinking="enable_thinking",
+    ),
+    Family(
+        "qwen3_5_moe", "Qwen3.5 (experts)", "Qwen3_5MoeForConditionalGeneration", "<|image_pad|>", _VISION,
+        layouts.merged_grid, limits.limit_area, _chatml(), ("pixel_values", "image_grid_thw"),
+        positions="M-RoPE", thinking="enable_thinking",
+    ),
+    Family(
+        "glm46v", "GLM-4.6V", "Glm46VForConditionalGeneration", "<|image|>", ("<|begin_of_image|>", "<|end_of_image|>"),
+        layouts.merged_grid, limits.limit_area, _GLM, ("pixel_values", "image_grid_thw"),
+        positions="M-RoPE", thinking="enable_thinking",
+    ),
+    Family(
+        "internvl", "InternVL3, InternVL3.5", "InternVLForConditionalGeneration", "<IMG_CONTEXT>", ("<img>", "</img>"),
         layouts.tiles_and_thumbnail, limits.limit_tiles, _chatml(), options=lambda config: {"crop_to_patches": True},
         thinking="enable_thinking",
     ),
