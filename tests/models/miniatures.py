@@ -288,6 +288,33 @@ def _gemma3(size: Size) -> Parts:
     return Parts(config, tokenizer, processor)
 
 
+def _gemma4(size: Size) -> Parts:
+    from transformers import Gemma4Config, GemmaTokenizer
+    from transformers.models.gemma4.image_processing_pil_gemma4 import Gemma4ImageProcessorPil
+
+    first = ("<pad>", "<eos>", "<bos>", "<unk>", "<mask>")
+    more = {"boi_token": "<|image>", "eoi_token": "<image|>", "image_token": "<|image|>"}
+    tokenizer = GemmaTokenizer(vocab=_pieces(first), merges=[], extra_special_tokens=more)
+    tokenizer.add_tokens(["<|turn>", "<turn|>", "<|video|>", "<|audio|>"], special_tokens=True)
+    number, width = tokenizer.convert_tokens_to_ids, size.hidden_size // size.num_heads
+    text = size.text(
+        len(tokenizer), head_dim=width, sliding_window=24, hidden_size_per_layer_input=0,
+        final_logit_softcapping=30.0, use_bidirectional_attention="vision", vocab_size_per_layer_input=len(tokenizer),
+        layer_types=["full_attention" if i % 3 == 2 else "sliding_attention" for i in range(size.num_layers)],
+    )  # fmt: skip
+    vision = {
+        "hidden_size": 16, "intermediate_size": 32, "num_hidden_layers": 2, "num_attention_heads": 2,
+        "num_key_value_heads": 2, "head_dim": 8, "patch_size": 4, "pooling_kernel_size": 2,
+    }  # fmt: skip
+    config = Gemma4Config(
+        vision_config=vision, text_config=text, audio_config=None, image_token_id=number("<|image|>"),
+        video_token_id=number("<|video|>"), audio_token_id=number("<|audio|>"), boi_token_id=number("<|image>"),
+        eoi_token_id=number("<image|>"),
+    )  # fmt: skip
+    processor = Gemma4ImageProcessorPil(patch_size=4, pooling_kernel_size=2, max_soft_tokens=140)
+    return Parts(config, tokenizer, processor)
+
+
 def _mistral3(size: Size) -> Parts:
     from transformers import Mistral3Config
     from transformers.models.pixtral.image_processing_pil_pixtral import PixtralImageProcessorPil
@@ -318,5 +345,6 @@ _BUILDERS: Mapping[str, Callable[[Size], Parts]] = {
     "idefics3": _idefics("Idefics3"),
     "smolvlm": _idefics("SmolVLM"),
     "gemma3": _gemma3,
+    "gemma4": _gemma4,
     "mistral3": _mistral3,
 }

@@ -40,6 +40,7 @@ class Case:
     settings: Any = None  # further arguments of the processor class
     painted: tuple[tuple[int, int], ...] = ((111, 159), (183, 69))  # sizes at which boxes are exact
     least: int = 0  # fewest image tokens that its tiles allow
+    kinds: str = "token_type_ids"  # what tells the model which tokens are visual, where those see each other
 
 
 QWEN = "<|vision_start|><|image_pad|><|vision_end|>"
@@ -71,6 +72,10 @@ CASES = {
         "smolvlm.SmolVLMProcessor", "<image>", "prompt", settings={"image_seq_len": 4, "video_processor": None}
     ),
     "gemma3": Case("gemma3.Gemma3Processor", "<start_of_image>", settings={"image_seq_length": 16}),
+    "gemma4": Case(
+        "gemma4.Gemma4Processor", "<|image|>", "alone", settings={"feature_extractor": None, "video_processor": None},
+        painted=((96, 96), (64, 128)), least=70, kinds="mm_token_type_ids",
+    ),
     "mistral3": Case("pixtral.PixtralProcessor", "[IMG]", settings={"patch_size": 4, "spatial_merge_size": 2}),
 }  # fmt: skip
 SIZES = [(37, 53), (61, 23), (48, 48)]
@@ -146,8 +151,8 @@ def own_inputs(model, images: list[np.ndarray]) -> Own:
     if family.positions == "M-RoPE":
         inputs["mm_token_type_ids"] = kinds
     if family.mutual:
-        inputs["token_type_ids"] = kinds
-    if case.nest == "alone":
+        inputs[case.kinds] = kinds
+    if family.model_type == "llava_onevision":
         inputs["batch_num_images"] = torch.ones(len(images), dtype=torch.long)
     return Own(ids, inputs)
 

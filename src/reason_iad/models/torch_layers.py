@@ -100,7 +100,8 @@ class TorchLayers:
     def logits(self, hidden: Tensor) -> Tensor:
         """(..., D) to (..., V), float32."""
         result: Tensor = self.lm_head(hidden).float()
-        return result
+        cap = getattr(getattr(self.text_model, "config", None), "final_logit_softcapping", None)  # of Gemma 4
+        return result if cap is None else cap * torch.tanh(result / cap)
 
 
 def table_rms(table: Tensor) -> float:
