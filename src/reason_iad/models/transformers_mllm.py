@@ -62,6 +62,11 @@ class TransformersMLLM(CachedDecoder):
         """
         config: Any = model.config
         text = config.get_text_config()
+        if getattr(text, "hidden_size_per_layer_input", 0):
+            raise ModelError(
+                f"{name or family.title} reads tokens anew in every layer (per-layer inputs), which latents have not; "
+                "expected a release without them, such as google/gemma-4-31B-it"
+            )
         base: Any = model.base_model
         layers = TorchLayers.from_transformers(getattr(base, family.text_model), model.lm_head)  # type: ignore[arg-type]
         info = ModelInfo(
