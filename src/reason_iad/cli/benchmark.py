@@ -319,7 +319,7 @@ def choose_pool(given: dict[str, Any], setting: Setting | None, factory: SolverF
     make: SolverFactory = factory or functools.partial(InspectorSolver.load, setting, cache, threads)
     workers = given.get("workers", 1)
     if "ray" in given:
-        from reason_iad.benchmark.ray_pool import answer_on_ray
+        from reason_iad.benchmark.pool import answer_on_ray
 
         return functools.partial(answer_on_ray, make, address=given["ray"], workers=workers)
     if workers == 1:

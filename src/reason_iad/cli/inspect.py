@@ -63,6 +63,9 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
         "--jobs", type=_count, default=1, metavar="N", help="inspect in N processes, each with a model (default: 1)"
     )
     parser.add_argument(
+        "--ray", metavar="ADDRESS", help="inspect a lot by --jobs actors of that Ray cluster: auto, host:port, or local"
+    )
+    parser.add_argument(
         "--faithfulness", action="store_true", help="measure whether the answer rests on what the report says (slow)"
     )
     parser.add_argument(
@@ -108,6 +111,9 @@ def _check(args: argparse.Namespace) -> None:
     if args.lot and (args.reference or args.watch or args.jobs > 1):
         other = "--reference" if args.reference else "--watch" if args.watch else "--jobs"
         raise InputError(f"found --lot with {other}; expected one of them: one process compares a lot with itself")
+    if args.ray is not None and (args.lot or args.watch):
+        other = "--watch" if args.watch else "--lot"
+        raise InputError(f"found --ray with {other}; expected one of them: one process here does what {other} says")
     if args.watch and args.jobs > 1:
         raise InputError("found --jobs with --watch; expected one of them: a hot folder is inspected by one process")
 
