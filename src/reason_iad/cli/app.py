@@ -22,6 +22,7 @@ from reason_iad.cli import (
     doctor,
     inspect,
     knowledge,
+    label,
     learn,
     line,
     models,
@@ -65,6 +66,7 @@ def build_parser() -> argparse.ArgumentParser:
     for command in (
         inspect,
         learn,
+        label,
         threshold,
         calibrate,
         demo,

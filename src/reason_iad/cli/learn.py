@@ -13,6 +13,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
+from reason_iad.cli import learn_defects
 from reason_iad.cli.method import add_setting, method_options
 from reason_iad.errors import EvidenceError, ImageError, InputError
 
@@ -29,6 +30,8 @@ examples:
   reason-iad learn hazelnut --add part.png --as normal            it was stopped, but it is good
   reason-iad learn hazelnut --add part.png --as defective         it was let through, but it is not
   reason-iad learn hazelnut                                       say what was learned
+  reason-iad learn hazelnut --defects rejects/                    name defects: rejects/crack/*.jpg, rejects/hole/*.jpg
+  reason-iad learn hazelnut --examples                            list the named defects
   reason-iad inspect new/ --category hazelnut                     use it
 
 The profile is a folder under $REASON_IAD_HOME/profiles that can be copied to another machine.
@@ -75,6 +78,7 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
         help="compare with at most N of the images; the others tell how odd good parts are. From 64 on install "
         f"reason-iad[faiss], which searches them faster (default: 32, at most {MOST_REFERENCES})",
     )
+    learn_defects.add_arguments(parser)
     parser.add_argument("--json", action="store_true", help="print the summary as JSON")
     parser.set_defaults(run=run)
 
@@ -89,6 +93,8 @@ def run(args: argparse.Namespace, load_vision: Callable[[], Any] | None = None) 
 
     _check(args)
     profile_folder(args.category)  # refuses a name that no folder can have
+    if learn_defects.asked(args):
+        return learn_defects.run(args, load_vision or (lambda: _load_vision(method_options(args).bundled_device)))
     bad: list[str] = []
     progress = Progress(1)
     if args.images or args.add:
@@ -104,6 +110,8 @@ def run(args: argparse.Namespace, load_vision: Callable[[], Any] | None = None) 
         progress.say("loading vision towers")
         vision = load_vision() if load_vision is not None else _load_vision(method_options(args).bundled_device)
         profile = _correct(args, images, vision) if args.add else _learn(args, images, vision)
+        if args.type:
+            print(f"reason-iad: {learn_defects.add_named(args, images, vision)}", file=sys.stderr)
     else:
         from reason_iad.evidence.profile import load_profile
 
@@ -171,9 +179,6 @@ def _correct(args: argparse.Namespace, images: Sequence[LoadedImage], vision: An
 
 
 def _check(args: argparse.Namespace) -> None:
-    chosen = [name for name, given in (("DIR", args.images), ("--add", args.add), ("--remove", args.remove)) if given]
-    if len(chosen) > 1:
-        raise InputError(f"found {' and '.join(chosen)} together; expected one of them: do one after the other")
     if bool(args.add) != (args.label is not None):
         raise InputError("--add and --as belong together: say --add IMAGE --as normal, or --as defective")
 

@@ -45,6 +45,7 @@ class EvidenceMap:
         compared_with: what it was compared with, in the plural.
         max_regions: how many odd areas are named at most.
         region_share: odd areas weaker than this share of the first are not named.
+        template: the very same object without a defect, as it lies under the image; None where there is none.
     """
 
     raw: Array
@@ -61,6 +62,7 @@ class EvidenceMap:
     compared_with: str = "normal references"
     max_regions: int = 5
     region_share: float = 0.5
+    template: Pixels | None = None
 
     @cached_property
     def heat(self) -> Array:

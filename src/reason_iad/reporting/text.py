@@ -2,12 +2,22 @@
 
 from __future__ import annotations
 
+import datetime
 import os
 import textwrap
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from typing import TextIO
 
-from reason_iad.types import Answer, FaithfulnessRow, InspectionReport, LatentTrace, Verdict
+from reason_iad.types import (
+    Answer,
+    DefectNaming,
+    FaithfulnessRow,
+    InspectionReport,
+    LatentTrace,
+    LikeExample,
+    Verdict,
+)
+from reason_iad.words import counted
 
 VERDICT_WORDS: dict[Verdict, str] = {"normal": "Normal", "defective": "Defective", "uncertain": "Uncertain"}
 STOP_WORDS = {
@@ -132,6 +142,49 @@ def grounds_phrase(answer: Answer) -> str:
     return f"the model, joined with {' and '.join(answer.grounds)}" if answer.grounds else "the model alone"
 
 
+def types_phrase(naming: DefectNaming) -> str:
+    """The types that an area may be, likeliest first, and what that rests on.
+
+    >>> from reason_iad.types import OptionProbability
+    >>> types_phrase(DefectNaming(None, (OptionProbability("scratch", 0.4), OptionProbability("dent", 0.3))))
+    'scratch 40 %, dent 30 %'
+    """
+    said = ", ".join(f"{one.text} {percent(one.probability)}" for one in naming.types[:3])
+    return f"{said} (from {counted(naming.num_examples, 'labeled example')})" if naming.num_examples else said
+
+
+def like_phrase(naming: DefectNaming, examples: Sequence[LikeExample]) -> str | None:
+    """Which labeled examples an area looks like, and what speaks against the second type; None without examples."""
+    known = {one.id: one for one in examples}
+    found = [known[name] for name in naming.like if name in known]
+    if not found:
+        return None
+    said = " and ".join(f"{one.defect_type}, {day_phrase(one.date)} ({one.image})" for one in found)
+    return f"{said}; {naming.against}" if naming.against else said
+
+
+def day_phrase(date: str) -> str:
+    """A day as people write it; what is no day stays as it is.
+
+    >>> day_phrase("2026-05-12"), day_phrase("unknown")
+    ('12 May 2026', 'unknown')
+    """
+    try:
+        day = datetime.date.fromisoformat(date)
+    except ValueError:
+        return date
+    return f"{day.day} {day:%B %Y}"
+
+
+def counts_phrase(counts: Mapping[str, int]) -> str:
+    """Numbers of defects by type.
+
+    >>> counts_phrase({"scratch": 2, "dent": 1})
+    'scratch 2; dent 1'
+    """
+    return "; ".join(f"{name} {count}" for name, count in counts.items())
+
+
 def as_far(row: FaithfulnessRow) -> int:
     """How many of the random changes moved the answer at least as far as the real one."""
     return sum(abs(moved) >= abs(row.moved) for moved in row.random_moved)
@@ -224,6 +277,12 @@ def _rows(report: InspectionReport) -> Iterator[tuple[str, str]]:
     yield "category", category_phrase(report)
     if report.defect_type:
         yield "defect", report.defect_type
+    if report.naming is not None:
+        yield "types", types_phrase(report.naming)
+        if (like := like_phrase(report.naming, report.examples)) is not None:
+            yield "looks like", like
+    if len(report.regions) > 1 and report.defect_counts:
+        yield "defects by type", counts_phrase(report.defect_counts)
     if report.description:
         yield "description", report.description
     if report.consequence:
@@ -234,7 +293,8 @@ def _rows(report: InspectionReport) -> Iterator[tuple[str, str]]:
         x0, y0, x1, y1 = region.box_xyxy
         area = f"{small_percent(region.area)} of the image, box {x0} {y0} {x1} {y1}"
         weak = "weak, " if region.weak else ""
-        yield f"region {i}", f"{region.place}, {weak}strength {region.strength:.2f}, {area}"
+        kind = "" if region.naming is None or region.naming.defect_type is None else f"{region.naming.defect_type}, "
+        yield f"region {i}", f"{kind}{region.place}, {weak}strength {region.strength:.2f}, {area}"
     if report.evidence is not None:
         yield "evidence", report.evidence.text
     for answer in report.answers:

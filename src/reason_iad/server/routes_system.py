@@ -47,7 +47,7 @@ _LESSON = {
 }
 ASSETS = {
     "app.css": "text/css", "app.js": "text/javascript", "view.js": "text/javascript", "threshold.js": "text/javascript",
-    "board.js": "text/javascript", "board.css": "text/css",
+    "board.js": "text/javascript", "label.js": "text/javascript", "board.css": "text/css",
     "icon.svg": "image/svg+xml",
 }  # fmt: skip
 _PAGE_POLICY = (
@@ -66,6 +66,12 @@ async def page() -> Response:
 async def board() -> Response:
     """The page for a screen over the line."""
     return Response(_asset("board.html"), media_type="text/html", headers={"Content-Security-Policy": _PAGE_POLICY})
+
+
+@router.get("/label", include_in_schema=False)
+async def label() -> Response:
+    """The page to name defects on."""
+    return Response(_asset("label.html"), media_type="text/html", headers={"Content-Security-Policy": _PAGE_POLICY})
 
 
 @router.get("/assets/{name}", include_in_schema=False)
