@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import re
+import unicodedata
 from collections import Counter
 from dataclasses import dataclass, field
 
+from reason_iad.knowledge.translations import told
+from reason_iad.languages import _
 from reason_iad.reporting.text import (
     ANSI,
     UNCERTAIN_NOTE,
@@ -17,6 +20,7 @@ from reason_iad.reporting.text import (
     printable,
     total_milliseconds,
     uncertain_reasons,
+    verdict_word,
 )
 from reason_iad.types import InspectionReport
 from reason_iad.words import counted
@@ -38,7 +42,7 @@ class _Note:
 
 def render_line(report: InspectionReport, question: str | None = None, *, color: bool = False, width: int = 100) -> str:
     """Verdict, probability of a defect, time, image, and where and what it is, in one line at most `width` wide."""
-    word = f"{VERDICT_WORDS[report.verdict]:<9}"
+    word = padded(verdict_word(report.verdict), 10)
     took = duration(total_milliseconds(report)) if report.milliseconds else ""
     head = f"{word}  {percent(report.probability):>9}  {took:>12}  "
     said = f"{printable(report.image)}{_findings(report, question)}"
@@ -47,16 +51,30 @@ def render_line(report: InspectionReport, question: str | None = None, *, color:
     return f"{ANSI[report.verdict]}{word}\x1b[0m{head[len(word) :]}{said}" if color else head + said
 
 
+def padded(text: str, width: int) -> str:
+    """Text filled with blanks to a width on the terminal, where letters of Chinese and Japanese take two places.
+
+    >>> padded("不良", 6), padded("ok", 6)
+    ('不良  ', 'ok    ')
+    """
+    taken = sum(2 if unicodedata.east_asian_width(letter) in "WF" else 1 for letter in text)
+    return text + " " * (width - taken)
+
+
 def _findings(report: InspectionReport, question: str | None) -> str:
     """What is said behind the image's name: `: crack, upper left`."""
     found = []
     if report.verdict != "normal" and report.defect_type:
-        found.append(report.defect_type)
+        found.append(told(report.defect_type))
     if report.verdict != "normal" and report.regions:
-        found.append(report.regions[0].place)
+        found.append(told(report.regions[0].place))
     if report.verdict == "uncertain" and (reasons := uncertain_reasons(report)):
         found.append(reasons[0].removeprefix(f"{UNCERTAIN_NOTE} "))
-    found += [f"answer: {answer_phrase(one)}" for one in report.answers if question and one.question == question]
+    found += [
+        _("answer: {answer}", answer=answer_phrase(one))
+        for one in report.answers
+        if question and one.question == question
+    ]
     return f": {printable(', '.join(found))}" if found else ""
 
 
