@@ -29,7 +29,7 @@ DOMAIN = "reason_iad"
 _current: ContextVar[str] = ContextVar("reason_iad_language", default="en")
 _HOLE = re.compile(r"\{(\w*)\}")
 _NUMBER = re.compile(r"[-+]?\d{1,3}(,\d{3})+(\.\d+)?%?|[-+]?\d+\.\d+%?")
-_SENTENCE_END = re.compile(r"(?<=[.;:?!]) (?=\S)")
+_ENDS = (re.compile(r"(?<=[.?!]) (?=\S)"), re.compile(r"(?<=[;:]) (?=\S)"))  # of sentences, then of their parts
 
 
 def language() -> str:
@@ -133,16 +133,21 @@ def moment(value: Any, form: str = "medium") -> str:
     return str(format_datetime(value, form, locale=_current.get()))
 
 
-def told(text: str) -> str:
+def told(text: str, lexicon: Mapping[str, str] | None = None) -> str:
     """A sentence that was made elsewhere in English, in the language spoken; as it is where it is not known.
 
     Holes of the sentence keep what they were filled with: words among it are translated, numbers written as usual.
+
+    Args:
+        text: in English.
+        lexicon: translations besides those of the program, which go before them.
     """
-    return text if _current.get() == "en" else _told(text, _current.get())
+    return text if _current.get() == "en" else _told(text, _current.get(), lexicon or {})
 
 
-@functools.lru_cache(maxsize=4096)
-def _told(text: str, code: str, deep: int = 0) -> str:
+def _told(text: str, code: str, lexicon: Mapping[str, str], deep: int = 0) -> str:
+    if not text or text in lexicon:
+        return lexicon.get(text, text)
     catalog = _catalog(code)
     if (found := catalog.gettext(text)) != text:
         return found
@@ -151,12 +156,15 @@ def _told(text: str, code: str, deep: int = 0) -> str:
     for pattern, source in _patterns(code):
         if match := pattern.fullmatch(text):
             values = {
-                name: _told(value, code, deep + 1) if deep < 3 else value for name, value in match.groupdict().items()
+                name: _told(value, code, lexicon, deep + 1) if deep < 3 else value
+                for name, value in match.groupdict().items()
             }
             return catalog.gettext(source).format(**values)
-    if deep < 3 and len(parts := _SENTENCE_END.split(text)) > 1:
-        joint = "" if code in ("zh", "ja") else " "
-        return joint.join(_told(part, code, deep + 1) for part in parts)
+    for end in _ENDS if deep < 3 else ():
+        if len(parts := end.split(text)) > 1:
+            spoken = [_told(part, code, lexicon, deep + 1) for part in parts]
+            close = code in ("zh", "ja") and all(one != part for one, part in zip(spoken, parts, strict=True))
+            return ("" if close else " ").join(spoken)
     return text
 
 

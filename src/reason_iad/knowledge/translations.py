@@ -19,10 +19,7 @@ FOLDER = "translations"
 
 def told(text: str) -> str:
     """A text of a report in the language spoken: of the knowledge, of the program, or else as it is."""
-    if language() == "en":
-        return text
-    found = _texts(language(), files.home()).get(text)
-    return languages.told(text) if found is None else found
+    return text if language() == "en" else _told(text, language(), files.home())
 
 
 def text_of(entry_id: str, text: str) -> str:
@@ -51,7 +48,31 @@ def translated(code: str) -> tuple[tuple[CategoryKnowledge, CategoryKnowledge], 
 @functools.lru_cache(maxsize=8)
 def _entries(code: str, home: Path) -> dict[str, str]:
     """Translations by the id of the entry."""
-    return {entry.id: entry.text for _known, other in translated(code) for entry in other.entries()}
+    found = {}
+    for _known, other in translated(code):
+        said = {(entry.kind, entry.defect_type, entry.id): entry for entry in other.entries()}
+        for (kind, defect_type, identifier), entry in said.items():
+            defect = None if defect_type is None else other.defect(defect_type)
+            if defect is None:
+                found[identifier] = (
+                    entry.text.removeprefix(f"Normal {other.name}: ") if kind == "normal" else entry.text
+                )
+            elif kind == "defect":
+                found[identifier] = languages._(
+                    "{name}, {defect}: {look} Possible consequence: {consequence}", name=other.name, defect=defect.name,
+                    look=defect.look, consequence=defect.consequence,
+                )  # fmt: skip
+            else:
+                found[identifier] = languages._(
+                    "{name}, {defect}: Usual cause: {cause} Check next: {check}", name=other.name, defect=defect.name,
+                    cause=defect.cause, check=defect.check,
+                )  # fmt: skip
+    return found
+
+
+@functools.lru_cache(maxsize=8192)
+def _told(text: str, code: str, home: Path) -> str:
+    return languages.told(text, _texts(code, home))
 
 
 @functools.lru_cache(maxsize=8)

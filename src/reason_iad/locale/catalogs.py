@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import io
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -51,7 +52,7 @@ def template() -> Catalog:
 
     catalog = Catalog(domain=DOMAIN, project="reason-iad", charset="utf-8")
     for name, _line, text in sorted(found_texts(), key=lambda one: (one[0], one[1])):
-        catalog.add(text, locations=[(name, None)])  # type: ignore[list-item]
+        catalog.add(text, locations=[(name, None)])
     return catalog
 
 
@@ -68,6 +69,7 @@ def compiled(catalog: Catalog) -> bytes:
     """The catalog as gettext reads it."""
     from babel.messages.mofile import write_mo
 
+    catalog.creation_date = datetime(2026, 1, 1, tzinfo=UTC)  # the same text gives the same file
     out = io.BytesIO()
     write_mo(out, catalog)
     return out.getvalue()

@@ -85,6 +85,15 @@ VERDICT = (
     translatable("without the injected patches"),
 )
 
+LOOKS = (
+    translatable("{size} and {shape}, {tone} its surroundings."),
+    translatable("{size} and {shape}, {tone} its surroundings"),
+    translatable("A {size}, {shape} region, {tone} its surroundings."),
+    translatable("a {size}, {shape} region, {tone} its surroundings."),
+    translatable("tiny"), translatable("small"), translatable("large"), translatable("elongated"),
+    translatable("compact"), translatable("darker than"), translatable("brighter than"),
+)  # fmt: skip
+
 EVIDENCE = (
     translatable("Compared with {count} normal references: differs at {places} (score {score})."),
     translatable("Compared with {count} normal reference: differs at {places} (score {score})."),

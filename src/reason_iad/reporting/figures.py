@@ -217,10 +217,7 @@ def _panel_lines(report: InspectionReport, truth: str | None) -> list[_Line]:
     if report.defect_type:
         fact(_("Defect"), told(report.defect_type))
     if report.regions:
-        places = [
-            f"{i}  {told(r.place)}, {_('weak, ') if r.weak else ''}{_where(r)}"
-            for i, r in enumerate(report.regions[:3], 1)
-        ]
+        places = [f"{i}  {told(r.place)}, {_where(r)}" for i, r in enumerate(report.regions[:3], 1)]
         add(_("Regions"), 15, _SOFT)
         for i, place in enumerate(places):
             add(place, 19, gap=13 if i == len(places) - 1 else 0, limit=2)
@@ -238,7 +235,8 @@ def _panel_lines(report: InspectionReport, truth: str | None) -> list[_Line]:
 
 def _where(region: Region) -> str:
     strength, area = number(region.strength, 2), small_percent(region.area)
-    return _("strength {strength}, {area} of the image", strength=strength, area=area)
+    weak = _("weak, ") if region.weak else ""
+    return weak + _("strength {strength}, {area} of the image", strength=strength, area=area)
 
 
 def _draw_panel(draw: ImageDraw.ImageDraw, lines: Sequence[_Line], x: int, y: int) -> None:

@@ -49,7 +49,7 @@ def font_of(code: str) -> Font | None:
     """The font for a language; None where this machine has none that is known."""
     if named := os.environ.get("REASON_IAD_FONT"):
         return Font(Path(named)) if Path(named).is_file() else None
-    there = {}
+    there: dict[str, Path] = {}
     for folder in map(Path, map(os.path.expanduser, _FOLDERS)):
         for path in folder.rglob("*") if folder.is_dir() else ():
             there.setdefault(path.name, path)

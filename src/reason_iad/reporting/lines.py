@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import re
-import unicodedata
 from collections import Counter
 from dataclasses import dataclass, field
 
 from reason_iad.knowledge.translations import told
-from reason_iad.languages import _
+from reason_iad.languages import _, number, several
 from reason_iad.reporting.text import (
     ANSI,
     UNCERTAIN_NOTE,
@@ -16,6 +15,7 @@ from reason_iad.reporting.text import (
     answer_phrase,
     duration,
     other_notes,
+    padded,
     percent,
     printable,
     total_milliseconds,
@@ -23,7 +23,6 @@ from reason_iad.reporting.text import (
     verdict_word,
 )
 from reason_iad.types import InspectionReport
-from reason_iad.words import counted
 
 MOST_NOTES = 500  # kinds that are counted; a lot with more of them has one for each image
 NAMED = 3  # images that a note names
@@ -49,16 +48,6 @@ def render_line(report: InspectionReport, question: str | None = None, *, color:
     room = max(width - len(head), 40)
     said = said if len(said) <= room else f"{said[: room - 3]}..."
     return f"{ANSI[report.verdict]}{word}\x1b[0m{head[len(word) :]}{said}" if color else head + said
-
-
-def padded(text: str, width: int) -> str:
-    """Text filled with blanks to a width on the terminal, where letters of Chinese and Japanese take two places.
-
-    >>> padded("不良", 6), padded("ok", 6)
-    ('不良  ', 'ok    ')
-    """
-    taken = sum(2 if unicodedata.east_asian_width(letter) in "WF" else 1 for letter in text)
-    return text + " " * (width - taken)
 
 
 def _findings(report: InspectionReport, question: str | None) -> str:
@@ -107,26 +96,33 @@ class LotSummary:
 
     def text(self, seconds: float, left_out: str = "") -> str:
         """The lines below the last image: counts, time, what was left out, and each note once."""
-        counts = ", ".join(f"{self.verdicts[word]:,} {word}" for word in VERDICT_WORDS if self.verdicts[word])
-        lines = [f"{counted(self.count, 'image')} in {duration(1000 * seconds)}: {counts or 'none inspected'}"]
+        said = [f"{number(self.verdicts[word])} {told(word)}" for word in VERDICT_WORDS if self.verdicts[word]]
+        took = duration(1000 * seconds)
+        counts = ", ".join(said) or _("none inspected")
+        lines = [several("{count} image in {time}: {counts}", "{count} images in {time}: {counts}", self.count,
+                         time=took, counts=counts)]  # fmt: skip
         if self.failed:
-            lines[0] += f"; {self.failed:,} not inspected"
+            lines[0] += _("; {count} not inspected", count=number(self.failed))
         if left_out:
-            lines.append(f"left out: {left_out}")
+            lines.append(_("left out: {files}", files=left_out))
         if self.categories:
-            several = len(self.categories) > 1
-            named = (f"{printable(name)}{f' {n:,}' if several else ''}" for name, n in self.categories.most_common(8))
-            lines.append(f"{'categories' if several else 'category'}: {', '.join(named)}")
+            many = len(self.categories) > 1
+            shown = self.categories.most_common(8)
+            named = ", ".join(f"{printable(told(name))}{f' {number(n)}' if many else ''}" for name, n in shown)
+            lines.append(_("categories: {names}", names=named) if many else _("category: {name}", name=named))
         notes = sorted(self._notes.values(), key=lambda one: -one.times)
         lines += [f"{self._whose(note)}: {printable(note.text)}" for note in notes]
         return "\n".join(lines)
 
     def _whose(self, note: _Note) -> str:
-        first = ", figures of the first" if note.varies else ""
+        first = _(", figures of the first") if note.varies else ""
         if note.times == self.count:
-            return f"note on all{first}" if note.times > 1 else "note"
+            on_all = _("note on all")
+            return f"{on_all}{first}" if note.times > 1 else _("note")
         more = ", ..." if note.times > len(note.names) else ""
-        return f"note on {counted(note.times, 'image')} ({', '.join(map(printable, note.names))}{more}){first}"
+        names = f"{', '.join(map(printable, note.names))}{more}"
+        said = several("note on {count} image ({names})", "note on {count} images ({names})", note.times, names=names)
+        return said + first
 
 
 def _without_name(note: str, image: str) -> str:

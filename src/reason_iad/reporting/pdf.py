@@ -270,7 +270,8 @@ class _Sheet:
     def counts(self, counts: Mapping[str, int]) -> None:
         """How many parts of each verdict, with their share."""
         whole = sum(counts.values())
-        words = {**{v: text.verdict_word(v) for v in text.VERDICT_WORDS}, "failed": _("Not inspected")}
+        words: dict[str, str] = {verdict: text.verdict_word(verdict) for verdict in text.VERDICT_WORDS}
+        words["failed"] = _("Not inspected")
         self._write(several("{count} part", "{count} parts", whole), 13, gap=2)
         side, y = self._width / len(words), self._pdf.get_y()
         for place, (verdict, word) in enumerate(words.items()):
@@ -335,7 +336,7 @@ def _new_document(paper: Paper, title: str) -> tuple[FPDF, str]:
     written = moment(datetime.now().astimezone(), "short")
     foot = _("Written {time} by reason-iad {version}", time=written, version=__version__)
 
-    class Document(FPDF):
+    class Document(FPDF):  # type: ignore[misc]
         def footer(self) -> None:
             """Who wrote it when, and the page."""
             self.set_y(-12)

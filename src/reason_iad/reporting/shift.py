@@ -10,7 +10,7 @@ from datetime import datetime
 
 from reason_iad.errors import InputError, ReasonIADError
 from reason_iad.images import Pixels, read_image
-from reason_iad.languages import _
+from reason_iad.languages import _, translatable
 from reason_iad.reporting.pdf import Shift, ShiftDrift, ShiftPart
 from reason_iad.reporting.text import printable
 from reason_iad.store.record import BoardFilter, Filter, Record
@@ -18,7 +18,10 @@ from reason_iad.store.store import Store
 from reason_iad.types import InspectionReport
 
 MOST_PICTURES = 400  # parts of a kind that are shown; more are counted and said
-FEEDBACK = {"false_alarm": "False alarm", "missed": "Missed defect", "confirmed": "Confirmed"}
+FEEDBACK = {
+    "false_alarm": translatable("False alarm"), "missed": translatable("Missed defect"),
+    "confirmed": translatable("Confirmed"),
+}  # fmt: skip
 
 
 @dataclass(frozen=True)

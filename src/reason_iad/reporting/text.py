@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import os
 import textwrap
+import unicodedata
 from collections.abc import Iterator
 from typing import TextIO
 
 from reason_iad.knowledge.translations import told
-from reason_iad.languages import _, localized, number, several, translatable
+from reason_iad.languages import _, language, localized, number, several, translatable
 from reason_iad.types import Answer, Citation, FaithfulnessRow, InspectionReport, LatentTrace, Verdict
 
 VERDICT_WORDS: dict[Verdict, str] = {
@@ -126,7 +127,8 @@ def category_phrase(report: InspectionReport) -> str:
 
 def stop_phrase(trace: LatentTrace) -> str:
     """Say how many steps the latent reasoning took and why it ended."""
-    return f"{several('{count} step', '{count} steps', len(trace.steps))}; {stop_reason(trace)}"
+    steps = several("{count} step", "{count} steps", len(trace.steps))
+    return f"{steps}; {stop_reason(trace)}"
 
 
 def stop_reason(trace: LatentTrace) -> str:
@@ -243,6 +245,16 @@ def printable(text: str) -> str:
     return "".join(c if c.isprintable() else "�" for c in " ".join(text.split()))
 
 
+def padded(text: str, width: int) -> str:
+    """Text filled with blanks to a width on the terminal, where letters of Chinese and Japanese take two places.
+
+    >>> padded("不良", 6), padded("ok", 6)
+    ('不良  ', 'ok    ')
+    """
+    taken = sum(2 if unicodedata.east_asian_width(letter) in "WF" else 1 for letter in text)
+    return text + " " * (width - taken)
+
+
 def wants_color(stream: TextIO) -> bool:
     """Color only for a person: on a terminal, and unless NO_COLOR is set or the terminal is dumb."""
     return stream.isatty() and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
@@ -257,10 +269,11 @@ def render_text(report: InspectionReport, *, color: bool = False, width: int = 1
     lines = [f"{head} (p = {number(report.probability, 2)})"]
     indent = " " * (_LABEL_WIDTH + 2)
     for label, value in _rows(report):
+        wide = language() in ("zh", "ja") and not value.isascii()  # letters of two places: half as many in a line
         lines += textwrap.wrap(
             printable(value),
-            max(width, 40),
-            initial_indent=f"  {label:<{_LABEL_WIDTH}}",
+            max(width // 2 + _LABEL_WIDTH // 2 if wide else width, 40),
+            initial_indent=padded(f"  {label}", _LABEL_WIDTH + 2),
             subsequent_indent=indent,
         )
     return "\n".join(lines)

@@ -132,7 +132,7 @@ def _language(scope: Scope) -> str:
     for cookie in headers.get(b"cookie", "").split(";"):
         name, _equals, value = cookie.strip().partition("=")
         if name == "language" and value in LANGUAGES:
-            return value
+            return str(value)
     return from_header(headers.get(b"accept-language", ""))
 
 
