@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import re
 import string
 import subprocess
 import sys
@@ -41,6 +42,17 @@ def marked_in_python() -> set[str]:
     return found
 
 
+def marked_in_scripts() -> set[str]:
+    """Every text under `_` and `several` in the page's scripts, also inside of template strings."""
+    found = set()
+    for path in PACKAGE.rglob("web/*.js"):
+        source = path.read_text("utf-8")
+        found |= set(re.findall(r'\b_\("((?:[^"\\]|\\.)*)"', source))
+        for pair in re.findall(r'\bseveral\("([^"]*)", "([^"]*)"', source):
+            found |= set(pair)
+    return found
+
+
 def holes(text: str) -> set[str]:
     return {name for _text, name, _form, _kind in string.Formatter().parse(text) if name}
 
@@ -61,6 +73,7 @@ def test_every_marked_text_has_a_translation_with_the_same_holes(code):
             assert holes(text) >= holes(forms[0]) - {"count"}, message.id
     flat = {one for key in known for one in (key if isinstance(key, tuple) else (key,))}
     assert marked_in_python() <= flat
+    assert marked_in_scripts() <= flat
 
 
 @pytest.mark.parametrize("code", OTHERS)
@@ -72,8 +85,6 @@ def test_the_compiled_catalog_is_that_of_the_text(code):
 
 def visible_text_of_templates() -> list[str]:
     """Words in the pages that no `_` would translate: what Babel does not see and a reader does."""
-    import re
-
     left = []
     for path in (*PACKAGE.rglob("web/*.html"), *PACKAGE.glob("reporting/templates/*.html")):
         body = path.read_text("utf-8").partition("<body")[2] or path.read_text("utf-8")

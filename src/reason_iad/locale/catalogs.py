@@ -39,7 +39,7 @@ def found_texts() -> Iterator[tuple[str, int, str | tuple[str, ...]]]:
     """Every marked text: file, line, the text or its two forms by number."""
     from babel.messages.extract import extract_from_dir
 
-    options = {"**.html": {"silent": "false", "trimmed": "true"}}
+    options = {"**.js": {"parse_template_string": "true"}, "**.html": {"silent": "false"}}
     for name, line, text, _comments, _context in extract_from_dir(
         PACKAGE, list(METHODS), options, KEYWORDS, directory_filter=lambda folder: "__pycache__" not in folder
     ):

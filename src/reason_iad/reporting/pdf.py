@@ -194,7 +194,8 @@ class _Sheet:
         self._pdf.set_font(self._family, size=size)
         self._pdf.set_text_color(*color)
         said = value if self._family != "Helvetica" else value.encode("latin-1", "replace").decode("latin-1")
-        self._pdf.multi_cell(width, size * 0.46, said, new_x="LMARGIN", new_y="NEXT", align="L")
+        mode = "CHAR" if language() in ("zh", "ja") and not said.isascii() else "WORD"  # they write without blanks
+        self._pdf.multi_cell(width, size * 0.46, said, new_x="LMARGIN", new_y="NEXT", align="L", wrapmode=mode)
         self._pdf.ln(gap)
 
     def headline(self, report: InspectionReport) -> None:
@@ -296,13 +297,14 @@ class _Sheet:
 
     def _part(self, part: ShiftPart) -> None:
         report, side = part.report, 44.0
-        self._room(side + 4)
+        height = side if part.pixels is not None else 18.0
+        self._room(height + 4)
         x, y = self._pdf.l_margin, self._pdf.get_y()
         if part.pixels is not None:
             picture = marked_picture(report, shrunk(part.pixels, _SMALL_SIDE), None)
-            height, width = picture.shape[:2]
-            scale = side / max(height, width)
-            self._pdf.image(_jpeg(picture), x=x, y=y, w=width * scale, h=height * scale)
+            rows, columns = picture.shape[:2]
+            scale = side / max(rows, columns)
+            self._pdf.image(_jpeg(picture), x=x, y=y, w=columns * scale, h=rows * scale)
         self._pdf.set_left_margin(x + side + 5)
         self._pdf.set_xy(x + side + 5, y)
         share = text.percent(report.probability)
@@ -314,7 +316,7 @@ class _Sheet:
         if part.feedback:
             self._write(part.feedback, 9, _SOFT)
         self._pdf.set_left_margin(x)
-        self._pdf.set_xy(x, max(self._pdf.get_y(), y + side) + 4)
+        self._pdf.set_xy(x, max(self._pdf.get_y(), y + height) + 4)
 
     def _room(self, height: float) -> None:
         """Begin a new page where so many millimeters are not left."""

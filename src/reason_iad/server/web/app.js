@@ -260,7 +260,7 @@ function resultPanels(body) {
     el("p", { class: "lead" }, _("The part is {words}.", { words: likely(r.probability) })), el("p", { class: "small" }, told(r.probability_note)),
     body.why_uncertain.length ? el("div", { class: "why" }, el("b", {}, _("Why uncertain")), el("ul", {}, body.why_uncertain.map((n) => el("li", {}, n)))) : null);
   const finding = panel(_("Finding"), el("dl", { class: "facts" },
-    fact(_("Category"), `${plain(r.category)} (${SOURCES[r.category_source]}${sure})`), fact(_("Defect"), told(r.defect_type)), fact(_("Description"), told(r.description)), fact(_("May lead to"), told(r.consequence)),
+    fact(_("Category"), `${translations[r.category] || plain(r.category)} (${SOURCES[r.category_source]}${sure})`), fact(_("Defect"), told(r.defect_type)), fact(_("Description"), told(r.description)), fact(_("May lead to"), told(r.consequence)),
     fact(_("Evidence"), r.evidence ? told(r.evidence.text) : _("No good part was compared: the model alone speaks."))),
     body.check_next ? el("div", { class: "next" }, el("b", {}, _("Check next")), el("p", {}, body.check_next)) : null);
   const links = el("p", { class: "links" }, reportLink(body.id, "report.html", _("Full report")), reportLink(body.id, "figure.png", _("Picture")), reportLink(body.id, "report.pdf", "PDF"), el("button", { type: "button", class: "quiet", onclick: another }, _("Inspect another")), el("span", { class: "small" }, `${duration(total)}`));
@@ -336,8 +336,8 @@ async function showHistory(more = false) {
 function historyRow(i) {
   const image = i.pictures.thumbnail ? el("img", { alt: "" }) : el("div", { class: "blank", "aria-hidden": "true" });
   if (i.pictures.thumbnail) picture(i.pictures.thumbnail).then((url) => { image.src = url; }).catch(() => {});
-  const told = i.feedback.map((f) => el("span", { class: "tag" }, FEEDBACK[f.kind]));
-  return el("tr", {}, el("td", {}, image), el("td", { class: "name" }, el("a", { href: `#/inspection/${i.id}` }, i.name), told.length ? el("div", {}, told) : null),
+  const tags = i.feedback.map((f) => el("span", { class: "tag" }, FEEDBACK[f.kind]));
+  return el("tr", {}, el("td", {}, image), el("td", { class: "name" }, el("a", { href: `#/inspection/${i.id}` }, i.name), tags.length ? el("div", {}, tags) : null),
     el("td", {}, badge(i.verdict || i.state)), el("td", { class: i.verdict || "" }, i.probability === null ? "" : [percent(i.probability), meter(i.probability)]), el("td", {}, i.category ? plain(i.category) : ""), el("td", {}, told(i.defect_type) || ""), el("td", {}, when(i.created_at)));
 }
 let typing = 0;
