@@ -13,7 +13,6 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import sys
 import tempfile
 import time
 from collections.abc import Callable
@@ -82,10 +81,10 @@ def towers(folder: Path) -> dict[str, Any]:
     vit, convolutional = full.transformer.state_dict(), full.convolutional.state_dict()
     write_vit(folder, "vit", lambda name: vit[name].numpy(), 12, 6, IMAGENET_MEAN, IMAGENET_STD)
     write_efficientnet(folder, "efficientnet", lambda name: convolutional[name].numpy(), BLOCKS, TAPS)
-    sessions = [new_session(folder / f"{name}.onnx", threads()) for name in ("vit", "efficientnet")]
+    transformer, towers = (new_session(folder / f"{name}.onnx", threads()) for name in ("vit", "efficientnet"))
     return {
         "torch float32": full,
-        "onnxruntime float32": OnnxVision(*sessions, vit["embeddings.position_embeddings"]),
+        "onnxruntime float32": OnnxVision(transformer, towers, vit["embeddings.position_embeddings"]),
         "torch bfloat16": BundledVision(full.transformer, full.convolutional, halved=True),
     }
 
@@ -176,4 +175,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    main()

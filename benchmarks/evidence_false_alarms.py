@@ -3,7 +3,8 @@
     python benchmarks/evidence_false_alarms.py ROOT [--json] [--max-overkill 0.02] [--limit N] [--categories NAME ...]
                                                [--cache DIR]
 
-ROOT holds `manifest.csv` (image, category, split, label). Of each category every normal of `train` is learned, as
+ROOT holds `manifest.csv` (image, category, split, label). What a category gave is kept in `--cache` beside the features
+(see `evidence_features.py`): a run that was cut off goes on. Of each category every normal of `train` is learned, as
 `reason-iad learn` does, and every normal and defective image of `test`, at most `--limit` a label, gets the profile's
 verdict. Where the normals are too few for the rate, the profile says so, gives no threshold and calls images uncertain
 that it cannot place. Intervals are Clopper-Pearson, 95 %.
@@ -13,15 +14,17 @@ from __future__ import annotations
 
 import argparse
 import csv
+import hashlib
 import json
 import sys
 import tempfile
 from pathlib import Path
 from typing import Any
 
+from evidence_features import StoredTowers
 from scipy import stats
 
-from reason_iad.benchmark.features import StoredVision
+from reason_iad.benchmark.features import evidence_code
 from reason_iad.errors import InputError, ReasonIADError
 from reason_iad.evidence.conformal import normals_needed
 from reason_iad.evidence.profile import CategoryProfile
@@ -86,10 +89,20 @@ def main() -> int:
         )
         print("|---|---|---|---|---|---|---|")
         with tempfile.TemporaryDirectory() as folder:
-            vision = StoredVision(BundledVision.load(), args.cache or Path(folder))
+            cache = args.cache or Path(folder)
+            vision = StoredTowers(BundledVision.load(exact=True), cache)
             for category in categories:
                 mine = [row for row in rows if row["category"] == category]
-                one = result[category] = judge(args.root, mine, vision, args.max_overkill, args.limit)
+                facts = (str(args.root.resolve()), args.max_overkill, args.limit, evidence_code())
+                key = hashlib.sha256(repr(facts).encode()).hexdigest()[:16]
+                kept = cache / "false_alarms" / f"{category}-{key}.json"
+                if not kept.is_file():
+                    kept.parent.mkdir(parents=True, exist_ok=True)
+                    found = judge(args.root, mine, vision, args.max_overkill, args.limit)
+                    draft = kept.with_suffix(".draft")
+                    draft.write_text(json.dumps(found), encoding="utf-8")
+                    draft.replace(kept)
+                one = result[category] = json.loads(kept.read_text(encoding="utf-8"))
                 low, high = one["interval"]
                 print(
                     f"| {category} | {one['learned']} | {'yes' if one['enough'] else 'no'} | {one['false_alarms']} of "

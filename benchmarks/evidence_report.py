@@ -86,17 +86,17 @@ def report(records: list[Record], times: dict[str, float]) -> dict[str, Any]:
             ]
             rows[category] = ["-" if value is None else f"{value:.3f}" for value in values]
             if category == "mean":
-                for (k, method), value in zip(of, values, strict=True):
-                    if value is not None:
-                        result[key].setdefault(str(k), {})[method] = round(value, 4)
+                for (k, method), mean in zip(of, values, strict=True):
+                    if mean is not None:
+                        result[key].setdefault(str(k), {})[method] = round(mean, 4)
         table({"pixel_auroc": "pixel AUROC", "aupro": "AUPRO"}[key], heads, rows)
     result["ms_per_image"] = times
     for name in VERDICT_FIGURES:
         result[name] = {}
         for k in shots:
-            value = mean_over_categories(of.get((k, OWN), []), name)
-            if value is not None:
-                result[name][str(k)] = round(value, 4)
+            mean = mean_over_categories(of.get((k, OWN), []), name)
+            if mean is not None:
+                result[name][str(k)] = round(mean, 4)
     if OWN in methods:
         names = [f"{name} k={k}" for name in VERDICT_FIGURES for k in shots]
         rows = {}

@@ -97,15 +97,15 @@ def _embeddings(root: Path, limit: int, cache: Path | None) -> dict[str, dict[st
     rng = np.random.default_rng(0)
     known: dict[str, Floats] = dict(np.load(cache)) if cache is not None and cache.is_file() else {}
     vision: VisionTowers | None = None
-    found: dict[str, dict[str, dict[str, Floats]]] = {"train": {}, "test": {}}
+    found: dict[str, dict[str, dict[str, list[Floats]]]] = {"train": {}, "test": {}}
     for (split, category, label), images in sorted(groups.items()):
         for image in (images[i] for i in sorted(rng.permutation(len(images))[:limit])):
             if image not in known:
                 vision = vision or BundledVision.load()
                 known[image] = image_embedding(read_image(root / image).pixels, vision)
-            found[split].setdefault(category, {}).setdefault(label, []).append(known[image])  # type: ignore[arg-type]
+            found[split].setdefault(category, {}).setdefault(label, []).append(known[image])
     if cache is not None:
-        np.savez(cache, **known)
+        np.savez(cache, **known)  # type: ignore[arg-type]
     return {
         split: {c: {label: np.stack(v) for label, v in labels.items()} for c, labels in categories.items()}
         for split, categories in found.items()

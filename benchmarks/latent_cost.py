@@ -33,14 +33,15 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from reason_iad.inspection.dialog import Dialog
+from reason_iad.inspection.open_dialog import OpenDialog
+from reason_iad.inspection.options import InspectorOptions
 from reason_iad.inspection.prompts import context_parts, question_text
 from reason_iad.models.base import Prefix
 from reason_iad.reasoning.answers import reader_for
 from reason_iad.reasoning.latents import LatentOptions, step_generator
 from reason_iad.reasoning.optimizers import Policy, Reinforce
-from reason_iad.reasoning.rewards import EntropyReward, RewardWeights
-from reason_iad.reasoning.scoring import SuffixScorer, truncated_entropy
+from reason_iad.reasoning.rewards import EntropyReward, RewardWeights, truncated_entropy
+from reason_iad.reasoning.scoring import SuffixScorer
 
 QUESTION = "Which description fits the defect best?"
 CHOICES = (
@@ -61,6 +62,17 @@ KEYS = {
 sys.path.insert(0, str(Path(__file__).parent.parent / "tests" / "models"))  # the miniatures live with the tests
 
 
+@dataclasses.dataclass(frozen=True)
+class Given(InspectorOptions):
+    """Settings whose latent loop is given whole."""
+
+    loop: LatentOptions = FULL
+
+    def latent_options(self) -> LatentOptions:
+        """The loop."""
+        return self.loop
+
+
 class Scene:
     """A loaded model, an image and notes that make the prefix as long as asked."""
 
@@ -79,11 +91,13 @@ class Scene:
     def context(self) -> Prefix:
         """Image and notes, from the pixels on."""
         parts = context_parts(self.model.info, self.model.encode_image(self.pixels), self.notes)
-        return self.model.extend(Prefix(), parts)
+        prefix: Prefix = self.model.extend(Prefix(), parts)
+        return prefix
 
-    def dialog(self, think: bool) -> Dialog:
-        """Ready for questions."""
-        return Dialog(self.model, self.context(), FULL if think else None)
+    def dialog(self, latents: LatentOptions | None) -> OpenDialog:
+        """Ready for questions; None answers plainly."""
+        options = InspectorOptions(latents="off", injection="off") if latents is None else Given(loop=latents)
+        return OpenDialog(self.model, self.context(), options)
 
 
 def plain_nano() -> Any:
@@ -137,7 +151,7 @@ def picture(side: int) -> np.ndarray:
 
 def answer(scene: Scene, think: bool, questions: int = 1, write: bool = False) -> None:
     """From the pixels to the answers, and the written explanation."""
-    dialog = scene.dialog(think)
+    dialog = scene.dialog(FULL if think else None)
     for number in range(questions):
         dialog.choose(f"{QUESTION} ({number + 1})" if questions > 1 else QUESTION, CHOICES)
     if write:
@@ -149,7 +163,7 @@ def own_phase(scene: Scene, candidates: int) -> Callable[[], None]:
     changes: dict[str, Any] = {"num_candidates": candidates}
     if candidates == 1:
         changes |= {"mode": "paper", "weights": RewardWeights.paper()}
-    dialog = Dialog(scene.model, scene.context(), dataclasses.replace(FULL, **changes))
+    dialog = scene.dialog(dataclasses.replace(FULL, **changes))
     dialog._neutral_attention()
     times: list[float] = []
 
@@ -311,7 +325,7 @@ def layouts(args: argparse.Namespace) -> dict[str, Any]:
     model, prefix = scene.model, scorer._prefix
     embeds = scorer.suffix(latents, ())
     count, length, width = embeds.shape
-    block = torch.block_diag(*[torch.ones(length, length).tril() for _ in range(count)]).bool()
+    block = torch.kron(torch.eye(count), torch.ones(length, length).tril()).bool()
     offsets = torch.arange(length).repeat(count)
     packed = embeds.reshape(1, count * length, width)
     copied = dataclasses.replace(prefix, segments=tuple(_copies(s, count) for s in prefix.segments))

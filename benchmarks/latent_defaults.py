@@ -7,8 +7,9 @@
 Every question about an image is answered from the same stored prompt (knowledge and evidence from 4 references) by
 every variant; a variant differs from `ours`, the defaults, in one thing. Reported beside the plain answer, paired: the
 change of the right option's log-probability and of accuracy with bootstrap intervals, how many answers changed, the
-gain of reward and milliseconds. Early stopping is off, so that a variant's work is what its name says. One JSON line a
-question, so a stopped run goes on; a folder holds one choice of variants. Choose settings on a training split only.
+gain of reward and milliseconds. Early stopping is off, so that a variant's work is what its name says, but for
+`patience 1` and `patience 2`, which stop as an inspection does. One JSON line a question, so a stopped run goes on; a
+folder holds one choice of variants. Choose settings on a training split only.
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -32,8 +34,8 @@ from torch import Tensor
 
 from reason_iad.datasets.mmad import read_mmad
 from reason_iad.errors import InputError
-from reason_iad.inspection.dialog import Dialog
 from reason_iad.inspection.inspector import Inspector
+from reason_iad.inspection.open_dialog import OpenDialog
 from reason_iad.inspection.options import InspectorOptions
 from reason_iad.inspection.prompts import question_text
 from reason_iad.metrics.intervals import bootstrap
@@ -43,6 +45,7 @@ from reason_iad.reasoning.injection import AttentionInjector, Injector, NoInject
 from reason_iad.reasoning.latents import LatentOptions, LatentReasoner
 from reason_iad.reasoning.rewards import RewardWeights
 from reason_iad.reasoning.scoring import Scored, SuffixScorer, ask
+from reason_iad.types import InspectionRequest
 
 OURS = LatentOptions(sure_entropy=0.0, patience=10_000, margin=0.0)
 VARIANTS: dict[str, tuple[LatentOptions, str]] = {
@@ -64,6 +67,8 @@ VARIANTS: dict[str, tuple[LatentOptions, str]] = {
     "L 8": (replace(OURS, num_latents=8), "attention"),
     "sigma 0.3": (replace(OURS, sigma=0.3), "attention"),
     "3 steps": (replace(OURS, num_steps=3), "attention"),
+    "patience 1": (LatentOptions(patience=1), "attention"),
+    "patience 2": (LatentOptions(patience=2), "attention"),
 }
 
 
@@ -95,18 +100,18 @@ def edge_layers(late: bool) -> Any:
 @contextmanager
 def changed(name: str) -> Iterator[None]:
     """Variants that are not settings."""
-    kept = latents.SuffixScorer, scoring.middle_layers
+    kept = SuffixScorer, scoring.middle_layers
     if name == "own positions":
-        latents.SuffixScorer = OwnPositions  # type: ignore[misc]
+        latents.SuffixScorer = OwnPositions  # type: ignore[attr-defined]
     if name in ("early layers", "late layers"):
         scoring.middle_layers = edge_layers(name == "late layers")
     try:
         yield
     finally:
-        latents.SuffixScorer, scoring.middle_layers = kept  # type: ignore[misc]
+        latents.SuffixScorer, scoring.middle_layers = kept  # type: ignore[attr-defined]
 
 
-def think(dialog: Dialog, name: str, question: str, options: Sequence[str]) -> dict[str, Any]:
+def think(dialog: OpenDialog, name: str, question: str, options: Sequence[str]) -> dict[str, Any]:
     """One variant's answer to one question."""
     settings, kind = VARIANTS[name]
     model = dialog._model
@@ -116,7 +121,7 @@ def think(dialog: Dialog, name: str, question: str, options: Sequence[str]) -> d
     with changed(name):
         reader = reader_for(model, options)
         prefix, base = ask(model, dialog.prefix, question_text(model.info, question, options), reader)
-        dialog._options, dialog._neutral = settings, None
+        dialog._latents, dialog._neutral = settings, None
         neutral = dialog._neutral_attention() if kind == "attention" else None
         began = time.monotonic()
         reasoner = LatentReasoner(model, settings, injector=injectors[kind])
@@ -144,7 +149,9 @@ def run(args: argparse.Namespace) -> None:
             break
         if str(sample.image) in done:
             continue
-        dialog = inspector.open(sample.image, references=sample.templates("random", 4)).dialog
+        request = InspectionRequest.of(sample.image, references=sample.templates("random", 4))
+        dialog = inspector.open(request).dialog
+        assert isinstance(dialog, OpenDialog)
         lines = []
         for q in sample.questions:
             found = {name: think(dialog, name, q.question, q.options) for name in args.only}
@@ -184,7 +191,7 @@ def report(folder: Path, as_json: bool) -> None:
         shown = {}
         for key in ("gain", "accuracy"):
             values = np.array(columns[key])
-            found = bootstrap(range(len(values)), lambda index, values=values: float(values[index].mean()))
+            found = bootstrap(range(len(values)), partial(_mean_at, values))
             shown[key] = [found.value, found.low, found.high]
         gain, accuracy = (f"{a:+.3f} [{b:+.3f}, {c:+.3f}]" for a, b, c in shown.values())
         rest = f"{sum(columns['changed']):.0f} | {mean['reward']:+.3f} | {mean['ms']:.0f}"
@@ -192,6 +199,10 @@ def report(folder: Path, as_json: bool) -> None:
         summary[name] = {**shown, "changed": sum(columns["changed"]), "reward": mean["reward"], "ms": mean["ms"]}
     if as_json:
         print(json.dumps(summary))
+
+
+def _mean_at(values: np.ndarray, index: Any) -> float:
+    return float(values[index].mean())
 
 
 def _log(p: float) -> float:

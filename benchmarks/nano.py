@@ -65,7 +65,7 @@ def load(part: str) -> Any:
     if part in ("full", "paired"):
         return Inspector.load(InspectorOptions())
     fast = {"streams": "fast", "reason": "auto"} if part == "screened" else {}
-    return Inspector.load(InspectorOptions(latents="off", injection="off", **fast))
+    return Inspector.load(InspectorOptions.from_mapping({"latents": "off", "injection": "off", **fast}))
 
 
 def plain_float32(inspector: Any) -> Any:

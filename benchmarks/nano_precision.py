@@ -1,4 +1,4 @@
-"""What int8 products bring the bundled model and what they cost, beside float32.
+"""What the arithmetic that this processor chooses brings the bundled model and costs, beside float32.
 
     python benchmarks/nano_precision.py ROOT QUESTIONS [--images 40] [--json]
 
@@ -24,15 +24,14 @@ from reason_iad.inspection.clock import Clock
 from reason_iad.inspection.inspector import Inspector
 from reason_iad.inspection.options import InspectorOptions
 from reason_iad.metrics.intervals import share
-from reason_iad.models.loading import LoadOptions
+from reason_iad.types import InspectionRequest
 
-PRECISIONS = ("int8", "float32")
+PRECISIONS = ("auto", "float32")
 
 
 def load(precision: str) -> Inspector:
     """The inspector with the bundled model in this precision."""
-    loading = LoadOptions(dtype="float32") if precision == "float32" else LoadOptions()
-    return Inspector.load(InspectorOptions(latents="off", injection="off", loading=loading))
+    return Inspector.load(InspectorOptions.from_mapping({"latents": "off", "injection": "off", "dtype": precision}))
 
 
 def main() -> None:
@@ -52,7 +51,8 @@ def main() -> None:
     for number, sample in enumerate(samples[: args.images]):
         for precision in PRECISIONS if number % 2 else reversed(PRECISIONS):
             columns, clock = found[precision], Clock()
-            session = inspectors[precision].open(sample.image, references=sample.templates("random", 4), clock=clock)
+            request = InspectionRequest.of(sample.image, references=sample.templates("random", 4))
+            session = inspectors[precision].open(request, clock)
             columns["prefix"].append(clock.milliseconds["prefix"])
             for q in sample.questions:
                 began = time.perf_counter()
@@ -62,15 +62,15 @@ def main() -> None:
                 columns["text"].append(answer.text)
                 columns["p"].append(max(o.probability for o in answer.options))
         print(f"\r{number + 1} of {args.images} images ", end="", file=sys.stderr, flush=True)
-    summary: dict[str, Any] = {"n": len(found["int8"]["right"]), "images": min(args.images, len(samples))}
+    summary: dict[str, Any] = {"n": len(found["auto"]["right"]), "images": min(args.images, len(samples))}
     print()
     for precision, columns in found.items():
         accuracy = share(sum(columns["right"]), len(columns["right"]))
         prefix, ask = statistics.median(columns["prefix"]), statistics.median(columns["ask"])
         print(f"{precision}: right {accuracy}, prefix {prefix:.0f} ms, an answer {ask:.0f} ms")
         summary[precision] = {"accuracy": accuracy.value, "prefix_ms": prefix, "answer_ms": ask}
-    pairs = list(zip(found["int8"]["text"], found["float32"]["text"], strict=True))
-    gaps = [abs(a - b) for a, b in zip(found["int8"]["p"], found["float32"]["p"], strict=True)]
+    pairs = list(zip(found["auto"]["text"], found["float32"]["text"], strict=True))
+    gaps = [abs(a - b) for a, b in zip(found["auto"]["p"], found["float32"]["p"], strict=True)]
     summary["equal"] = sum(a == b for a, b in pairs) / len(pairs)
     summary["probability_gap"] = {"mean": statistics.mean(gaps), "max": max(gaps)}
     mean, most = statistics.mean(gaps), max(gaps)

@@ -16,7 +16,10 @@ import resource
 import statistics
 import sys
 import time
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -82,7 +85,8 @@ def miniature(max_image_tokens: int) -> TransformersMLLM:
     from miniatures import Size, build_miniature
 
     size = Size(hidden_size=512, num_layers=8, num_heads=8, num_kv_heads=2)
-    return build_miniature("qwen2_5_vl", size, max_image_tokens=max_image_tokens)
+    model: TransformersMLLM = build_miniature("qwen2_5_vl", size, max_image_tokens=max_image_tokens)
+    return model
 
 
 def peak_bytes(device: str) -> int:
@@ -92,7 +96,7 @@ def peak_bytes(device: str) -> int:
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
 
 
-def timed(device: str, work):
+def timed(device: str, work: Callable[[], Any]) -> tuple[Any, float]:
     """A result and its seconds."""
     if device.startswith("cuda"):
         torch.cuda.synchronize()
@@ -136,19 +140,24 @@ class Inspection:
         neutral = self.thinker.neutral_attention(prefix, self.reader)
         return self.thinker.run(prefix, self.reader, lambda: neutral, base=base)
 
+    def ask_each(self, shared: bool, think: bool, images: int) -> None:
+        """Ask about new images of one product, with or without its part of the prompt in store."""
+        for _ in range(images):
+            self.ask(self.context(shared), think)
+
 
 def measure(one: Inspection, device: str, images: int) -> dict[str, float]:
     """Seconds of the parts of an inspection, medians over images that differ."""
     found: dict[str, list[float]] = {}
     for _ in range(images + 1):  # the first warms up
         picture = one.picture()
-        tokens, encoding = timed(device, lambda p=picture: one.model.encode_image(p))
+        tokens, encoding = timed(device, partial(one.model.encode_image, picture))
         parts = one.product()
-        product, reading = timed(device, lambda p=parts: one.model.extend(Prefix(), p))
+        product, reading = timed(device, partial(one.model.extend, Prefix(), parts))
         own = image_parts(tokens, LINE)
-        context, looking = timed(device, lambda p=product, o=own: one.model.extend(p, o))
-        _, asking = timed(device, lambda c=context: one.ask(c, False))
-        result, thinking = timed(device, lambda c=context: one.ask(c, True))
+        context, looking = timed(device, partial(one.model.extend, product, own))
+        _, asking = timed(device, partial(one.ask, context, False))
+        result, thinking = timed(device, partial(one.ask, context, True))
         steps = [step.milliseconds / 1000 for step in result.trace.steps]
         for name, seconds in (
             ("encode", encoding), ("product", reading), ("image", looking), ("ask", asking), ("think", thinking),
@@ -164,7 +173,7 @@ def rates(one: Inspection, device: str, images: int) -> dict[str, float]:
     for think in (False, True):
         for shared in (True, False):
             one.context(shared)
-            _, seconds = timed(device, lambda s=shared, t=think: [one.ask(one.context(s), t) for _ in range(images)])
+            _, seconds = timed(device, partial(one.ask_each, shared, think, images))
             found[f"{'thinking' if think else 'plain'}, {'shared' if shared else 'not shared'}"] = images / seconds
     return found
 

@@ -37,7 +37,7 @@ class Shell:
         assert self.process.stdout is not None
         self.process.stdin.write(f"{command}\necho; echo '{END}'\n")
         self.process.stdin.flush()
-        lines = []
+        lines: list[str] = []
         for line in self.process.stdout:
             if line.rstrip("\n") == END:
                 return "".join(lines).rstrip("\n")

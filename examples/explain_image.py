@@ -6,7 +6,7 @@ Usage: python examples/explain_image.py part.png good_1.png good_2.png
 import sys
 from pathlib import Path
 
-from reason_iad import Inspector, InspectorOptions
+from reason_iad import InspectionRequest, Inspector, InspectorOptions
 from reason_iad.reporting.html import render_report
 
 
@@ -17,7 +17,7 @@ def main() -> None:
     image, *references = sys.argv[1:]
 
     inspector = Inspector.load(InspectorOptions(), progress=print)
-    found = inspector.run(image, references=references)
+    found = inspector.run(InspectionRequest.of(image, references=references))
     report = found.report
 
     print(f"{report.image}: {report.verdict}, probability of a defect {report.probability:.2f}")

@@ -7,7 +7,7 @@ import csv
 import sys
 from pathlib import Path
 
-from reason_iad import Inspector
+from reason_iad import InspectionRequest, Inspector
 from reason_iad.errors import ImageError
 from reason_iad.images import find_images, read_image
 from reason_iad.reporting.folder import ReportFolder
@@ -20,7 +20,7 @@ def main() -> None:
     images, good, out = map(Path, sys.argv[1:])
 
     folder = ReportFolder.create(out, title=f"Inspection of {images}")
-    references = [read_image(path).pixels for path in find_images(good)[:4]]
+    references = [read_image(path) for path in find_images(good)[:4]]
     inspector = Inspector.load()
 
     with (out / "table.csv").open("w", newline="", encoding="utf-8") as file:
@@ -28,7 +28,7 @@ def main() -> None:
         table.writerow(["image", "verdict", "probability", "defect", "place"])
         for path in find_images(images):
             try:
-                found = inspector.run(path, references=references)
+                found = inspector.run(InspectionRequest.of(path, references=references))
             except ImageError as error:
                 folder.add_failure(path.name, str(error))
                 continue

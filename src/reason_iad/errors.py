@@ -33,5 +33,9 @@ class ModelError(ReasonIADError):
     """A model that cannot be loaded, or cannot do what was asked of it."""
 
 
+class ModelUnavailableError(ModelError):
+    """A model on a server that does not answer, or does not let this program ask: no fault of what was asked."""
+
+
 class WorkerLostError(ReasonIADError):
     """A process with a model that ended, or was stopped, in the middle of its work."""

@@ -133,6 +133,20 @@ def moment(value: Any, form: str = "medium") -> str:
     return str(format_datetime(value, form, locale=_current.get()))
 
 
+def date_words(day: Any) -> str:
+    """A day (date) with the month in words, as the language writes it.
+
+    >>> import datetime
+    >>> date_words(datetime.date(2026, 5, 12))
+    '12 May 2026'
+    """
+    if _current.get() == "en":
+        return f"{day.day} {day:%B %Y}"
+    from babel.dates import format_date
+
+    return str(format_date(day, "long", locale=_current.get()))
+
+
 def told(text: str, lexicon: Mapping[str, str] | None = None) -> str:
     """A sentence that was made elsewhere in English, in the language spoken; as it is where it is not known.
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 import dataclasses
 import functools
 import json
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -151,6 +152,38 @@ class NearestNormal(_Checked):
 
 
 @dataclass(frozen=True)
+class OptionProbability(_Checked):
+    """One answer option and its probability among the options asked."""
+
+    text: str
+    probability: float
+
+
+@dataclass(frozen=True)
+class LikeExample(_Checked):
+    """A labeled defect that a region looks like."""
+
+    id: str  # in the category's examples
+    defect_type: str
+    image: str
+    date: str  # when it was named, YYYY-MM-DD
+    picture: str = ""  # small JPEG of it in base64; empty where there is none
+
+
+@dataclass(frozen=True)
+class DefectNaming(_Checked):
+    """What one odd area is called, and what speaks for and against it."""
+
+    defect_type: str | None  # None where nothing is sure enough, or it is none of the known types
+    types: tuple[OptionProbability, ...]  # likeliest first, with "none of these" where there are examples
+    like: tuple[str, ...] = ()  # ids of the nearest examples of the likeliest type
+    against: str | None = None  # what speaks against the second type
+    consequence: str | None = None
+    check_next: str | None = None
+    num_examples: int = 0  # that it rests on, of all types
+
+
+@dataclass(frozen=True)
 class Region(_Checked):
     """A connected area that differs from the normal references."""
 
@@ -160,6 +193,7 @@ class Region(_Checked):
     area: float  # share of the image, in [0, 1]
     nearest: NearestNormal | None = None
     weak: bool = False  # the oddest place of an image that no place of is odder than normal parts show
+    naming: DefectNaming | None = None  # None where neither knowledge nor examples name types
 
 
 @dataclass(frozen=True)
@@ -176,11 +210,12 @@ class Citation(_Checked):
 
 
 @dataclass(frozen=True)
-class OptionProbability(_Checked):
-    """One answer option and its probability among the options asked."""
+class Voice(_Checked):
+    """What one model of a panel, or the comparison with good parts, said of the options of a question."""
 
-    text: str
-    probability: float
+    name: str
+    probabilities: tuple[float, ...]  # in the order of the options
+    weight: float  # of a defect: log-odds that its vote added; else the log-likelihood ratio of its vote
 
 
 @dataclass(frozen=True)
@@ -192,6 +227,7 @@ class Answer(_Checked):
     options: tuple[OptionProbability, ...] = ()  # empty for a free-form answer
     entropy: float | None = None  # of the options, divided by log(#options): 0 sure, 1 undecided
     grounds: tuple[str, ...] = ()  # what joined the model in the probabilities of the options
+    voices: tuple[Voice, ...] = ()  # of a panel
 
 
 @dataclass(frozen=True)
@@ -252,6 +288,29 @@ class EvidenceSummary(_Checked):
 
 
 @dataclass(frozen=True)
+class ServerCost(_Checked):
+    """What a model on a server was asked, and what that cost."""
+
+    requests: int
+    tokens_read: int  # as the server counts them; 0 where it does not
+    tokens_written: int
+
+    def __add__(self, other: ServerCost) -> ServerCost:
+        return ServerCost(
+            self.requests + other.requests,
+            self.tokens_read + other.tokens_read,
+            self.tokens_written + other.tokens_written,
+        )
+
+    def __sub__(self, other: ServerCost) -> ServerCost:
+        return ServerCost(
+            self.requests - other.requests,
+            self.tokens_read - other.tokens_read,
+            self.tokens_written - other.tokens_written,
+        )
+
+
+@dataclass(frozen=True)
 class AnswerOffset(_Checked):
     """What the model says of good parts, which was subtracted from what it says of the image."""
 
@@ -307,6 +366,16 @@ class InspectionReport(_Checked):
     check_next: str | None = None  # what to examine on the part, from the knowledge of the defect
     faithfulness: Faithfulness | None = None  # only where it was asked for: it takes many passes
     offset: AnswerOffset | None = None  # where good parts were asked about, too
+    cost: ServerCost | None = None  # of a model on a server
+    naming: DefectNaming | None = None  # of the part: of its oddest area
+    examples: tuple[LikeExample, ...] = ()  # that areas look like, each once
+
+    @property
+    def defect_counts(self) -> dict[str, int]:
+        """Number of areas of each type, the most first; an area without a sure type does not count."""
+        named = [r.naming for r in self.regions if r.naming is not None] or ([self.naming] if self.naming else [])
+        counts = Counter(one.defect_type for one in named if one.defect_type is not None)
+        return dict(sorted(counts.items(), key=lambda pair: (-pair[1], pair[0])))
 
     def to_json(self, indent: int | None = 2) -> str:
         """Serialize; `from_json` reads it back to an equal report."""

@@ -105,6 +105,57 @@ def test_a_picture_that_is_replaced_before_it_is_inspected_is_said(line: Line) -
     assert [place for place, problem in line.look(5) if "replaced" in problem] == ["a.png"]
 
 
+def test_a_file_that_goes_while_the_folder_is_read_is_said(line: Line, monkeypatch: pytest.MonkeyPatch) -> None:
+    from reason_iad.images import hot_folder
+
+    line.put("a.png", png())
+    line.put("b.png", png(2))
+    stamp = hot_folder._stamp
+
+    def gone_by_then(path: Path) -> object:
+        if path.name == "a.png":
+            path.unlink(missing_ok=True)
+        if path.name == "b.png":
+            path.rename(line.path / "c.png")
+        return stamp(path)
+
+    monkeypatch.setattr("reason_iad.images.hot_folder._stamp", gone_by_then)
+    assert line.look(0) == []
+    monkeypatch.setattr("reason_iad.images.hot_folder._stamp", stamp)
+    assert [place for place, problem in line.look(1) if "removed" in problem] == ["a.png"]
+    assert line.look(3) == [("c.png", "")]
+
+
+def test_a_quick_look_reads_only_folders_that_changed(line: Line, monkeypatch: pytest.MonkeyPatch) -> None:
+    from reason_iad.images import folder_looks
+
+    for name in "abc":
+        folder = line.put(f"{name}/1.png", png(ord(name))).parent
+        os.utime(folder, ns=(1, 1))
+    os.utime(line.path, ns=(1, 1))
+    line.look(0)
+    assert len(line.look(2)) == 3
+    line.hot._whole_due = float("inf")
+    read, listed = [], folder_looks.list_folder
+    monkeypatch.setattr(folder_looks, "list_folder", lambda path, _: read.append(path.name) or listed(path, _))
+    line.put("b/2.png", png(7))
+    line.put("c/2.png", png(8)).replace(line.path / "c/1.png")
+    assert line.look(3) == []
+    assert sorted(line.look(5)) == [("b/2.png", ""), ("c/1.png", "")]
+    assert set(read) == {"b", "c"}
+
+
+def test_a_file_that_is_written_in_place_is_found_by_the_next_whole_look(line: Line) -> None:
+    path = line.put("a.png", png())
+    line.look(0)
+    assert line.look(2) == [("a.png", "")]
+    path.write_bytes(png(3))
+    line.hot._whole_due = 0.0
+    line.look(3)
+    line.hot._whole_due = 0.0
+    assert line.look(5) == [("a.png", "")]
+
+
 def test_a_moved_file_comes_once(line: Line) -> None:
     line.put("a.png", png())
     line.look(0)
@@ -173,7 +224,8 @@ def test_a_look_that_was_held_up_does_not_put_off_the_next_for_hours(
     times = iter([0.0, 480.0, 480.0, 480.0])  # the machine slept
     monkeypatch.setattr("reason_iad.images.hot_folder.time.perf_counter", lambda: next(times, 480.0))
     line.look(0)
-    assert line.hot.pause <= 10
+    assert line.hot.pause <= 2
+    assert line.hot._whole_due <= 60
 
 
 def test_memory_follows_the_folder_and_not_its_history(line: Line) -> None:

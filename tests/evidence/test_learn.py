@@ -13,7 +13,9 @@ from PIL import Image
 from reason_iad.cli import app, learn
 from reason_iad.errors import EvidenceError, InputError
 from reason_iad.evidence.profile import load_profile
-from reason_iad.images import resize
+from reason_iad.images import read_image, resize
+from reason_iad.inspection.options import InspectorOptions
+from reason_iad.inspection.sources import EvidenceSources
 
 
 class ColorTower:
@@ -58,7 +60,7 @@ def run(*arguments):
 def test_a_folder_is_learned_and_one_page_says_what_it_is_worth(good, capsys):
     assert run("Plate", good, "--fast") == 0
     said = capsys.readouterr()
-    assert "learning 1 of 10: 00.png" in said.err  # and then a line a minute
+    assert "learning Plate from image 1 of 10: 00.png" in said.err  # and then a line a minute
     lines = said.out.splitlines()
     assert lines[0] == "Plate, version 1"
     assert "10 of good parts (10 compared with), 0 of defective ones" in lines[1]
@@ -67,6 +69,29 @@ def test_a_folder_is_learned_and_one_page_says_what_it_is_worth(good, capsys):
     assert str(good.parent / "home" / "profiles" / "plate") in lines[-1]
     assert load_profile("plate").prototype is not None
     assert len(lines) <= 12
+
+
+def test_every_message_about_one_category_names_it(good, capsys):
+    (good / "notes.txt").write_text("x")
+    assert run("plate", good, "--fast") == 0
+    assert "reason-iad: plate: 10 images; left out: 1 .txt" in capsys.readouterr().err
+    folder = good.parent / "home" / "profiles" / "plate"
+    source, image = EvidenceSources(ColorTower()), read_image(good / "00.png")
+    notes = source.choose(InspectorOptions(), image, (), ("plate",)).look(image).notes
+    assert notes
+    assert all(note.startswith("Learned category plate: ") for note in notes)
+    damaged = (
+        (next((folder / "versions").glob("*.bank")) / "bank.safetensors", "the profile of plate cannot be used: "),
+        (next((folder / "members").glob("*.safetensors")), "copy the profile of plate again"),
+        (folder / "versions" / "0001.json", "copy the profile of plate again"),
+        (folder / "profile.json", "copy the profile of plate again"),
+    )
+    for path, words in damaged:
+        kept = path.read_bytes()
+        path.write_bytes(b"spoiled")
+        with pytest.raises(EvidenceError, match=words):
+            load_profile("plate")
+        path.write_bytes(kept)
 
 
 def test_a_defective_image_among_the_good_ones_is_named(good, capsys):
@@ -164,7 +189,7 @@ def test_a_large_bank_says_what_it_costs_where_faiss_is_absent(good, capsys, mon
     monkeypatch.setattr("reason_iad.evidence.patch_index.LARGE", 1000)
     monkeypatch.setattr("reason_iad.evidence.patch_index.importlib.util.find_spec", lambda name: None)
     assert run("Plate", good, "--fast") == 0
-    assert "note: 10 references are searched exactly" in capsys.readouterr().err
+    assert "note: Plate: 10 references are searched exactly" in capsys.readouterr().err
 
 
 def test_a_small_bank_says_nothing_of_faiss(good, capsys):

@@ -258,6 +258,15 @@ def test_one_reference_widens_the_differences_of_its_altered_copies():
     assert bank.calibration.scales[stream.name].low == pytest.approx(1.8225 * np.quantile(distances, 0.99), rel=1e-4)
 
 
+def test_a_single_reference_is_turned_where_a_person_asks_for_it():
+    part = np.zeros((90, 90, 3), dtype=np.uint8)
+    part[10:40, 20:80] = (200, 60, 60)
+    bank = MemoryBank.build([part], DirectionTower(), dataclasses.replace(DIRECTIONS, rotations="on"))
+    assert (bank.num_references, bank.views) == (1, 4)
+    turned = compare(np.ascontiguousarray(np.rot90(part)), bank, DirectionTower())
+    assert turned.anomaly_score <= compare(part, bank, DirectionTower()).anomaly_score + 0.05
+
+
 def test_references_of_other_products_are_named():
     rng = np.random.default_rng(0)
     stripes = np.zeros((64, 64, 3), dtype=np.uint8)

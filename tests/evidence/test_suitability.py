@@ -56,6 +56,36 @@ def test_a_picture_taken_otherwise_is_named(change, reason):
     assert reason in why_unlike(measure_picture(found), REFERENCES)
 
 
+def test_a_dark_part_that_is_lit_too_brightly_is_named_although_nothing_is_saturated():
+    dark = [measure_picture((picture(seed) * 0.3).astype(np.uint8)) for seed in range(5)]
+    brighter = measure_picture((picture(5) * 0.51).astype(np.uint8))
+    assert brighter.white == 0
+    assert "brighter all over" in why_unlike(brighter, dark[:4])
+    assert why_unlike(dark[4], dark[:4]) is None
+
+
+def test_one_tone_alone_that_is_brighter_is_no_other_light():
+    found = picture(9)
+    found[60:180, 80:240] = np.clip(found[60:180, 80:240].astype(int) + 60, 0, 255)  # the body, a quarter of it
+    assert "brighter all over" not in (why_unlike(measure_picture(found), REFERENCES) or "")
+
+
+def test_a_picture_whose_contrast_is_clipped_away_is_pale_before_it_is_white():
+    found = np.clip(picture(9).astype(np.float64) * 1.2 + 110, 0, 255).astype(np.uint8)
+    facts = measure_picture(found)
+    assert facts.white < suitability.MORE_WHITE
+    assert why_unlike(facts, REFERENCES) is not None
+
+
+def test_another_scale_shows_in_how_fine_detail_is_where_contrast_hides_it():
+    magnified = ndimage.zoom(picture(9)[::8, ::8], (8, 8, 1), order=3).astype(np.float64)
+    stretched = np.clip(magnified.mean() + 2.8 * (magnified - magnified.mean()), 0, 255).astype(np.uint8)
+    found = measure_picture(stretched)
+    limit = np.exp(suitability.FEWEST + suitability.PER_REFERENCE / len(REFERENCES))
+    assert found.fine > min(one.fine for one in REFERENCES) / limit  # by itself not strange
+    assert "another size" in why_unlike(found, REFERENCES)
+
+
 def test_without_references_nothing_is_unlike():
     assert why_unlike(measure_picture(picture()), ()) is None
     assert suitability.PER_REFERENCE > suitability.FEWEST  # one reference leaves the most room

@@ -10,9 +10,11 @@ import pytest
 
 from reason_iad.errors import ImageError, InputError
 from reason_iad.evidence.looks import Look
+from reason_iad.inspection.defect_names import DefectNamer
 from reason_iad.inspection.details import LOOK_QUESTION, describe_defect
 from reason_iad.inspection.dialog import Reply
 from reason_iad.inspection.inspector import Inspector
+from reason_iad.inspection.option_fusion import OptionFusion
 from reason_iad.inspection.options import InspectorOptions
 from reason_iad.knowledge.retrieve import KnowledgeBase
 from reason_iad.models.vision_cache import CachedVision
@@ -124,13 +126,22 @@ def test_verdict_and_description_agree(inspector, goods, odd):
                 assert report.regions[0].place in report.description
 
 
+def named_by(inspector, odd, kinds, dialog=None):
+    """What the oddest area of an image is called where the knowledge names these kinds of defects."""
+    session = inspector.open(InspectionRequest(odd, "hazelnut"))
+    known = dataclasses.replace(session.context.knowledge, defects=kinds)
+    session = dataclasses.replace(session, context=dataclasses.replace(session.context, knowledge=known))
+    session = session if dialog is None else dataclasses.replace(session, dialog=dialog, options=OptionFusion())
+    return session, known, DefectNamer.of(session, inspector.vision).name(())
+
+
 def test_the_only_known_defect_type_needs_no_question(inspector, odd):
-    known = inspector.knowledge.knowledge_of("hazelnut")
-    lone = dataclasses.replace(known, defects=known.defects[:1])
-    details = describe_defect(
-        inspector.open(InspectionRequest(odd, "hazelnut")).choose, lone, "center", None, "defective"
-    )
-    assert details.defect_type == lone.defects[0].name
+    kinds = inspector.knowledge.knowledge_of("hazelnut").defects[:1]
+    session, known, named = named_by(inspector, odd, kinds)
+    details = describe_defect(session.choose, known, "center", None, "defective", named.naming)
+    assert details.defect_type == kinds[0].name
+    assert (details.consequence, details.check_next) == (kinds[0].consequence, kinds[0].check)
+    assert named.reply is None
     assert "center" in details.description
     assert [a.question for a in details.answers] == [LOOK_QUESTION]
 
@@ -143,19 +154,21 @@ def test_the_only_known_defect_type_needs_no_question(inspector, odd):
         ((0.2, 0.2, 0.2, 0.2, 0.2), "type not certain, center"),
     ],
 )
-def test_types_are_named_only_where_two_at_most_are_likelier_than_all_others(inspector, shares, said):
-    known = inspector.knowledge.knowledge_of("hazelnut")
+def test_types_are_named_only_where_two_at_most_are_likelier_than_all_others(inspector, odd, shares, said):
     names = ("cracked shell", "hole", "mold", "cut", "stain")[: len(shares)]
-    kinds = tuple(dataclasses.replace(known.defects[0], name=name) for name in names)
+    first = inspector.knowledge.knowledge_of("hazelnut").defects[0]
+    kinds = tuple(dataclasses.replace(first, name=name) for name in names)
 
-    def answered(question, options, *_):
-        pairs = tuple(OptionProbability(o, p) for o, p in zip(options, shares, strict=True))
-        best = max(pairs, key=lambda pair: pair.probability)
-        trace = LatentTrace("off", (), None, None, (), (), "off", False)
-        return Reply(Answer(question, best.text, pairs), trace)
+    class Answered:
+        def choose(self, question, options, think=True):
+            pairs = tuple(OptionProbability(o, p) for o, p in zip(options, shares, strict=True))
+            best = max(pairs, key=lambda pair: pair.probability)
+            trace = LatentTrace("off", (), None, None, (), (), "off", False)
+            return Reply(Answer(question, best.text, pairs), trace)
 
     look = Look("center", "tiny", "compact", "darker than")
-    details = describe_defect(answered, dataclasses.replace(known, defects=kinds), "center", look, "defective")
+    session, known, named = named_by(inspector, odd, kinds, Answered())
+    details = describe_defect(session.choose, known, "center", look, "defective", named.naming, named.reply.answer)
     assert f": {said}; tiny" in details.description
 
 

@@ -186,6 +186,13 @@ def test_two_names_without_a_latin_letter_stay_two(tmp_path: Path) -> None:
     assert len({entry.defect_type for entry in entries}) == 2
 
 
+def test_a_pdf_on_which_its_reader_asserts_is_refused_in_words(tmp_path: Path) -> None:
+    path = pdf(tmp_path / "WI-13.pdf", ["Reject lids with a dent."])
+    path.write_bytes(path.read_bytes().replace(b"/F1 12 Tf", b"5 0 R Tf "))  # found by mutating
+    with pytest.raises(KnowledgeError, match=r"WI-13\.pdf cannot be read .*save it again"):
+        import_sources(tmp_path / "base", [path])
+
+
 def test_headers_and_footers_of_a_pdf_are_left_out_and_ligatures_spelled(tmp_path: Path) -> None:
     pages = [f"WI 7 (zebra) page {n} of 3\n\ufb01nish step {n}\nPrinted today" for n in (1, 2, 3)]
     assert import_text._without_margins(pages) == ["\ufb01nish step 1", "\ufb01nish step 2", "\ufb01nish step 3"]

@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from miniatures import build_miniature
+from PIL import Image
 
 from reason_iad.inspection.inspector import Inspector
 from reason_iad.inspection.options import InspectorOptions
@@ -79,3 +80,17 @@ def test_a_server_inspects_and_the_report_says_what_was_off(parts, goods) -> Non
     assert report.answers[0].text == "Broken."
     assert report.versions["open"].startswith("server 127.0.0.1:")
     assert found.session.dialog.under(InspectorOptions(latents="off")) is found.session.dialog
+
+
+def test_a_served_model_that_is_away_ends_the_command_with_2_and_says_so(parts, tmp_path, monkeypatch, capsys) -> None:
+    from reason_iad.cli.app import build_parser, guarded
+    from reason_iad.cli.inspect import run
+
+    model = OpenAICompatible("away", Connection("http://127.0.0.1:9/v1", retries=0))
+    inspector = Inspector(InspectorOptions(latents="off"), model, *parts)
+    path = tmp_path / "part.png"
+    Image.fromarray(np.random.default_rng(0).integers(0, 255, (64, 64, 3), dtype=np.uint8)).save(path)
+    monkeypatch.setenv("OPENAI_BASE_URL", "http://127.0.0.1:9/v1")
+    args = build_parser().parse_args(["inspect", str(path), "--model", "openai:away"])
+    assert guarded(lambda: run(args, lambda *_: inspector)) == 2
+    assert "the server 127.0.0.1:9 cannot be reached" in capsys.readouterr().err

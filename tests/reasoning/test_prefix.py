@@ -6,13 +6,15 @@ import numpy as np
 import pytest
 import torch
 
-from reason_iad.errors import ModelError
+from reason_iad.errors import InputError, ModelError
+from reason_iad.inspection.open_dialog import OpenDialog
+from reason_iad.inspection.options import InspectorOptions
 from reason_iad.inspection.prompts import context_parts, question_text
 from reason_iad.models.attention import AttentionCapture
 from reason_iad.models.base import ImageTokens, Prefix
 from reason_iad.reasoning.answers import ContentReader
 from reason_iad.reasoning.rewards import EntropyReward, RewardWeights
-from reason_iad.reasoning.scoring import SuffixScorer, ask
+from reason_iad.reasoning.scoring import SuffixScorer, ask, ask_all
 
 
 @pytest.fixture(scope="module")
@@ -166,3 +168,38 @@ def test_a_question_beyond_the_context_is_refused(tiny_nano, image):
     context = tiny_nano.extend(Prefix(), context_parts(tiny_nano.info, image))
     with pytest.raises(ModelError, match="holds 2048"):
         ask(tiny_nano, context, "word " * 2000, ContentReader(tiny_nano, ("Yes.", "No.")))
+
+
+ASKED = [
+    ("Is there a defect?", ["Yes.", "No."]),
+    ("Where is it in the whole picture?", ["Top left.", "Top right.", "Center."]),
+    ("What?", ["A long scratch.", "A long dent.", "A stain."]),
+]
+
+
+def test_questions_read_together_are_read_as_each_alone(tiny_nano, image):
+    context = tiny_nano.extend(Prefix(), context_parts(tiny_nano.info, image))
+    questions = [
+        (question_text(tiny_nano.info, text, options), ContentReader(tiny_nano, options)) for text, options in ASKED
+    ]
+    for (prefix, base), question in zip(ask_all(tiny_nano, context, questions), questions, strict=True):
+        alone, said = ask(tiny_nano, context, *question)
+        torch.testing.assert_close(base, said, atol=1e-5, rtol=1e-4)
+        assert (prefix.length, prefix.next_position) == (alone.length, alone.next_position)
+        for together, single in zip(prefix.segments[-1].keys, alone.segments[-1].keys, strict=True):
+            torch.testing.assert_close(together, single, atol=1e-5, rtol=1e-4)
+
+
+def test_a_dialog_that_read_ahead_answers_and_thinks_as_one_that_did_not(tiny_nano, image):
+    context = tiny_nano.extend(Prefix(), context_parts(tiny_nano.info, image))
+    options = InspectorOptions(num_steps=2)
+    plain, ahead = OpenDialog(tiny_nano, context, options), OpenDialog(tiny_nano, context, options)
+    ahead.read_ahead([*ASKED, ("At fault", ["One option."]), ("Too long " * 3000, ["Yes.", "No."])])
+    for question, choices in ASKED:
+        one, other = plain.choose(question, choices), ahead.choose(question, choices)
+        assert [o.probability for o in one.answer.options] == pytest.approx(
+            [o.probability for o in other.answer.options], abs=1e-4
+        )
+        assert one.trace.stopped == other.trace.stopped
+    with pytest.raises(InputError):
+        ahead.choose("At fault", ["One option."])

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import pytest
 from made_report import make_report
 
+from reason_iad.inspection.verdict import VerdictOptions, decide
 from reason_iad.reporting.lines import LotSummary, render_line
 
 
@@ -17,6 +19,25 @@ def test_an_image_takes_one_line_with_verdict_probability_place_and_time() -> No
 
 def test_a_long_line_is_cut_at_the_terminals_width() -> None:
     assert len(render_line(make_report(image="x" * 300), width=90)) == 90
+
+
+@pytest.mark.parametrize(
+    ("unsuitable", "evidence", "alone", "said"),
+    [
+        ("the image is blank (black): nothing can be seen on it", None, None, "blank (black)"),
+        ("72% of the image is white, far more than on any reference: it is over-exposed", None, None,
+         "72% of the image is white"),
+        (None, None, (0.1, 0.9), "model and comparison disagree"),
+        (None, None, None, "neither is likely enough"),
+    ],
+)  # fmt: skip
+def test_a_line_says_the_point_of_a_doubt_and_not_the_whole_sentence(unsuitable, evidence, alone, said) -> None:
+    verdict, reasons = decide(0.5, evidence, VerdictOptions(0.02), alone, unsuitable)
+    report = make_report(image="a.png", verdict=verdict, probability=0.5, regions=(), defect_type=None, notes=reasons)
+    assert render_line(report, width=10_000).endswith(f"a.png: {said}")
+    summary = LotSummary()
+    summary.add(report)
+    assert "-v" in summary.text(1.0).splitlines()[-1]
 
 
 def test_a_name_cannot_steer_the_terminal() -> None:

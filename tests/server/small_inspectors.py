@@ -118,6 +118,18 @@ def load_miniature(method: Any, progress: Any) -> Any:
     return Inspector(InspectorOptions(num_steps=1), model, CachedVision(model.vision), load_knowledge())
 
 
+def load_served(method: Any, progress: Any) -> Any:
+    """The real inspector over a model on a server that nobody runs."""
+    from reason_iad.inspection.inspector import Inspector
+    from reason_iad.inspection.options import InspectorOptions
+    from reason_iad.models.openai_compatible import Connection, OpenAICompatible
+    from reason_iad.models.vision import BundledVision
+    from reason_iad.models.vision_cache import CachedVision
+
+    model = OpenAICompatible("away", Connection("http://127.0.0.1:9/v1", retries=0))
+    return Inspector(InspectorOptions(latents="off"), model, CachedVision(BundledVision.random()), load_knowledge())
+
+
 def load_knowledge() -> Any:
     """Starter knowledge with bags of words as vectors: no weights."""
     import hashlib

@@ -101,6 +101,15 @@ def test_a_crash_of_the_model_marks_the_inspection_and_the_next_one_works(serve,
     assert "reason_iad_model_restarts_total 2.0" in client.get("/metrics").text  # it was tried once more
 
 
+def test_a_model_whose_own_server_is_away_is_no_fault_of_the_image(serve, picture):
+    client = serve("small_inspectors:load_served")
+    lost = send(client, picture())
+    assert (lost.status_code, lost.json()["error"]["code"]) == (503, "model_unavailable")
+    assert "the server 127.0.0.1:9 cannot be reached" in lost.json()["error"]["message"]
+    assert "check that it runs" in lost.json()["error"]["message"]
+    assert int(lost.headers["Retry-After"]) > 0
+
+
 def test_a_process_that_is_killed_once_costs_no_inspection(serve, picture):
     client = serve()
     sent = send(client, picture(), "slow_1.png", wait=0).json()["id"]
@@ -109,7 +118,7 @@ def test_a_process_that_is_killed_once_costs_no_inspection(serve, picture):
         assert time.monotonic() < limit
         time.sleep(0.02)
     time.sleep(0.3)
-    os.kill(client.app.state.reason_iad.model.pid, signal.SIGKILL)
+    os.kill(client.app.state.reason_iad.model.pids[0], signal.SIGKILL)
     wait_for(client, sent, "done")
 
 

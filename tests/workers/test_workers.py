@@ -193,3 +193,22 @@ def test_processes_end_with_the_program_even_if_it_is_killed():
     program.wait()
     program.stdout.close()
     until(lambda: not alive(worker))
+
+
+def test_a_task_goes_to_the_process_that_is_wanted_and_to_another_while_that_one_is_busy(pool):
+    until(lambda: len(pool.pids) == 2)
+    began: list[int] = []
+    homes = [pool.submit(("pid", 0.3), on_begin=began.append) for _ in range(2)]
+    pids = [home.result(WAIT) for home in homes]
+    assert sorted(began) == [0, 1]
+    assert len(set(pids)) == 2
+    until(lambda: len(pool._line._idle) == 2)
+    found = []
+    for _ in range(6):
+        found.append(pool.submit(("pid", 0.0), wanted=1).result(WAIT))
+        until(lambda: len(pool._line._idle) == 2)
+    assert set(found) == {pool.pids[1]}
+    busy = pool.submit(("pid", 1.0), wanted=1)
+    until(lambda: 1 not in pool._line._idle)
+    assert pool.submit(("pid", 0.0), wanted=1).result(WAIT) == pool.pids[0]
+    assert busy.result(WAIT) == pool.pids[1]

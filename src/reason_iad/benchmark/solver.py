@@ -1,13 +1,14 @@
 """Answers the questions of one image under any settings, from one loaded model.
 
 What settings share is done once: features and banks come from the cache, and settings with the same context (shots,
-knowledge, evidence) share the processed prompt. A record carries the whole cost as if it had been asked alone.
+knowledge, evidence) share the processed prompt and the questions, which an open model reads in one pass. A record
+carries the whole cost as if it had been asked alone, but for its share of that pass.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from time import perf_counter
 from typing import TYPE_CHECKING, Any, Protocol
@@ -16,12 +17,13 @@ from reason_iad.benchmark.features import StoredBanks, StoredVision, vision_name
 from reason_iad.benchmark.plan import Job, QuestionJob, QuestionUnit, Unit
 from reason_iad.benchmark.record_log import Record
 from reason_iad.benchmark.setting import Setting
-from reason_iad.errors import ImageError, ReasonIADError
+from reason_iad.errors import ImageError, ModelUnavailableError, ReasonIADError
 from reason_iad.evidence.features import EvidenceOptions
 from reason_iad.images import read_image
 from reason_iad.inspection.clock import Clock
 from reason_iad.inspection.inspector import Inspector
 from reason_iad.inspection.options import InspectorOptions
+from reason_iad.inspection.served import spent_by
 from reason_iad.inspection.session import DETECTION, Session
 from reason_iad.inspection.sources import EvidenceSources
 from reason_iad.types import InspectionRequest
@@ -41,6 +43,15 @@ class Solver(Protocol):
 
 
 SolverFactory = Callable[[], Solver]
+
+
+@dataclass(frozen=True, eq=False)
+class Opened:
+    """An image that was looked at, with its questions read."""
+
+    session: Session
+    stages: dict[str, float]  # milliseconds
+    share: float  # milliseconds that reading all questions together took, for each of them
 
 
 class InspectorSolver:
@@ -98,8 +109,12 @@ class InspectorSolver:
         return cls(inspector)
 
     def answer(self, unit: QuestionUnit) -> Iterator[Record]:
-        """Yield one record for each job; an error of one image or question stays with it."""
-        contexts: dict[tuple[Any, ...], tuple[Session, dict[str, float]] | Exception] = {}
+        """Yield one record for each job; an error of one image or question stays with it.
+
+        Raises:
+            ModelUnavailableError: the model's server is away; that is no answer to any question.
+        """
+        contexts: dict[tuple[Any, ...], Opened | Exception] = {}
         views: dict[Setting, Session] = {}
         for job in unit.jobs:
             key = job.setting.context
@@ -111,11 +126,12 @@ class InspectorSolver:
             if isinstance(held, Exception):
                 yield error_record(unit, job, held)
                 continue
-            session, stages = held
             try:
                 if job.setting not in views:
-                    views[job.setting] = self._view(session, unit, job.setting)
-                yield self._ask(views[job.setting], unit, job, stages)
+                    views[job.setting] = self._view(held.session, unit, job.setting)
+                yield self._ask(views[job.setting], unit, job, held)
+            except ModelUnavailableError:  # nothing was answered: the same run goes on when the server is back
+                raise
             except Exception as error:  # noqa: BLE001 - whatever it is, it stays with this question
                 yield error_record(unit, job, error)
 
@@ -133,7 +149,7 @@ class InspectorSolver:
         assert context.evidence is not None
         return (context.evidence, context.image), judged.probability
 
-    def _open(self, unit: QuestionUnit, setting: Setting) -> tuple[Session, dict[str, float]] | Exception:
+    def _open(self, unit: QuestionUnit, setting: Setting) -> Opened | Exception:
         clock = Clock()
         view = self.inspector.with_options(setting.inspector_options(unit.image_sha256))
         try:
@@ -143,9 +159,12 @@ class InspectorSolver:
             session = self._look(view, unit, setting, category, clock)
             if session.context.image.sha256 != unit.image_sha256:
                 raise ReasonIADError(f"{unit.sample.image} changed during the run; run the same command again")
+            with clock.stage("questions"):  # all of the image, also those answered already: the same numbers always
+                session.dialog.read_ahead([(one.question, one.options) for one in unit.sample.questions])
         except Exception as error:  # noqa: BLE001 - recorded with each of its questions
             return error
-        return session, clock.milliseconds
+        stages = clock.milliseconds
+        return Opened(session, stages, stages.pop("questions") / max(1, len(unit.sample.questions)))
 
     def _look(
         self, view: Inspector, unit: QuestionUnit, setting: Setting, category: str | None, clock: Clock
@@ -172,15 +191,17 @@ class InspectorSolver:
         """The same prepared image, asked under another setting of the same context."""
         return replace(session, dialog=session.dialog.under(setting.inspector_options(unit.image_sha256)))
 
-    def _ask(self, session: Session, unit: QuestionUnit, job: QuestionJob, stages: dict[str, float]) -> Record:
-        began = perf_counter()
+    def _ask(self, session: Session, unit: QuestionUnit, job: QuestionJob, opened: Opened) -> Record:
+        began, before = perf_counter(), spent_by(self.inspector.model)
         question = job.question
         kind = None if question.yes is None else DETECTION  # the data says so; other types are told from the words
         reply = session.choose(question.question, question.options, kind)
-        spent = (perf_counter() - began) * 1000
+        spent = (perf_counter() - began) * 1000 + opened.share
+        after = spent_by(self.inspector.model)
+        cost = {} if before is None or after is None else {"cost": asdict(after - before)}
         probabilities = [option.probability for option in reply.answer.options]
-        summary = session.context.summary
-        trace = reply.trace
+        summary, trace = session.context.summary, reply.trace
+        offset = None if kind is None else session.offset()  # asked for with the answer, and kept
         return {
             **unit.head(job),
             "answer": max(range(len(probabilities)), key=probabilities.__getitem__),
@@ -189,6 +210,7 @@ class InspectorSolver:
             "base": _rounded(trace.base_answer),
             "references": len(session.context.references),
             "evidence": None if summary is None else round(summary.anomaly_score, 6),
+            **({} if offset is None else {"offset": offset.mean}),
             "recognized": session.context.category,
             "stopped": trace.stopped,
             "unstable": trace.unstable,
@@ -196,7 +218,8 @@ class InspectorSolver:
             "start_reward": None if trace.start_reward is None else round(trace.start_reward, 4),
             "patches": len(trace.patches),
             "milliseconds": {"answer": round(spent - trace.milliseconds, 1), "thought": round(trace.milliseconds, 1)},
-            "image_milliseconds": stages,
+            "image_milliseconds": opened.stages,
+            **cost,
         }
 
 

@@ -22,7 +22,9 @@ from reason_iad.cli import (
     doctor,
     inspect,
     knowledge,
+    label,
     learn,
+    line,
     models,
     records,
     serve,
@@ -40,6 +42,7 @@ examples:
   reason-iad demo                                   inspect the images that come with the program
   reason-iad inspect part.png --reference good/     compare one image with normal ones and explain it
   reason-iad inspect lot/ --reference good/ --out report
+  reason-iad line run line.toml                     a camera, a trigger, and who is told of each part
   reason-iad serve                                  a page to inspect images in, and an HTTP interface
 """
 
@@ -68,6 +71,7 @@ def build_parser() -> argparse.ArgumentParser:
     for command in (
         inspect,
         learn,
+        label,
         threshold,
         calibrate,
         demo,
@@ -77,6 +81,7 @@ def build_parser() -> argparse.ArgumentParser:
         benchmark,
         models,
         serve,
+        line,
         records,
     ):
         command.add_parser(subparsers)

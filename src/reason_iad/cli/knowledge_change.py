@@ -91,7 +91,8 @@ def _add(args: argparse.Namespace) -> int:
     if args.defect:
         if missing := [f"--{part}" for part in _PARTS if not getattr(args, part)]:
             raise InputError(
-                f"the defect {args.defect!r} lacks {', '.join(missing)}; expected all four, in a sentence each"
+                f"the defect {args.defect!r} of {args.category} lacks {', '.join(missing)}; expected all four, in a "
+                "sentence each"
             )
         fields = {part: getattr(args, part) for part in _PARTS}
         defect = DefectKnowledge(identifier(args.defect), args.defect, **fields)
@@ -118,7 +119,7 @@ def _edit(args: argparse.Namespace) -> int:
         subprocess.run([*shlex.split(editor), str(path)], check=False)  # noqa: S603 - the user's own editor
         changed = path.read_text("utf-8")
     if changed == text:
-        print("nothing changed", file=sys.stderr)
+        print(f"{args.category}: nothing changed", file=sys.stderr)
         return 0
     try:
         return _changed(args, editing.save_text(base, name, changed, text))
@@ -221,7 +222,9 @@ def _export(args: argparse.Namespace) -> int:
             entries = database_of(_base(args)).entries_of(args.version)
         chosen = [entry for entry in entries if category in (None, entry.category)]
         if not chosen:
-            raise InputError(f"version {args.version} holds no entry of {category}; choose another version")
+            where = "the base" if args.version is None else f"version {args.version}"
+            about = "" if category is None else f" of {category}"
+            raise InputError(f"{where} holds no entry{about}; choose another version or category")
         text = dump_lines(chosen) if suffix == ".jsonl" else dump_csv(chosen)
         write_whole(args.target, text.encode())
         print(f"{args.target}: {counted(len(chosen), 'entry', 'entries')}")
@@ -232,7 +235,7 @@ def _export(args: argparse.Namespace) -> int:
     files = [knowledge for knowledge in found if knowledge is not None]
     for knowledge in files:
         write_whole(args.target / f"{knowledge.category}.yaml", dump_category(knowledge).encode())
-    print(f"{args.target}: {len(files)} category files")
+    print(f"{args.target}: {counted(len(files), 'category file')}")
     return 0
 
 

@@ -13,6 +13,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
+from reason_iad.cli import learn_defects
 from reason_iad.cli.method import add_setting, method_options
 from reason_iad.errors import EvidenceError, ImageError, InputError
 
@@ -29,6 +30,8 @@ examples:
   reason-iad learn hazelnut --add part.png --as normal            it was stopped, but it is good
   reason-iad learn hazelnut --add part.png --as defective         it was let through, but it is not
   reason-iad learn hazelnut                                       say what was learned
+  reason-iad learn hazelnut --defects rejects/                    name defects: rejects/crack/*.jpg, rejects/hole/*.jpg
+  reason-iad learn hazelnut --examples                            list the named defects
   reason-iad inspect new/ --category hazelnut                     use it
 
 The profile is a folder under $REASON_IAD_HOME/profiles that can be copied to another machine.
@@ -75,6 +78,7 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
         help="compare with at most N of the images; the others tell how odd good parts are. From 64 on install "
         f"reason-iad[faiss], which searches them faster (default: 32, at most {MOST_REFERENCES})",
     )
+    learn_defects.add_arguments(parser)
     parser.add_argument("--json", action="store_true", help="print the summary as JSON")
     parser.set_defaults(run=run)
 
@@ -89,10 +93,12 @@ def run(args: argparse.Namespace, load_vision: Callable[[], Any] | None = None) 
 
     _check(args)
     profile_folder(args.category)  # refuses a name that no folder can have
+    if learn_defects.asked(args):
+        return learn_defects.run(args, load_vision or (lambda: _load_vision(method_options(args).bundled_device)))
     bad: list[str] = []
     progress = Progress(1)
     if args.images or args.add:
-        images, bad = _read(args.images or args.add)
+        images, bad = _read(args.category, args.images or args.add)
         if not images:
             raise InputError(bad[0])
         for message in bad:
@@ -104,6 +110,8 @@ def run(args: argparse.Namespace, load_vision: Callable[[], Any] | None = None) 
         progress.say("loading vision towers")
         vision = load_vision() if load_vision is not None else _load_vision(method_options(args).bundled_device)
         profile = _correct(args, images, vision) if args.add else _learn(args, images, vision)
+        if args.type:
+            print(f"reason-iad: {learn_defects.add_named(args, images, vision)}", file=sys.stderr)
     else:
         from reason_iad.evidence.profile import load_profile
 
@@ -136,7 +144,7 @@ def _learn(args: argparse.Namespace, images: Sequence[LoadedImage], vision: Any)
     streams = tiled_streams(args.tiles) if args.tiles > 1 else chosen.streams
     options = replace(chosen, streams=streams, foreground=args.foreground, max_references=args.references)
 
-    progress = Progress(len(images), verb="learning")
+    progress = Progress(len(images), verb=f"learning {args.category} from image")
     try:
         return learn(args.category, images, options, vision, lambda done, _, name: progress.begin(done, name))
     finally:
@@ -151,8 +159,8 @@ def _slow_search(profile: CategoryProfile) -> str | None:
     if not large or any(worth_indexing(one) for one in large):
         return None
     return (
-        f"{profile.bank.num_references} references are searched exactly, which takes longer with each of them; "
-        "pip install 'reason-iad[faiss]' searches them about nine times as fast"
+        f"{profile.category}: {profile.bank.num_references} references are searched exactly, which takes longer with "
+        "each of them; pip install 'reason-iad[faiss]' searches them about nine times as fast"
     )
 
 
@@ -161,7 +169,7 @@ def _correct(args: argparse.Namespace, images: Sequence[LoadedImage], vision: An
     from reason_iad.evidence.profile import load_profile
 
     profile = load_profile(args.category)
-    progress = Progress(len(images), verb=f"adding as {args.label}")
+    progress = Progress(len(images), verb=f"adding to {args.category} as {args.label}: image")
     for done, image in enumerate(images):
         progress.begin(done, image.name)
         profile = profile.add_feedback(image, args.label, vision, _embed(vision))
@@ -171,20 +179,17 @@ def _correct(args: argparse.Namespace, images: Sequence[LoadedImage], vision: An
 
 
 def _check(args: argparse.Namespace) -> None:
-    chosen = [name for name, given in (("DIR", args.images), ("--add", args.add), ("--remove", args.remove)) if given]
-    if len(chosen) > 1:
-        raise InputError(f"found {' and '.join(chosen)} together; expected one of them: do one after the other")
     if bool(args.add) != (args.label is not None):
         raise InputError("--add and --as belong together: say --add IMAGE --as normal, or --as defective")
 
 
-def _read(given: Sequence[str]) -> tuple[list[LoadedImage], list[str]]:
+def _read(category: str, given: Sequence[str]) -> tuple[list[LoadedImage], list[str]]:
     """Read every image once, all by one scale; those that cannot be read come back as messages."""
     from reason_iad.images import alike, find_lot, read_image
 
     lot = find_lot(given)
     if lot.left_out:
-        print(f"reason-iad: {lot.phrase()}", file=sys.stderr)
+        print(f"reason-iad: {category}: {lot.phrase()}", file=sys.stderr)
     images: dict[str, LoadedImage] = {}
     bad = [message for _, message in lot.problems]
     for found in lot.images:

@@ -31,12 +31,8 @@ class Recorder:
         """
         from reason_iad.store.store import Store
 
-        try:
-            who = getpass.getuser()
-        except (KeyError, OSError):  # a container without a name for its user
-            who = "local"
         url = f"sqlite:///{folder.absolute() / 'record.db'}"
-        return cls(Store.open(url, folder / "evidence"), watching, who)
+        return cls(Store.open(url, folder / "evidence"), watching, user_name())
 
     def keep(self, job: Job, found: Inspection) -> None:
         """Keep one finished inspection with its pictures."""
@@ -52,3 +48,11 @@ class Recorder:
         identifier = self.store.accept(request, self.who, "watch" if self.watching else "batch")
         self.store.start(identifier)
         self.store.finish(identifier, found.report, pictures(found))
+
+
+def user_name() -> str:
+    """Who runs the program."""
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):  # a container without a name for its user
+        return "local"

@@ -1,4 +1,4 @@
-"""`reason-iad serve`: the page and the HTTP interface over one model process."""
+"""`reason-iad serve`: the page and the HTTP interface over one or several model processes."""
 
 from __future__ import annotations
 
@@ -37,6 +37,10 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     parser.add_argument(
         "--tokens", type=Path, metavar="FILE", help="who may use the server: `reason-iad records token`"
     )
+    parser.add_argument(
+        "--workers", type=int, default=1, metavar="N",
+        help="processes with a model each, which share the cores; see docs/server.md (default: 1)",
+    )  # fmt: skip
     parser.add_argument("--queue", type=int, default=16, metavar="N", help="inspections that may wait (default: 16)")
     parser.add_argument(
         "--rate", type=int, default=600, metavar="N", help="requests a minute of one client (default: 600)"
@@ -76,6 +80,7 @@ def settings_of(args: argparse.Namespace) -> Settings:
         port=args.port,
         tokens=() if args.tokens is None else read_tokens(args.tokens),
         queue_size=args.queue,
+        workers=args.workers,
         limits=Limits(requests_per_minute=args.rate, burst=max(1, args.rate // 5)),
         allowed_hosts=tuple(args.allow_host),
         method=method_options(args),

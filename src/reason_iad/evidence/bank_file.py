@@ -20,7 +20,7 @@ from reason_iad.evidence.suitability import PictureFacts
 if TYPE_CHECKING:
     import torch
 
-FORMAT_VERSION = 5
+FORMAT_VERSION = 6
 
 
 def write_bank(bank: MemoryBank, folder: Path) -> None:
@@ -69,7 +69,7 @@ def read_bank(folder: Path) -> MemoryBank:
             warnings=tuple(facts["warnings"]),
             reference_scores=tuple(facts["reference_scores"]),
             defects={source: tensors[key] for source in built.sources if (key := f"defects/{source}") in tensors},
-            pictures=tuple(PictureFacts(**one) for one in facts["pictures"]),
+            pictures=tuple(PictureFacts(**{**one, "tones": tuple(one["tones"])}) for one in facts["pictures"]),
         )
     except (KeyError, TypeError) as error:
         raise EvidenceError(

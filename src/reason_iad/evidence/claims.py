@@ -2,10 +2,10 @@
 
     L(text) = sum over attributes of log P(measured value | the text is true)
 
-Attributes are place, size, shape and tone. A text that names several values ("left") is true for any of them; one that
-says nothing of an attribute is as likely as the attribute's share among all defects. The tables P(measured | true) are
-counted on images whose defects are known, apart for anomaly scores under and from 0.5: where the evidence hardly saw
-anything, its place says little.
+Attributes are place, size, shape, tone, hue, direction, sharpness and whether it lies at the edge. A text that names
+several values ("left") is true for any of them; one that says nothing of an attribute is as likely as the attribute's
+share among all defects. The tables P(measured | true) are counted on images whose defects are known, apart for anomaly
+scores under and from 0.5: where the evidence hardly saw anything, its place says little.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ import numpy as np
 import numpy.typing as npt
 
 from reason_iad.errors import ModelError
-from reason_iad.evidence.looks import Look
+from reason_iad.evidence.looks import HUES, Look
 from reason_iad.types import PLACES
 
 VALUES: Mapping[str, tuple[str, ...]] = {
@@ -28,7 +28,12 @@ VALUES: Mapping[str, tuple[str, ...]] = {
     "size": ("tiny", "small", "large"),
     "shape": ("compact", "elongated"),
     "tone": ("darker than", "brighter than", "about as bright as"),
+    "hue": (*HUES, "of the same hue"),
+    "direction": ("level", "upright", "diagonal", "no direction"),
+    "sharpness": ("sharp", "gradual"),
+    "border": ("at the edge", "inside"),
 }
+NEEDED = ("place", "size", "shape", "tone")  # tables that every model's settings have; the others may be missing
 STRONG = 0.5  # anomaly score from which the evidence counts as strong
 _WORDS: Mapping[str, Mapping[str, str]] = {
     "size": dict.fromkeys(("tiny", "pinhole"), "tiny") | {"small": "small"} | dict.fromkeys(
@@ -38,7 +43,21 @@ _WORDS: Mapping[str, Mapping[str, str]] = {
     | dict.fromkeys(("elongated", "long", "line", "lines", "thin", "narrow", "streak", "streaks"), "elongated"),
     "tone": dict.fromkeys(("dark", "darker", "black", "shadowed"), "darker than")
     | dict.fromkeys(("bright", "brighter", "light", "lighter", "pale", "white", "shiny"), "brighter than"),
+    "hue": dict.fromkeys(("red", "reddish", "redder", "rust", "rusty", "pink"), "redder")
+    | dict.fromkeys(("yellow", "yellowish", "yellower", "brown", "brownish", "orange", "amber"), "yellower")
+    | dict.fromkeys(("green", "greenish", "greener"), "greener")
+    | dict.fromkeys(("blue", "bluish", "bluer", "violet", "purple"), "bluer"),
+    "direction": dict.fromkeys(("level", "horizontal", "crosswise"), "level")
+    | dict.fromkeys(("upright", "vertical", "lengthwise"), "upright")
+    | dict.fromkeys(("diagonal", "slanted", "oblique"), "diagonal"),
+    "sharpness": dict.fromkeys(("sharp", "sharply", "crisp", "crisply"), "sharp")
+    | dict.fromkeys(("gradual", "gradually", "blurred", "diffuse", "fuzzy", "soft", "hazy"), "gradual"),
 }  # fmt: skip
+_WARM = frozenset({"redder", "yellower"})  # brown and orange lie between the two, and rust does
+_BETWEEN = frozenset({"brown", "brownish", "orange", "rust", "rusty", "amber"})
+_AT_EDGE = re.compile(
+    r"\b(?:along|at|on|near|from) (?:an? |the |its |one )?(?:outer )?(?:edges?|corners?|rim|border)\b"
+)
 _ROWS = {"top": 0, "upper": 0, "middle": 1, "bottom": 2, "lower": 2}
 _COLUMNS = {"left": 0, "center": 1, "centre": 1, "right": 2}
 _AS_BRIGHT = re.compile(r"\bas (?:bright|dark) as\b")
@@ -58,6 +77,10 @@ def claims(text: str) -> dict[str, frozenset[str]]:
     found = {name: frozenset([table[w] for w in words if w in table][:1]) for name, table in _WORDS.items()}
     if _AS_BRIGHT.search(text.lower()):
         found["tone"] = frozenset({"about as bright as"})
+    if any(word in _BETWEEN for word in words if word in _WORDS["hue"]) and found["hue"] <= _WARM:
+        found["hue"] = _WARM
+    if _AT_EDGE.search(text.lower()):
+        found["border"] = frozenset({"at the edge"})
     found["place"] = _places(words)
     return {name: values for name, values in found.items() if values and len(values) < len(VALUES[name])}
 
@@ -91,8 +114,8 @@ class LookReliability:
         counts = {name: np.zeros((2, len(v), len(v))) for name, v in VALUES.items()}
         for text, look, score in seen:
             for name, true in claims(text).items():
-                if len(true) == 1:
-                    row, column = VALUES[name].index(next(iter(true))), VALUES[name].index(getattr(look, name))
+                if len(true) == 1 and (measured := getattr(look, name)):
+                    row, column = VALUES[name].index(next(iter(true))), VALUES[name].index(measured)
                     counts[name][int(score >= STRONG), row, column] += 1
         tables = {name: np.stack([_rates(name, c) for c in table]) for name, table in counts.items()}
         shares = {name: (t.sum((0, 2)) + 1) / (t.sum() + t.shape[1]) for name, t in counts.items()}
@@ -106,12 +129,13 @@ class LookReliability:
             ModelError: a table is missing or is not one of probabilities.
         """
         try:
-            tables = {n: np.asarray(stored["tables"][n], float) for n in VALUES}
-            shares = {n: np.asarray(stored["shares"][n], float) for n in VALUES}
+            named = [n for n in VALUES if n in NEEDED or n in stored["tables"]]
+            tables = {n: np.asarray(stored["tables"][n], float) for n in named}
+            shares = {n: np.asarray(stored["shares"][n], float) for n in named}
         except (KeyError, TypeError, ValueError) as error:
             raise ModelError("the model's settings hold no tables of measured looks; reinstall the package") from error
-        for name, values in VALUES.items():
-            size = len(values)
+        for name in named:
+            size = len(VALUES[name])
             if tables[name].shape != (2, size, size) or shares[name].shape != (size,) or not (tables[name] > 0).all():
                 raise ModelError(f"the model's table of {name} is not one of {size} x {size} probabilities")
         return cls(tables, shares)
@@ -136,6 +160,8 @@ class LookReliability:
         if general:
             claimed.pop("place", None)
         for name, values in VALUES.items():
+            if name not in self.tables or not getattr(look, name):
+                continue  # nothing is known of it, or it was not measured
             column = self.tables[name][int(score >= STRONG), :, values.index(getattr(look, name))]
             true = [i for i, v in enumerate(values) if v in claimed.get(name, values)]
             weights = self.shares[name][true]

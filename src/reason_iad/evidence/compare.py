@@ -21,8 +21,7 @@ if TYPE_CHECKING:
     import torch
 
 UNLIKE = "it does not resemble the references: it may show another product, or this one at another size"
-FARTHER = 0.12  # median distance beyond any reference's, from which an image is of another product (docs/evidence.md)
-FEW = 0.06  # added to that, divided by the references beyond the first: few show little of what varies
+FEW = 0.5  # share of `Stream.farther` added to it, divided by the references beyond the first: few show little
 ENOUGH_NORMALS = 9  # held-out normals from which a p-value can reach 0.1
 UNUSUAL = 0.1  # estimated share of good parts at least as odd, up to which an area is called significant
 
@@ -46,6 +45,7 @@ class EvidenceMap:
         compared_with: what it was compared with, in the plural.
         max_regions: how many odd areas are named at most.
         region_share: odd areas weaker than this share of the first are not named.
+        template: the very same object without a defect, as it lies under the image; None where there is none.
     """
 
     raw: Array
@@ -62,6 +62,7 @@ class EvidenceMap:
     compared_with: str = "normal references"
     max_regions: int = 5
     region_share: float = 0.5
+    template: Pixels | None = None
 
     @cached_property
     def heat(self) -> Array:
@@ -210,12 +211,11 @@ def _why_unsuitable(pixels: Pixels | None, distances: dict[str, Array], bank: Me
         if found is not None:
             return found
     for stream in bank.options.streams:
-        if stream.unlike is None:
-            continue
         limit = stream.unlike
         if bank.num_references > 1:
-            limit = bank.calibration.medians[stream.name] + FARTHER + FEW / (bank.num_references - 1)
-        if float(np.median(distances[stream.name])) > limit:
+            room = stream.farther and stream.farther * (1 + FEW / (bank.num_references - 1))
+            limit = room and bank.calibration.medians[stream.name] + room
+        if limit is not None and float(np.median(distances[stream.name])) > limit:
             return UNLIKE
     return None
 

@@ -42,7 +42,9 @@ class Stream:
         metric: "euclidean" sees how strong a feature is, "cosine" only which one it is.
         pool: side of the blocks of patches that are averaged into one; 1 for none.
         window: search the references only this many patches around the same position; None searches everywhere.
-        unlike: median distance from which on images show different products (see docs/evidence.md); None where unknown.
+        unlike: median distance to a single reference from which on images show different products (see
+            docs/evidence.md); None where unknown.
+        farther: the same beyond the largest of any reference to the others, of several references.
         weight: share in the score of the image, relative to the other streams.
         map_weight: share in the map, relative to the other streams; some layers score better than they locate.
         tiles: the image is cut into tiles x tiles pieces, each stretched to `size`: for small defects on large images.
@@ -55,6 +57,7 @@ class Stream:
     pool: int = 1
     window: int | None = None
     unlike: float | None = None
+    farther: float | None = None
     weight: float = 1.0
     map_weight: float = 1.0
     tiles: int = 1
@@ -78,9 +81,9 @@ class Stream:
 
 DEFAULT_STREAMS = (
     Stream("efficientnet", 16, 448, "euclidean", map_weight=0.5),
-    Stream("efficientnet", 16, 448, "cosine", unlike=0.38, map_weight=0.5),
+    Stream("efficientnet", 16, 448, "cosine", unlike=0.38, farther=0.12, map_weight=0.5),
     Stream("vit", (7, 9, 10, 11, 12), 224, "cosine", map_weight=0.0),
-    Stream("vit", 7, 224, "euclidean", weight=0.0),
+    Stream("vit", 7, 224, "euclidean", farther=0.5, weight=0.0),
 )
 FAST_STREAMS = DEFAULT_STREAMS[:2]  # no ViT pass; a little worse, above all in maps (docs/evidence.md)
 TILE_REACH = 0.05  # share of the side that a part may lie elsewhere on images that are tiled

@@ -60,7 +60,8 @@ def compare_paired(pixels: Pixels, template: Pixels, options: PairedOptions | No
     aligned = align(image, turned, options)
     correlation = _correlation(image.mean(axis=2), aligned.mean(axis=2))
     contrast = max(float(np.ptp(np.quantile(good, (0.02, 0.98)))), 1.0)
-    distance = differences(image, _match_light(aligned, image), options) / contrast
+    lying = _match_light(aligned, image)
+    distance = differences(image, lying, options) / contrast
     scale = _scale(good, contrast, options)
     raw = scale.standardize(distance)
     return EvidenceMap(
@@ -74,6 +75,7 @@ def compare_paired(pixels: Pixels, template: Pixels, options: PairedOptions | No
         unsuitable=None if correlation >= RESEMBLES else UNLIKE_TEMPLATE,
         max_regions=MAX_REGIONS,
         region_share=FAINT,
+        template=lying.round().astype(np.uint8),
     )
 
 

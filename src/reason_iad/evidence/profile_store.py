@@ -132,15 +132,15 @@ def read_profile(folder: Path, version: int | None = None) -> CategoryProfile:
     if facts.get("format_version") != FORMAT_VERSION:
         raise EvidenceError(
             f"{folder} has format version {facts.get('format_version')}; this program reads {FORMAT_VERSION}: "
-            "learn it again"
+            f"learn {folder.name} again"
         )
     try:
         members = tuple(_read_member(folder / "members", record) for record in facts["members"])
-        bank = MemoryBank.load(folder / "versions" / f"{found:04d}.bank")
+        bank = _read_bank(folder, found)
         scale = Scale.from_dict(facts["scale"]) if facts.get("scale") else None
         return CategoryProfile(facts["category"], bank, members, found, tuple(facts["history"]), scale)
     except (KeyError, TypeError) as error:
-        raise EvidenceError(f"{folder} lacks {error}; learn the category again") from error
+        raise EvidenceError(f"{folder} lacks {error}; learn {folder.name} again") from error
 
 
 def _facts(profile: CategoryProfile) -> dict[str, Any]:
@@ -188,13 +188,23 @@ def _read_member(folder: Path, record: dict[str, Any]) -> Member:
         tensors = load(path.read_bytes())
         preview = path.with_suffix(".jpg").read_bytes()
     except (OSError, SafetensorError) as error:
-        raise EvidenceError(f"{path} cannot be read ({error}); copy the profile again, or learn it again") from error
+        name = folder.parent.name
+        raise EvidenceError(
+            f"{path} cannot be read ({error}); copy the profile of {name} again, or learn it again"
+        ) from error
     embedding = tensors.pop("embedding", None)
     features = {name.removeprefix("features/"): one for name, one in tensors.items()}
     return Member(
         record["name"], record["sha256"], record["label"], features, preview,
         None if embedding is None else embedding.numpy(), bool(record["from_feedback"]),
     )  # fmt: skip
+
+
+def _read_bank(folder: Path, version: int) -> MemoryBank:
+    try:
+        return MemoryBank.load(folder / "versions" / f"{version:04d}.bank")
+    except EvidenceError as error:
+        raise EvidenceError(f"the profile of {folder.name} cannot be used: {error}, or learn it again") from error
 
 
 def _current(folder: Path) -> int | None:
@@ -204,7 +214,7 @@ def _current(folder: Path) -> int | None:
         return None
     version = _read_json(path).get("version")
     if not isinstance(version, int) or version < 1:
-        raise EvidenceError(f"{path} has version {version!r}; expected a whole number: learn the category again")
+        raise EvidenceError(f"{path} has version {version!r}; expected a whole number: learn {folder.name} again")
     return version
 
 
@@ -212,10 +222,19 @@ def _read_json(path: Path) -> dict[str, Any]:
     try:
         found = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
-        raise EvidenceError(f"{path} cannot be read ({error}); copy the profile again, or learn it again") from error
+        raise EvidenceError(
+            f"{path} cannot be read ({error}); copy the profile of {_category_of(path)} again, or learn it again"
+        ) from error
     if not isinstance(found, dict):
-        raise EvidenceError(f"{path} is no JSON object; copy the profile again, or learn it again")
+        raise EvidenceError(
+            f"{path} is no JSON object; copy the profile of {_category_of(path)} again, or learn it again"
+        )
     return cast(dict[str, Any], found)
+
+
+def _category_of(path: Path) -> str:
+    """The category to whose profile a file belongs: one in its folder, or in `versions` below it."""
+    return (path.parent.parent if path.parent.name == "versions" else path.parent).name
 
 
 def _forget(folder: Path, version: int) -> None:

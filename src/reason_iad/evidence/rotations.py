@@ -46,6 +46,8 @@ def rotated_views(
     one = turn(references[:1])
     if options.rotations == "auto" and all_upright_beside_first(raw, one, options):
         return None
+    if len(references) == 1:
+        return one
     more = turn(references[1:PROBED])
     first = {source: torch.cat([views, more[source]]) for source, views in one.items()}
     if not lie_rotated(raw, first, options):

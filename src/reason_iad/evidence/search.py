@@ -15,7 +15,7 @@ from reason_iad.evidence.calibrate import Array, Scale
 if TYPE_CHECKING:
     import torch
 
-CHUNK = 512  # reference patches compared at a time: what they give stays in the processor's cache
+CHUNK = 784  # reference patches compared at a time, an image at stride 16: more would leave the cache
 
 
 def unit(features: torch.Tensor) -> torch.Tensor:
@@ -74,10 +74,21 @@ def search_left_out(
 
 
 def search_each(
-    query: torch.Tensor, references: torch.Tensor, metrics: Sequence[str], num_neighbors: int = 1
+    query: torch.Tensor,
+    references: torch.Tensor,
+    metrics: Sequence[str],
+    num_neighbors: int = 1,
+    window: int | None = None,
 ) -> dict[str, Array]:
     """`search` beside each reference (R, H', W', C) by itself: by metric (R, H, W)."""
-    return _search(query, references, len(references), metrics, num_neighbors, None, lambda nearest, _: nearest)
+    return _search(query, references, len(references), metrics, num_neighbors, window, _of_each)
+
+
+def _of_each(nearest: list[torch.Tensor], _count: int) -> torch.Tensor:
+    """The ranks (P, K) of each group by themselves."""
+    import torch
+
+    return torch.stack(nearest)
 
 
 def _search(
@@ -87,9 +98,9 @@ def _search(
     metrics: Sequence[str],
     num_neighbors: int,
     window: int | None,
-    combine: Callable[[list[torch.Tensor], int], list[torch.Tensor]],
+    combine: Callable[[list[torch.Tensor], int], torch.Tensor],
 ) -> dict[str, Array]:
-    """The distances that follow from the ranks (P, K) of each group, put together by `combine`: (n, H, W) by metric.
+    """The distances that follow from the ranks (P, K) of each group, by `combine` (n, P, K): (n, H, W) by metric.
 
     With q and r patches, the nearest by Euclidean distance has the largest q.r - |r|^2 / 2, the nearest by cosine the
     largest q.r / |r|.
@@ -107,38 +118,51 @@ def _search(
         mine = query[where].reshape(-1, width)
         nearest: dict[str, list[torch.Tensor]] = {metric: [] for metric in metrics}  # (P, K) for each group
         size = len(memory) // groups
+        norms = memory.norm(dim=1)  # (N,)
+        halves, inverse = norms.square() / 2, 1 / norms.clamp(min=1e-12)
+        # One room for all chunks: fresh memory would cost as much as the sums.
+        room = mine.new_empty(2, len(mine) * min(CHUNK, size))
         for first in range(0, len(memory), size):
             best = {metric: mine.new_empty((len(mine), 0)) for metric in metrics}
             for start in range(first, first + size, CHUNK):
                 end = min(start + CHUNK, first + size)
-                some = memory[start:end]
-                similarity = mine @ some.T
+                similarity, ranks = (one[: len(mine) * (end - start)].view(len(mine), -1) for one in room)
+                torch.mm(mine, memory[start:end].T, out=similarity)
                 blocked = None if far is None else far[:, start:end]
                 for metric in metrics:
-                    best[metric] = _merge(best[metric], _rank(similarity, some, metric), blocked, num_neighbors)
+                    if metric == "euclidean":
+                        torch.sub(similarity, halves[start:end], out=ranks)
+                    else:
+                        torch.mul(similarity, inverse[start:end], out=ranks)
+                    best[metric] = _merge(best[metric], ranks, blocked, num_neighbors)
             for metric in metrics:
                 nearest[metric].append(best[metric])
         for metric in metrics:
-            ranks = combine(nearest[metric], num_neighbors)
-            found[metric].append(torch.stack([_distance(mine, one, metric) for one in ranks]))
+            found[metric].append(_distance(mine, combine(nearest[metric], num_neighbors), metric))
     return {
         metric: np.ascontiguousarray(torch.cat(parts, dim=1).reshape(-1, rows, columns).float().cpu().numpy())
         for metric, parts in found.items()
     }
 
 
-def _without_each(nearest: list[torch.Tensor], count: int) -> list[torch.Tensor]:
+def _without_each(nearest: list[torch.Tensor], count: int) -> torch.Tensor:
     """The `count` largest ranks (P, K) of all groups, then of all but each one; only the first of a single group."""
     import torch
+    from torch.nn import functional as F
 
     if len(nearest) == 1:
-        return nearest
+        return nearest[0][None]
     if count > 1:
         chosen = [nearest, *([one for one in nearest if one is not out] for out in nearest)]
-        return [torch.cat(some, dim=1).topk(min(count, sum(s.shape[1] for s in some)), dim=1).values for some in chosen]
+        found = [
+            one.topk(min(count, one.shape[1]), dim=1).values for one in (torch.cat(some, dim=1) for some in chosen)
+        ]
+        return torch.stack([F.pad(one, (0, count - one.shape[1]), value=float("-inf")) for one in found])
     together = torch.cat(nearest, dim=1)  # (P, G)
     top, index = together.topk(2, dim=1)
-    return [top[:, :1], *(torch.where(index[:, :1] == out, top[:, 1:], top[:, :1]) for out in range(len(nearest)))]
+    groups = torch.arange(len(nearest), device=top.device)[:, None]
+    rest = torch.where(index[:, 0] == groups, top[:, 1], top[:, 0])  # (G, P)
+    return torch.cat([top[None, :, 0], rest])[..., None]
 
 
 def _around(row: int, references: torch.Tensor, window: int) -> tuple[slice, torch.Tensor, torch.Tensor]:
@@ -150,15 +174,6 @@ def _around(row: int, references: torch.Tensor, window: int) -> tuple[slice, tor
     place = torch.arange(columns, device=references.device)
     far = (place[:, None] - place[None]).abs() > window  # (W, W)
     return slice(row, row + 1), band.reshape(-1, width), far.repeat(1, band.shape[0] * band.shape[1])
-
-
-def _rank(similarity: torch.Tensor, some: torch.Tensor, metric: str) -> torch.Tensor:
-    """What is largest for the nearest, from the inner products (P, n) with the patches `some` (n, C)."""
-    if metric == "euclidean":
-        ranked: torch.Tensor = similarity - some.square().sum(dim=1) / 2
-        return ranked
-    ranked = similarity / some.norm(dim=1).clamp(min=1e-12)
-    return ranked
 
 
 def _merge(best: torch.Tensor, new: torch.Tensor, far: torch.Tensor | None, count: int) -> torch.Tensor:
@@ -178,14 +193,14 @@ def _merge(best: torch.Tensor, new: torch.Tensor, far: torch.Tensor | None, coun
 
 
 def _distance(patches: torch.Tensor, best: torch.Tensor, metric: str) -> torch.Tensor:
-    """Mean distance (P,) from the ranks (P, K); neighbors that do not exist, -inf, do not count."""
+    """Mean distances (n, P) from the ranks (n, P, K) of patches (P, C); -inf, where there is none, does not count."""
     exists = best.isfinite()
     best = best.masked_fill(~exists, 0.0)
     if metric == "euclidean":
         distances = (patches.square().sum(dim=1, keepdim=True) - 2 * best).clamp(min=0).sqrt()
     else:
         distances = (1 - best / patches.norm(dim=1, keepdim=True).clamp(min=1e-12)).clamp(min=0)
-    mean: torch.Tensor = (distances * exists).sum(dim=1) / exists.sum(dim=1)
+    mean: torch.Tensor = (distances * exists).sum(dim=-1) / exists.sum(dim=-1)
     return mean
 
 

@@ -22,6 +22,9 @@ WHITE, BLACK = 250.0, 5.0  # gray levels
 MORE_WHITE = 0.3  # share of white pixels beyond the most of any reference that is over-exposed
 FEWEST = 0.6  # natural logarithm of the ratio to the references beyond which a fact is strange, with many of them
 PER_REFERENCE = 1.0  # added with one, half of it with two, and so on: few show little of what varies
+WASHED, WASHED_FEW = 0.5, 0.5  # the same two of contrast per brightness, which clipping takes away first
+LIGHTER, LIGHTER_FEW = 0.2, 0.4  # the same two of a shift of most tones at once
+TONES = (0.1, 0.25, 0.5, 0.75, 0.9)  # quantiles of the gray levels
 
 
 @dataclass(frozen=True)
@@ -32,15 +35,19 @@ class PictureFacts:
         brightness: mean gray level.
         contrast: standard deviation of the gray levels.
         fine: standard deviation of detail finer than two pixels at `SIDE`, in gray levels.
-        coarse: the same of detail finer than eight.
+        coarse: the same of detail finer than eight pixels.
+        medium: the same of detail between two pixels and four.
         white: share of white pixels.
+        tones: gray levels at the quantiles `TONES`.
     """
 
     brightness: float
     contrast: float
     fine: float
     coarse: float
+    medium: float
     white: float
+    tones: tuple[float, ...]
 
 
 def measure_picture(pixels: Pixels) -> PictureFacts:
@@ -48,10 +55,16 @@ def measure_picture(pixels: Pixels) -> PictureFacts:
     from scipy import ndimage
 
     gray = _gray(pixels)
-    fine = gray - ndimage.gaussian_filter(gray, 1.0)
-    coarse = gray - ndimage.gaussian_filter(gray, 4.0)
-    white = float((gray >= WHITE).mean())
-    return PictureFacts(float(gray.mean()), float(gray.std()), float(fine.std()), float(coarse.std()), white)
+    sharp, soft, softer = (ndimage.gaussian_filter(gray, sigma) for sigma in (1.0, 2.0, 4.0))
+    return PictureFacts(
+        brightness=float(gray.mean()),
+        contrast=float(gray.std()),
+        fine=float((gray - sharp).std()),
+        coarse=float((gray - softer).std()),
+        medium=float((sharp - soft).std()),
+        white=float((gray >= WHITE).mean()),
+        tones=tuple(float(one) for one in np.quantile(gray, TONES)),
+    )
 
 
 def why_empty(pixels: Pixels) -> str | None:
@@ -74,22 +87,44 @@ def why_unlike(found: PictureFacts, references: Sequence[PictureFacts]) -> str |
     limit = FEWEST + PER_REFERENCE / len(references)
     if found.white > max(one.white for one in references) + MORE_WHITE:
         return f"{found.white:.0%} of the image is white, far more than on any reference: it is over-exposed"
-    checks: tuple[tuple[Callable[[PictureFacts], float], str, str | None], ...] = (
-        (lambda one: one.brightness, "much darker than the references", "much brighter than the references"),
-        (lambda one: one.contrast, "much paler than the references: over-exposed, or behind glare or fog", None),
-        (lambda one: one.coarse, "without the detail of the references: out of focus, or another picture",
-         "far rougher than the references: noise, or another picture"),
-        (lambda one: one.fine, "without the fine detail of the references: out of focus, or another size",
-         "far noisier than the references"),
-    )  # fmt: skip
-    for fact, below, above in checks:
-        value = _log(fact(found))
-        known = [_log(fact(one)) for one in references]
-        if value < min(known) - limit:
+    for fact, below, above in CHECKS:
+        beyond = _beyond(fact, found, references)
+        if beyond < -limit:
             return f"the image is {below}"
-        if above is not None and value > max(known) + limit:
+        if above is not None and beyond > limit:
             return f"the image is {above}"
+    if _rise(found, references) > LIGHTER + LIGHTER_FEW / len(references):
+        return "the image is brighter all over than any reference: over-exposed, or another picture"
+    washed = _beyond(lambda one: _log(one.contrast) - _log(one.brightness), found, references)
+    if washed < -(WASHED + WASHED_FEW / len(references)):
+        return f"the image is {PALER}"
     return None
+
+
+PALER = "much paler than the references: over-exposed, or behind glare or fog"
+CHECKS: tuple[tuple[Callable[[PictureFacts], float], str, str | None], ...] = (
+    (lambda one: _log(one.brightness), "much darker than the references", "much brighter than the references"),
+    (lambda one: _log(one.contrast), PALER, None),
+    (lambda one: _log(one.coarse), "without the detail of the references: out of focus, or another picture",
+     "far rougher than the references: noise, or another picture"),
+    (lambda one: _log(one.fine), "without the fine detail of the references: out of focus, or another size",
+     "far noisier than the references"),
+    (lambda one: _log(one.fine) - _log(one.medium),  # depends on neither light nor haze
+     "blurred beside the references: out of focus, or at another size",
+     "of finer grain than the references: noise, or at another size"),
+)  # fmt: skip
+
+
+def _beyond(fact: Callable[[PictureFacts], float], found: PictureFacts, references: Sequence[PictureFacts]) -> float:
+    """How far a fact lies above the largest of the references, or, negative, below the smallest; 0 among them."""
+    value, known = fact(found), [fact(one) for one in references]
+    return max(value - max(known), 0.0) + min(value - min(known), 0.0)
+
+
+def _rise(found: PictureFacts, references: Sequence[PictureFacts]) -> float:
+    """How far most tones lie above those of any reference, in natural logarithms; 0 where they do not."""
+    tones = np.log(np.array([one.tones for one in (found, *references)]) + 4.0)  # (1 + R, Q)
+    return float(np.median(np.maximum(tones[0] - tones[1:].max(axis=0), 0.0)))
 
 
 def _gray(pixels: Pixels) -> np.ndarray:

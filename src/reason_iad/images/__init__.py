@@ -14,6 +14,7 @@ An image is `pixels (H, W, 3)` uint8 RGB in its upright orientation. Everything 
     geometry   resize, compress
     lot        which files of a folder are images, and what the others are
     hot_folder which images of a folder are complete and new; for watching and for lines
+    folder_looks what changed in a folder since the last look
 """
 
 from reason_iad.images.doubts import coarse_note

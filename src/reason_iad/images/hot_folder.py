@@ -15,15 +15,19 @@ from typing import Any
 
 from reason_iad.errors import ImageError
 from reason_iad.files import sha256, sha256_of_file
+from reason_iad.images.folder_looks import FolderLooks
 from reason_iad.images.limits import LoadedImage
-from reason_iad.images.lot import LotImage, find_lot
+from reason_iad.images.lot import Lot, LotImage
 from reason_iad.images.reading import read_image
 
 MOST_REMEMBERED = 200_000  # files that came and went
 SHARE_OF_TIME = 0.1  # that looking through the folder may take
-LONGEST_PAUSE = 10.0  # seconds; a look that a share or a sleeping machine held up must not put off the next for hours
+SHORTEST_PAUSE = 0.25  # seconds
+LONGEST_PAUSE = 2.0  # seconds; a look that a share or a sleeping machine held up must not put off the next for long
+LONGEST_WHOLE = 60.0  # seconds between two looks at every file
 RETRY = 1.0  # seconds until a file that could not be decoded is tried again
 
+_WENT = (-1, -1)  # bytes and time of a file whose name was read, and that was gone when it was looked at
 Stamp = tuple[int, int, int]  # device and number, bytes, time of change in nanoseconds: the same after a move
 
 
@@ -40,6 +44,7 @@ class Arrival:
 class _Seen:
     """What was last seen of a file that is not done."""
 
+    image: LotImage
     stamp: Stamp
     since: float  # when it began to look like that
     tried: float = 0.0  # when it could not be decoded, at last
@@ -65,13 +70,18 @@ class HotFolder:
     left_out: str = ""
     more: bool = False  # whether the last look ended before all that was complete was taken
     passed_over: Counter[str] = field(default_factory=Counter)  # files that were inspected already, by why they are met
-    _seen: dict[Path, _Seen] = field(default_factory=dict)
-    _done: dict[Path, Stamp] = field(default_factory=dict)  # of files that are there
+    _seen: dict[str, _Seen] = field(default_factory=dict)  # by place
+    _done: dict[str, Stamp] = field(default_factory=dict)  # of files that are there, by place
     _stamps: OrderedDict[Stamp, str] = field(default_factory=OrderedDict)  # of all that are done, with their SHA-256
     _contents: OrderedDict[str, str] = field(default_factory=OrderedDict)  # digests of place and content
     _replaced: list[LotImage] = field(default_factory=list)
     _gone: bool = False
     _took: float = 0.0
+    _whole_due: float = 0.0  # when every file is to be looked at again
+
+    def __post_init__(self) -> None:
+        """Begin with nothing seen."""
+        self._looks = FolderLooks(self.path)
 
     def know(self, place: str, sha256: str) -> None:
         """Say that an image was inspected by an earlier run."""
@@ -80,12 +90,12 @@ class HotFolder:
     @property
     def pause(self) -> float:
         """Seconds until it is worth looking again: the larger the folder, the longer."""
-        return min(max(0.25, self._took / SHARE_OF_TIME), LONGEST_PAUSE)
+        return min(max(SHORTEST_PAUSE, self._took / SHARE_OF_TIME), LONGEST_PAUSE)
 
     @property
     def waiting(self) -> list[str]:
         """Places of the files that are there and not complete."""
-        return sorted(path.relative_to(self.path).as_posix() for path in self._seen)
+        return sorted(self._seen)
 
     def arrivals(self, say: Callable[[str], None] = lambda _: None) -> Iterator[Arrival]:
         """Look once: images that became complete since the last look, oldest first, and those that never will.
@@ -103,50 +113,73 @@ class HotFolder:
         if self._gone:
             say(f"{self.path} is back")
             self._gone = False
-        lot = find_lot([self.path], self.outputs)
-        self.left_out = lot.left_out_phrase()
-        found = {image.path: image for image in lot.images}
-        ready = [image for image in lot.images if self._is_ready(image)]
-        ready.sort(key=lambda image: self._seen[image.path].since)
-        yield from self._vanished(found)
+        whole, held = began >= self._whole_due, dict(self._seen)
+        gone = self._look(whole)
+        if gone:  # perhaps moved to where the look had been already: only a second one tells
+            gone += self._look(False)
+        yield from self._vanished(gone)
         while self._replaced:
             image = self._replaced.pop()
             yield Arrival(
                 image, None, f"{image.place} was replaced before it could be inspected; the new one is waited for"
             )
-        self._took = time.perf_counter() - began
-        for left, image in enumerate(ready, 1 - len(ready)):
-            arrival = self._take(image)
+        same = (one for place, one in held.items() if self._seen.get(place) is one)
+        ready = sorted(filter(self._is_ready, same), key=lambda one: one.since)
+        took = time.perf_counter() - began
+        if whole:
+            rest = took / SHARE_OF_TIME
+            self._whole_due = began + min(rest if rest > SHORTEST_PAUSE else 0.0, LONGEST_WHOLE)
+        else:  # a whole look, which is seldom, does not put off the next quick one
+            self._took = took
+        for left, seen in enumerate(ready, 1 - len(ready)):
+            arrival = self._take(seen)
             if arrival is not None:
                 yield arrival
             if left and time.perf_counter() - began > self.pause:
                 self.more = True
                 return
 
-    def _is_ready(self, image: LotImage) -> bool:
-        """Whether a file is new and has been quiet for long enough."""
-        stamp, now = _stamp(image.path), self.clock()
-        if stamp is None or self._done.get(image.path) == stamp:
-            return False
-        seen = self._seen.get(image.path)
-        if seen is None or seen.stamp != stamp:
-            # A file that grows is still written; one that was quiet and now has no more bytes is another one.
-            if seen is not None and not seen.trouble and now - seen.since >= self.settle and stamp[1] <= seen.stamp[1]:
-                self._replaced.append(image)
-            self._seen[image.path] = _Seen(stamp, now)
-            return False
+    def _look(self, whole: bool) -> list[_Seen]:
+        """Note what is there; gives what is not there any more and was not done."""
+        look = self._looks.look(self.outputs, whole)
+        self.left_out = Lot(left_out=look.left_out).left_out_phrase()
+        gone = []
+        for place in look.gone:
+            self._done.pop(place, None)
+            seen = self._seen.pop(place, None)
+            gone += [] if seen is None else [seen]
+        for seen in list(self._seen.values()):
+            self._note(seen.image, seen.stamp[0])
+        for image, identity in look.images:
+            self._note(image, hash(identity))
+        return gone
+
+    def _note(self, image: LotImage, which: int) -> None:
+        """See whether a file is new, or another than the one that was seen under its name."""
+        seen = self._seen.get(image.place)
+        stamp, now = _stamp(image.path) or (which, *_WENT), self.clock()
+        if self._done.get(image.place) == stamp or (seen is not None and (seen.stamp == stamp or stamp[1:] == _WENT)):
+            return
+        # A file that grows is still written; one that was quiet and now has no more bytes is another one.
+        if seen is not None and not seen.trouble and now - seen.since >= self.settle and stamp[1] <= seen.stamp[1]:
+            self._replaced.append(image)
+        self._seen[image.place] = _Seen(image, stamp, now)
+
+    def _is_ready(self, seen: _Seen) -> bool:
+        """Whether a file has been quiet for long enough."""
+        now = self.clock()
         quiet = now - seen.since
         again = now - seen.tried >= RETRY or quiet >= self.patience
         return quiet >= self.settle and (not seen.trouble or again)
 
-    def _take(self, image: LotImage) -> Arrival | None:
+    def _take(self, seen: _Seen) -> Arrival | None:
         """Read a file that is ready; None where it has to be waited for, or was inspected already."""
-        seen, stamp = self._seen[image.path], _stamp(image.path)
+        image, stamp = seen.image, _stamp(seen.image.path)
         if stamp != seen.stamp:  # it was changed, moved or removed since it was looked at
             return None
         now = self.clock()
         if self._was_moved(image.path, stamp):
-            self._finish(image.path, stamp, self._stamps[stamp])
+            self._finish(image, stamp, self._stamps[stamp])
             self.passed_over["moved"] += 1
             return None
         try:
@@ -155,11 +188,11 @@ class HotFolder:
             seen.tried, seen.trouble = now, str(error)
             if now - seen.since < self.patience or _stamp(image.path) is None:
                 return None
-            self._finish(image.path, stamp)
+            self._finish(image, stamp)
             return Arrival(image, None, str(error))
         if _stamp(image.path) not in (stamp, None):  # written to while it was read: not that file any more
             return None
-        self._finish(image.path, stamp, loaded.sha256)
+        self._finish(image, stamp, loaded.sha256)
         content = _content(image.place, loaded.sha256)
         if content in self._contents:
             self.passed_over["with the same content"] += 1
@@ -177,25 +210,21 @@ class HotFolder:
         except OSError:
             return False
 
-    def _finish(self, path: Path, stamp: Stamp, digest: str = "") -> None:
-        self._seen.pop(path, None)
-        self._done[path] = stamp
+    def _finish(self, image: LotImage, stamp: Stamp, digest: str = "") -> None:
+        self._seen.pop(image.place, None)
+        self._done[image.place] = stamp
         _remember(self._stamps, stamp, digest)
 
-    def _vanished(self, found: Iterable[Path]) -> Iterator[Arrival]:
-        """Say which files went before they could be inspected, and forget what is gone."""
-        there = set(found)
-        gone = [path for path in self._seen if path not in there]
-        waiting = {one.stamp for path, one in self._seen.items() if path in there} if gone else set()
-        for path in gone:
-            seen = self._seen.pop(path)
+    def _vanished(self, gone: Iterable[_Seen]) -> Iterator[Arrival]:
+        """Say which files went before they could be inspected."""
+        waiting = {one.stamp for one in self._seen.values()}
+        for seen in gone:
             if seen.stamp in waiting or seen.stamp in self._stamps:  # moved
                 continue
-            place = path.relative_to(self.path).as_posix()
+            if seen.stamp[1:] == _WENT and any(seen.stamp[0] == one[0] for one in (*waiting, *self._stamps)):
+                continue  # it had another name before it could be looked at
             why = f" (it could not be read: {seen.trouble})" if seen.trouble else ""
-            yield Arrival(LotImage(path, place), None, f"{place} was removed before it could be inspected{why}")
-        for path in [path for path in self._done if path not in there]:
-            del self._done[path]
+            yield Arrival(seen.image, None, f"{seen.image.place} was removed before it could be inspected{why}")
 
 
 def _stamp(path: Path) -> Stamp | None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence, Set
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -72,8 +72,9 @@ def find_lot(
         say: called now and then with the number of images found so far.
     """
     lot = Lot()
-    walk = _Walk(lot, {path for path in map(_identity, outputs) if path is not None}, readable_suffixes(), say)
-    names = list(dict.fromkeys(str(one) for one in given))  # what is named twice is inspected once
+    reports = frozenset(path for path in map(_identity, outputs) if path is not None)
+    walk = _Walk(lot, reports, readable_suffixes(), say)
+    names = list({_absolute(one): str(one) for one in given}.values())  # what is named twice is inspected once
     several = len(names) > 1
     bases = Counter(Path(name).name for name in names)
     for name in names:
@@ -87,8 +88,9 @@ def find_lot(
         label = path.name if bases[path.name] == 1 and path.name else name.rstrip("/") or name
         if is_folder:
             before = len(lot.images), len(lot.problems), lot.left_out.copy()
+            is_new = _identity(path) not in walk.seen
             walk.folder(path, f"{label}/" if several else "")
-            if (len(lot.images), len(lot.problems)) == before[:2]:
+            if is_new and (len(lot.images), len(lot.problems)) == before[:2]:
                 lot.problems.append((label, _no_image(path, Lot(left_out=lot.left_out - before[2]))))
         elif exists:
             lot.images.append(LotImage(path, label))
@@ -96,7 +98,17 @@ def find_lot(
             lot.problems.append(
                 (label, f"{path} does not exist; expected an image file or a folder of images: check the path")
             )
+    if several:
+        _keep_once(lot)
     return lot
+
+
+def _keep_once(lot: Lot) -> None:
+    """Inspect once what was named and also lies in a folder that was named."""
+    once = {_absolute(image.path): image for image in reversed(lot.images)}
+    if len(once) < len(lot.images):
+        lot.left_out["image that was named twice"] += len(lot.images) - len(once)
+        lot.images = list(reversed(once.values()))
 
 
 def find_images(path: str | Path) -> list[Path]:
@@ -125,67 +137,112 @@ class _Walk:
     """One walk; folders are told apart by device and number, so that links and mounts lead nowhere twice."""
 
     lot: Lot
-    seen: set[tuple[int, int]]
+    reports: frozenset[tuple[int, int]]  # folders that this run writes
     suffixes: frozenset[str]
     say: Callable[[int], None] | None = None
+    seen: set[tuple[int, int]] = field(default_factory=set)
     links: list[tuple[Path, str]] = field(default_factory=list)
 
     def folder(self, path: Path, prefix: str) -> None:
         """Walk through a folder, and then through the folders that links in it lead to."""
-        self._enter(path, prefix, "report folder")
+        self._enter(path, prefix)
         while self.links:
-            self._enter(*self.links.pop(0), "link to a folder that was looked through already")
+            self._enter(*self.links.pop(0), is_link=True)
 
-    def _enter(self, path: Path, prefix: str, otherwise: str) -> None:
+    def _enter(self, path: Path, prefix: str, is_link: bool = False) -> None:
         identity = _identity(path)
-        if identity is None or identity in self.seen:
-            self.lot.left_out["broken link" if identity is None else otherwise] += 1
+        if identity is None or identity in self.reports or identity in self.seen:
+            self.lot.left_out[_why_not_entered(identity, self.reports, is_link)] += 1
             return
         self.seen.add(identity)
         try:
-            with os.scandir(path) as found:
-                entries = sorted(found, key=lambda entry: entry.name)
+            listing = list_folder(path, self.suffixes)
         except OSError as error:
-            self.lot.problems.append(
-                (
-                    prefix or str(path),
-                    f"the folder {path} cannot be looked into ({error.strerror}); check its permissions",
-                )
-            )
+            self.lot.problems.append((prefix or str(path), cannot_look_into(path, error)))
             return
-        if any(entry.name == REPORT_MARK for entry in entries):
-            self.lot.left_out["report folder"] += 1
-            return
-        for entry in entries:
-            self._entry(entry, prefix)
+        self.lot.left_out += listing.left_out
+        self.lot.problems += [(prefix + name, why) for name, why in listing.problems]
+        for name, kind, _ in listing.entries:
+            if kind == "link":
+                self.links.append((path / name, f"{prefix}{name}/"))
+            elif kind == "folder":
+                self._enter(path / name, f"{prefix}{name}/")
+            else:
+                self._image(LotImage(path / name, prefix + name))
 
-    def _entry(self, entry: os.DirEntry[str], prefix: str) -> None:
-        path, place = Path(entry.path), prefix + entry.name
-        try:
-            is_folder, is_file, is_link = entry.is_dir(), entry.is_file(), entry.is_symlink()
-        except OSError as error:
-            self.lot.problems.append((place, f"{path} cannot be looked at ({error.strerror}); check its permissions"))
-            return
-        if entry.name.startswith("."):  # with "._001.jpg", in which macOS keeps what the file system cannot
-            self.lot.left_out["hidden folder" if is_folder else "hidden file"] += 1
-        elif is_folder and is_link:
-            self.links.append((path, f"{place}/"))
-        elif is_folder:
-            self._enter(path, f"{place}/", "report folder")
-        elif is_file:
-            self._file(path, place)
-        else:
-            self.lot.left_out["broken link" if is_link else "no regular file"] += 1
-
-    def _file(self, path: Path, place: str) -> None:
-        suffix = path.suffix.lower()
-        if suffix not in self.suffixes:
-            cannot = " (cannot be read here)" if suffix in OTHER_PICTURES else ""
-            self.lot.left_out[f"{suffix}{cannot}" if suffix else "file without an ending"] += 1
-            return
-        self.lot.images.append(LotImage(path, place))
+    def _image(self, image: LotImage) -> None:
+        self.lot.images.append(image)
         if self.say is not None and len(self.lot.images) % 20_000 == 0:
             self.say(len(self.lot.images))
+
+
+def _why_not_entered(identity: tuple[int, int] | None, reports: Set[tuple[int, int]], is_link: bool) -> str:
+    if identity is None:
+        return "broken link"
+    if identity in reports:
+        return "report folder"
+    return "link to a folder that was looked through already" if is_link else "folder that was looked through already"
+
+
+@dataclass(slots=True)
+class Listing:
+    """What one folder holds itself."""
+
+    entries: list[tuple[str, str, int]] = field(default_factory=list)  # name; image, folder or link to one; file number
+    left_out: Counter[str] = field(default_factory=Counter)
+    problems: list[tuple[str, str]] = field(default_factory=list)  # name, and why it could not be looked at
+
+
+def list_folder(path: str | Path, suffixes: frozenset[str]) -> Listing:
+    """Tell images, folders and what is left out of one folder apart, without opening or following any.
+
+    Raises:
+        OSError: the folder cannot be looked into.
+    """
+    with os.scandir(path) as found:
+        entries = sorted(found, key=lambda entry: entry.name)
+    listing = Listing()
+    if any(entry.name == REPORT_MARK for entry in entries):
+        listing.left_out["report folder"] += 1
+        return listing
+    for entry in entries:
+        try:
+            kind = _kind(entry, suffixes)
+        except OSError as error:
+            why = f"{entry.path} cannot be looked at ({error.strerror}); check its permissions"
+            listing.problems.append((entry.name, why))
+            continue
+        if kind in ("image", "folder", "link"):
+            listing.entries.append((entry.name, kind, entry.inode()))
+        else:
+            listing.left_out[kind] += 1
+    return listing
+
+
+def _kind(entry: os.DirEntry[str], suffixes: frozenset[str]) -> str:
+    """What is in a folder under one name; anything but image, folder and link is why it is left out."""
+    is_folder, is_file, is_link = entry.is_dir(), entry.is_file(), entry.is_symlink()
+    if entry.name.startswith("."):  # with "._001.jpg", in which macOS keeps what the file system cannot
+        return "hidden folder" if is_folder else "hidden file"
+    if is_folder:
+        return "link" if is_link else "folder"
+    if not is_file:
+        return "broken link" if is_link else "no regular file"
+    suffix = Path(entry.name).suffix.lower()
+    if suffix in suffixes:
+        return "image"
+    cannot = " (cannot be read here)" if suffix in OTHER_PICTURES else ""
+    return f"{suffix}{cannot}" if suffix else "file without an ending"
+
+
+def cannot_look_into(path: str | Path, error: OSError) -> str:
+    """Say that a folder is locked."""
+    return f"the folder {path} cannot be looked into ({error.strerror}); check its permissions"
+
+
+def _absolute(path: str | Path) -> str:
+    """A path without dots and doubled slashes; links in it stay what they are."""
+    return os.path.abspath(path)  # noqa: PTH100 - resolve follows links
 
 
 def _identity(path: Path) -> tuple[int, int] | None:
@@ -203,6 +260,8 @@ def _plural(kind: str, count: int) -> str:
     for single, several in (
         ("file without", "files without"),
         ("link to a folder that was", "links to folders that were"),
+        ("folder that was", "folders that were"),
+        ("image that was", "images that were"),
         ("no regular file", "that are no regular files"),
     ):
         if kind.startswith(single):

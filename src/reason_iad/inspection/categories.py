@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from reason_iad.evidence.profile_store import find_profile
 from reason_iad.images import Pixels
 from reason_iad.knowledge.retrieve import KnowledgeBase
+from reason_iad.naming.store import find_named
 from reason_iad.recognition.learned import LearnedPrototypes
 from reason_iad.recognition.prototypes import CategoryPrototypes, image_embedding
 from reason_iad.types import CategorySource
@@ -37,9 +38,11 @@ class Categories:
         """The category that a person named.
 
         Raises:
-            InputError: neither the knowledge nor a profile has it; names the nearest.
+            InputError: neither the knowledge nor a profile, nor named defects have it; names the nearest.
         """
-        learned = find_profile(category)  # reported by its own name, though it be an alias in the starter knowledge
+        learned = find_profile(category) or find_named(
+            category
+        )  # reported by its own name, though it be an alias in the starter knowledge
         return Named(learned.name if learned else self.knowledge.check_category(category), "given")
 
     def recognize(self, pixels: Pixels, vision: CachedVision) -> Named:

@@ -11,12 +11,14 @@ import numpy as np
 from reason_iad import __version__
 from reason_iad.images import Pixels
 from reason_iad.inspection.clock import Clock
+from reason_iad.inspection.defect_names import DefectNamer, NamedDefects
 from reason_iad.inspection.details import DefectDetails, describe_defect, describe_normal
 from reason_iad.inspection.dialog import Reply
 from reason_iad.inspection.judge import Judged
 from reason_iad.inspection.nearest import show_nearest
 from reason_iad.inspection.session import Session
 from reason_iad.models.base import ModelInfo
+from reason_iad.naming.describe import DescribedArea
 from reason_iad.types import InspectionReport, InspectionRequest, LatentTrace
 
 if TYPE_CHECKING:
@@ -33,6 +35,7 @@ class Inspection:
     reference_pixels: tuple[Pixels, ...] = ()
     verdict_trace: LatentTrace | None = None  # of the verdict; the report shows that of the question, if one was asked
     session: Session | None = None  # the image as it was looked at, for questions that follow
+    areas: tuple[DescribedArea, ...] = ()  # its odd areas, described: what a label later teaches
 
 
 def compose(
@@ -52,8 +55,13 @@ def compose(
     """
     session, reply = judged.session, judged.reply
     context = session.context
+    named = NamedDefects(())
+    if judged.verdict != "normal":
+        with clock.stage("naming"):
+            shown = () if context.evidence is None else context.evidence.shown(context.image.image_hw, judged.verdict)
+            named = DefectNamer.of(session, vision).name(shown)
     with clock.stage("details"):
-        details = _describe(judged)
+        details = _describe(judged, named)
     answers = [*([] if reply is None else [reply.answer]), *details.answers]
     said = trace = None if reply is None else reply.trace
     if request.question is not None:
@@ -61,7 +69,7 @@ def compose(
             asked = _answer(session, request)
         answers.insert(0, asked.answer)
         trace = asked.trace
-    report, goods = _report(judged, details, model), context.references
+    report, goods = _report(judged, details, named, model), context.references
     if report.regions and context.compared is not None and context.evidence is not None:
         with clock.stage("nearest"):
             regions, goods = show_nearest(
@@ -73,16 +81,17 @@ def compose(
         report, answers=tuple(answers), trace=trace, notes=notes, milliseconds=clock.milliseconds
     )
     anomaly_map = None if context.evidence is None else context.evidence.anomaly_map
-    return Inspection(report, context.image.pixels, anomaly_map, goods, said, session)
+    return Inspection(report, context.image.pixels, anomaly_map, goods, said, session, named.areas)
 
 
-def _describe(judged: Judged) -> DefectDetails:
+def _describe(judged: Judged, named: NamedDefects) -> DefectDetails:
     """The words of the report that agree with the verdict."""
     session, verdict = judged.session, judged.verdict
     context = session.context
     if verdict == "normal":
         return describe_normal(context.knowledge)
-    return describe_defect(session.choose, context.knowledge, context.place, context.look, verdict)
+    said = None if named.reply is None else named.reply.answer
+    return describe_defect(session.choose, context.knowledge, context.place, context.look, verdict, named.naming, said)
 
 
 def _answer(session: Session, request: InspectionRequest) -> Reply:
@@ -93,13 +102,12 @@ def _answer(session: Session, request: InspectionRequest) -> Reply:
     return session.dialog.tell(request.question)
 
 
-def _report(judged: Judged, details: DefectDetails, model: ModelInfo) -> InspectionReport:
+def _report(judged: Judged, details: DefectDetails, named: NamedDefects, model: ModelInfo) -> InspectionReport:
     """The report but for what takes another look: answers, nearest good parts, notes and times."""
     session, verdict = judged.session, judged.verdict
     context, offset = session.context, None if judged.reply is None else session.offset()
     evidence, size = context.evidence, context.image.image_hw
     summary = None if evidence is None else evidence.summary(size, verdict)
-    shown = () if evidence is None else evidence.shown(size, verdict)
     return InspectionReport(
         image=context.image.name,
         image_hw=size,
@@ -115,7 +123,9 @@ def _report(judged: Judged, details: DefectDetails, model: ModelInfo) -> Inspect
         description=details.description,
         consequence=details.consequence,
         check_next=details.check_next,
-        regions=shown,
+        regions=named.regions,
+        naming=named.naming,
+        examples=named.examples,
         evidence=summary,
         citations=context.citations,
         versions={"reason-iad": __version__, model.name: model.version},

@@ -6,13 +6,15 @@ freely, because a small model that writes freely will sooner or later contradict
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from reason_iad.evidence.looks import Look
 from reason_iad.inspection.dialog import Reply
-from reason_iad.knowledge.entries import CategoryKnowledge, DefectKnowledge
-from reason_iad.types import PLACES, Answer, Verdict
+from reason_iad.knowledge.entries import CategoryKnowledge
+from reason_iad.naming.namer import NONE
+from reason_iad.types import PLACES, Answer, DefectNaming, Verdict
+from reason_iad.words import counted
 
 Choose = Callable[[str, Sequence[str], str | None, bool], Reply]  # question, options, type, whether to think
 
@@ -45,33 +47,30 @@ def describe_normal(knowledge: CategoryKnowledge | None) -> DefectDetails:
 
 
 def describe_defect(
-    choose: Choose, knowledge: CategoryKnowledge | None, place: str | None, measured: Look | None, verdict: Verdict
+    choose: Choose,
+    knowledge: CategoryKnowledge | None,
+    place: str | None,
+    measured: Look | None,
+    verdict: Verdict,
+    naming: DefectNaming | None = None,
+    said: Answer | None = None,
 ) -> DefectDetails:
     """Put type, place and look in one sentence; what is not likelier than all else together is not stated as fact.
 
     Args:
         choose: answers questions about the image with calibrated probabilities.
-        knowledge: offers the types of defects.
+        knowledge: what is known of the category.
         place: where the evidence saw it; the model is asked where there is none.
         measured: how it looks there; the model is asked where there is none.
         verdict: defective or uncertain.
+        naming: its type; None where nothing names types.
+        said: what the model answered about the type, where it was asked.
     """
-    answers: list[Answer] = []
-    defects = knowledge.defects if knowledge is not None else ()
-    chosen, kind = None, "type not known"
-    if len(defects) == 1:
-        chosen, kind = defects[0], defects[0].name
-    elif defects:
-        offered = {_option(defect.name): defect for defect in defects}
-        reply = choose(TYPE_QUESTION, list(offered), "Defect Classification", False)
-        answers.append(reply.answer)
-        chosen = offered[reply.answer.text]
-        kind = chosen.name
-        if reply.probability_of(reply.answer.text) < SURE:
-            chosen, kind = None, _hedge(reply.answer, offered)
+    answers = [] if said is None else [said]
+    kind = "type not known" if naming is None else naming.defect_type or _hedge(naming)
     known_place = place is not None
     if place is None:
-        reply = choose(PLACE_QUESTION, [_option(p) for p in PLACES], "Defect Localization", False)
+        reply = choose(PLACE_QUESTION, [option_of(p) for p in PLACES], "Defect Localization", False)
         answers.append(reply.answer)
         place = reply.answer.text.rstrip(".").lower()
         if reply.probability_of(reply.answer.text) < SURE:
@@ -85,20 +84,24 @@ def describe_defect(
         seen = words if look.probability_of(look.answer.text) >= SURE else "."
     lead = "Defect" if verdict == "defective" else "Possible defect"
     description = f"{lead} on the {_name(knowledge)}: {kind}, {place}{seen}"
-    consequence = chosen.consequence if chosen is not None else None
-    check = chosen.check if chosen is not None else None
-    return DefectDetails(chosen.name if chosen else None, description, consequence, tuple(answers), check)
+    if naming is None:
+        return DefectDetails(None, description, None, tuple(answers))
+    return DefectDetails(naming.defect_type, description, naming.consequence, tuple(answers), naming.check_next)
 
 
-def _hedge(answer: Answer, offered: Mapping[str, DefectKnowledge]) -> str:
+def _hedge(naming: DefectNaming) -> str:
     """The two likeliest types where one of them is likelier than all others; else naming any would be a guess."""
-    first, second = sorted(answer.options, key=lambda option: -option.probability)[:2]
-    if first.probability + second.probability < SURE:
+    first, second = (*naming.types, *naming.types)[:2]
+    if first.text == NONE:
+        count = counted(naming.num_examples, "labeled example")
+        return f"none of the known types, unlike all {count}" if first.probability >= SURE else "type not certain"
+    if first.probability + second.probability < SURE or second.text == NONE:
         return "type not certain"
-    return f"type not certain, perhaps {offered[first.text].name} or {offered[second.text].name}"
+    return f"type not certain, perhaps {first.text} or {second.text}"
 
 
-def _option(name: str) -> str:
+def option_of(name: str) -> str:
+    """A name as an option of a question: with a capital letter and a full stop."""
     return name[0].upper() + name[1:].rstrip(".") + "."
 
 

@@ -31,6 +31,10 @@ class Reply:
 class Dialog(Protocol):
     """One image, many questions."""
 
+    def read_ahead(self, questions: Sequence[tuple[str, Sequence[str]]]) -> None:
+        """Say which questions, with their options, are about to be asked: an open model reads them in one pass."""
+        ...
+
     def choose(self, question: str, options: Sequence[str], think: bool = True) -> Reply:
         """Answer a question with given options; `think` lets the model reason in latents, where it can.
 

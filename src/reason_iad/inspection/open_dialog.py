@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -11,16 +12,21 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
+from reason_iad.errors import ReasonIADError
 from reason_iad.inspection.dialog import Reply, answer_of
 from reason_iad.inspection.options import InspectorOptions
 from reason_iad.inspection.prompts import NEUTRAL_QUESTION, clean, question_text
 from reason_iad.models.base import OpenModel, Prefix
-from reason_iad.reasoning.answers import cue_ending, reader_for
+from reason_iad.models.decoder import PREFILL_BLOCK
+from reason_iad.reasoning.answers import AnswerReader, cue_ending, reader_for
 from reason_iad.reasoning.injection import injector_named
 from reason_iad.reasoning.latents import LatentOptions, LatentReasoner, LatentResult
 from reason_iad.reasoning.rewards import EntropyReward
-from reason_iad.reasoning.scoring import ask
+from reason_iad.reasoning.scoring import ask, ask_all, check_length
 from reason_iad.types import Answer
+
+_Question = tuple[str, tuple[str, ...]]  # its text in the prompt, and the options
+_Asked = tuple[AnswerReader, Prefix, Tensor]  # the prefix that ends with it, and the plain answer
 
 
 class OpenDialog:
@@ -32,6 +38,7 @@ class OpenDialog:
         prefix: Prefix,
         options: InspectorOptions,
         patch_evidence: npt.NDArray[np.float32] | None = None,
+        ahead: dict[_Question, _Asked] | None = None,
     ) -> None:
         """Hold a processed context.
 
@@ -40,6 +47,7 @@ class OpenDialog:
             prefix: system, knowledge, evidence and image, processed.
             options: say how to think.
             patch_evidence: calibrated evidence on the model's patch grid (rows, columns), in [0, 1].
+            ahead: questions that were processed already.
         """
         self._model, self.prefix = model, prefix
         self._latents = options.latent_options()
@@ -48,17 +56,50 @@ class OpenDialog:
         flat = None if patch_evidence is None else patch_evidence.astype(np.float32).ravel()
         self._evidence = None if flat is None else torch.from_numpy(flat)
         self._neutral: Tensor | None = None
+        self._ahead = {} if ahead is None else ahead
 
     def under(self, options: InspectorOptions) -> OpenDialog:
         """The same prepared image, asked under other settings of latents and injection."""
-        return OpenDialog(self._model, self.prefix, options, self._patch_evidence)
+        return OpenDialog(self._model, self.prefix, options, self._patch_evidence, self._ahead)
+
+    def read_ahead(self, questions: Sequence[tuple[str, Sequence[str]]]) -> None:
+        """Process questions together, so that `choose` finds each done; one at fault is left to it."""
+        waiting: dict[_Question, AnswerReader] = {}
+        size = 0
+        for key in dict.fromkeys(self._key(question, options) for question, options in questions):
+            try:
+                reader = reader_for(self._model, key[1])
+                length = len(self._model.tokenize(key[0])) + len(reader.ending.token_ids)
+                check_length(self._model, self.prefix, length)
+            except ReasonIADError:
+                continue
+            if waiting and size + length > PREFILL_BLOCK:
+                self._read(waiting)
+                waiting, size = {}, 0
+            waiting[key] = reader
+            size += length
+        if waiting:
+            self._read(waiting)
+
+    def _read(self, waiting: Mapping[_Question, AnswerReader]) -> None:
+        with contextlib.suppress(ReasonIADError):  # whichever is at fault says so when it is asked alone
+            found = ask_all(self._model, self.prefix, [(key[0], reader) for key, reader in waiting.items()])
+            for (key, reader), said in zip(waiting.items(), found, strict=True):
+                self._ahead[key] = (reader, *said)
+
+    def _key(self, question: str, options: Sequence[str]) -> _Question:
+        cleaned = tuple(clean(option) for option in options)
+        return question_text(self._model.info, question, cleaned), cleaned
 
     def choose(self, question: str, options: Sequence[str], think: bool = True) -> Reply:
         """Answer a question with given options; see `Dialog`."""
-        options = [clean(option) for option in options]
-        reader = reader_for(self._model, options)
-        text = question_text(self._model.info, question, options)
-        prefix, base = ask(self._model, self.prefix, text, reader)
+        key = self._key(question, options)
+        text, options = key
+        held = self._ahead.get(key)
+        if held is None:
+            reader = reader_for(self._model, options)
+            held = (reader, *ask(self._model, self.prefix, text, reader))
+        reader, prefix, base = held
         thinks = think and self._latents is not None
         settings = self._latents if thinks and self._latents is not None else LatentOptions(num_steps=0)
         reasoner = LatentReasoner(self._model, settings, injector=self._injector if think else None)

@@ -130,6 +130,10 @@ class LazyDialog:
             self._dialog = self._start()
         return self._dialog
 
+    def read_ahead(self, questions: Sequence[tuple[str, Sequence[str]]]) -> None:
+        """Begin, and let it read what will be asked."""
+        self._begun.read_ahead(questions)
+
     def choose(self, question: str, options: Sequence[str], think: bool = True) -> Reply:
         """Answer a question with given options; see `Dialog`."""
         return self._begun.choose(question, options, think)
@@ -145,6 +149,9 @@ class LazyDialog:
 
 class SilentDialog:
     """No model is asked: every option is as likely, so that evidence and knowledge alone have a say."""
+
+    def read_ahead(self, questions: Sequence[tuple[str, Sequence[str]]]) -> None:
+        """Do nothing: nobody is asked."""
 
     def choose(self, question: str, options: Sequence[str], think: bool = True) -> Reply:
         """Even probabilities; see `Dialog`."""

@@ -113,7 +113,8 @@ class ProfileEvidence:
         """Compare one image with the profile's good parts."""
         profile = self.profile
         evidence = profile.compare(image.pixels, self.vision)
-        notes = (*profile.warnings, *self.notes, profile.verdict(evidence, self.rate).promise + ".")
+        said = (*profile.warnings, *self.notes, profile.verdict(evidence, self.rate).promise + ".")
+        notes = tuple(f"Learned category {profile.category}: {note}" for note in said)
         shown = tuple(member.preview for member in profile.references[:MAX_SHOWN])
         compared = Compared(profile.bank, tuple(profile.references))
         return Finding(evidence, compared, shown, notes)

@@ -144,13 +144,14 @@ def _with_field(known: CategoryKnowledge, field: str, text: str) -> CategoryKnow
     if not defect_type:
         if field not in ("name", "source"):
             expected = "name, source or DEFECT.look, .cause, .consequence, .check"
-            raise InputError(f"the field is {field!r}; expected {expected}")
+            raise InputError(f"the field of {known.category} is {field!r}; expected {expected}")
         named = dataclasses.replace(known, name=text) if field == "name" else dataclasses.replace(known, source=text)
         return named
     allowed = field_names(DefectKnowledge)[1:]
     if known.defect(defect_type) is None or part not in allowed:
         types = ", ".join(defect.type for defect in known.defects)
-        raise InputError(f"the field is {field!r}; expected one of {types}, a dot, and one of {', '.join(allowed)}")
+        expected = f"one of {types}, a dot, and one of {', '.join(allowed)}"
+        raise InputError(f"the field of {known.category} is {field!r}; expected {expected}")
     defects = tuple(dataclasses.replace(d, **{part: text}) if d.type == defect_type else d for d in known.defects)
     return dataclasses.replace(known, defects=defects)
 

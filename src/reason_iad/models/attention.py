@@ -31,11 +31,11 @@ class Segment:
         """Number of tokens."""
         return int(self.keys[0].shape[2])
 
-    def head(self, count: int) -> Segment:
-        """The first `count` tokens alone, copied, so that the rest is freed."""
+    def part(self, start: int, stop: int) -> Segment:
+        """The tokens from `start` to `stop` alone, copied, so that the rest is freed."""
         return Segment(
-            tuple(k[:, :, :count].contiguous() for k in self.keys),
-            tuple(v[:, :, :count].contiguous() for v in self.values),
+            tuple(k[:, :, start:stop].clone(memory_format=torch.contiguous_format) for k in self.keys),
+            tuple(v[:, :, start:stop].clone(memory_format=torch.contiguous_format) for v in self.values),
         )
 
     @property

@@ -41,7 +41,7 @@ class LatentOptions:
     decay: float = 0.95
     weights: RewardWeights = field(default_factory=RewardWeights)
     sure_entropy: float = 0.35  # a plain answer below this needs no thought
-    patience: int = 2  # steps in which the best reward grew by less than `min_gain`
+    patience: int = 1  # steps in which the best reward grew by less than `min_gain`
     min_gain: float = 0.005
     margin: float = 0.01  # an answer may only change for at least this much reward
     time_budget: float | None = None  # seconds

@@ -30,35 +30,76 @@ class Scored:
 
 
 def ask(model: OpenModel, context: Prefix, question: str, reader: AnswerReader) -> tuple[Prefix, Tensor]:
-    """Process a question and read the plain answer in the same pass over the weights.
-
-    A short pass costs what it costs to read the weights once, so the two in one take half the time of one after the
-    other.
+    """Process a question and read the plain answer in the same pass over the weights; see `ask_all`.
 
     Returns:
         the prefix that ends with the question, and log-probabilities of the plain model's options (C,).
+    """
+    return ask_all(model, context, [(question, reader)])[0]
+
+
+def ask_all(
+    model: OpenModel, context: Prefix, questions: Sequence[tuple[str, AnswerReader]]
+) -> list[tuple[Prefix, Tensor]]:
+    """Process questions about one context and read their plain answers in one pass over the weights.
+
+    A short pass costs what it costs to read the weights once, so many in one take a part of the time of one after the
+    other. They stand side by side in one row: each sees the context and itself, and none another.
+
+    Args:
+        model: what answers.
+        context: what all questions are about.
+        questions: text and reader of each.
+
+    Returns:
+        of each question the prefix that ends with it, and log-probabilities of the plain model's options (C,).
 
     Raises:
         ModelError: the prompt grows beyond the context length, or the model returns numbers that are not finite.
     """
-    tokens, ending = model.tokenize(question), reader.ending
-    count, length = len(tokens), context.length + len(tokens) + len(ending.token_ids)
+    tokens: list[int] = []
+    offsets, rows, spans = [], [], []
+    for text, reader in questions:
+        asked, ending = model.tokenize(text), reader.ending
+        check_length(model, context, len(asked) + len(ending.token_ids))
+        start, count = len(tokens), len(asked)
+        spans.append((start, start + count, start + count + len(ending.token_ids)))
+        tokens += [*asked, *ending.token_ids]
+        offsets += [torch.arange(count), ending.offsets + count]
+        rows.append(ending.rows + start + count)
+    mask = torch.zeros(len(tokens), len(tokens), dtype=torch.bool)
+    for (start, middle, stop), (_, reader) in zip(spans, questions, strict=True):
+        mask[start:stop, start:stop] = torch.ones(stop - start, stop - start, dtype=torch.bool).tril()
+        mask[middle:stop, middle:stop] = reader.ending.visible
+    found = []
+    with torch.no_grad():
+        embeds = model.embed(tokens)[None]
+        device = embeds.device
+        output = model.run_suffix(context, embeds, torch.cat(offsets).to(device), mask.to(device), record=True)
+        logits = model.logits(output.hidden[:, torch.cat(rows).to(device)])
+        for part, (_, reader) in zip(torch.split(logits, [len(r) for r in rows], dim=1), questions, strict=True):
+            found.append(reader.read(part)[0])
+            _check_finite(model, found[-1])
+    assert output.segment is not None
+    kept = [output.segment.part(start, middle) for start, middle, _ in spans]
+    return [
+        (replace(context, segments=(*context.segments, one), next_position=context.next_position + one.length), said)
+        for one, said in zip(kept, found, strict=True)
+    ]
+
+
+def check_length(model: OpenModel, context: Prefix, more: int) -> None:
+    """Refuse a question of `more` tokens that does not fit behind its context.
+
+    Raises:
+        ModelError: it does not.
+    """
+    length = context.length + more
     if length > model.info.context_length:
         raise ModelError(
             f"the prompt has {length} tokens; {model.info.name} holds {model.info.context_length}: "
             "use fewer references, less knowledge (--knowledge none) or a shorter question"
         )
-    with torch.no_grad():
-        embeds = model.embed([*tokens, *ending.token_ids])[None]
-        mask = torch.ones(embeds.shape[1], embeds.shape[1], dtype=torch.bool).tril()
-        mask[count:, count:] = ending.visible
-        offsets = torch.cat([torch.arange(count), ending.offsets + count])
-        output = model.run_suffix(context, embeds, offsets.to(embeds.device), mask.to(embeds.device), record=True)
-        log_probs = reader.read(model.logits(output.hidden[:, (ending.rows + count).to(embeds.device)]))
-        _check_finite(model, log_probs)
-    assert output.segment is not None
-    segments = (*context.segments, output.segment.head(count))
-    return replace(context, segments=segments, next_position=context.next_position + count), log_probs[0]
 
 
 def _check_finite(model: OpenModel, *read: Tensor) -> None:

@@ -44,6 +44,7 @@ class ReportFolder:
     introduction: str = ""
     left_out: str = ""  # which files of the lot are no images, in words
     _counts: Counter[str] = field(default_factory=Counter)  # of verdicts, and of `failed`
+    _types: Counter[str] = field(default_factory=Counter)  # number of defects by type
     _has_truth: bool = False
     _last: str = ""
     _names: set[str] = field(default_factory=lambda: {Path(INDEX).stem})
@@ -157,8 +158,9 @@ class ReportFolder:
         """Write the index, and the same as a table; returns the path of the index."""
         self._stream(TABLE, table_parts(row.cells or (row.name, row.error or "") for row in self.log.rows()))
         parts = index_parts(
-            self.log.rows(), self.count, self._counts, self._has_truth, self.title, self.introduction, self.left_out
-        )
+            self.log.rows(), self.count, self._counts, self._has_truth, self.title, self.introduction, self.left_out,
+            self._types,
+        )  # fmt: skip
         self._stream(INDEX, parts)
         return self.index
 
@@ -178,6 +180,7 @@ class ReportFolder:
     def _count(self, row: IndexRow) -> None:
         self._last = row.name
         self._counts[row.verdict or "failed"] += 1
+        self._types.update(row.types)
         self._has_truth = self._has_truth or bool(row.truth)
 
     def _unique(self, image: str) -> str:

@@ -11,7 +11,7 @@ import functools
 import hashlib
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -59,6 +59,7 @@ class IndexRow:
     agrees: bool | None = None  # the verdict is the truth; None where the truth is unknown or the verdict open
     error: str | None = None
     cells: tuple[str, ...] = ()  # of the table beside the index
+    types: Mapping[str, int] = field(default_factory=dict)  # number of defects by type
 
     @classmethod
     def of(
@@ -81,6 +82,7 @@ class IndexRow:
             truth,
             agrees,
             cells=tuple(report_row(report)),
+            types=report.defect_counts,
         )
 
 
@@ -115,6 +117,7 @@ def render_report(
         image=image_uri(pixels, options.image_side),
         overlay=overlay,
         pairs=region_pairs(report, pixels, reference_pixels),
+        examples={one.id: one for one in report.examples},
         references=[image_uri(p, options.reference_side) for p in reference_pixels],
         reasons=text.uncertain_reasons(report),
         check_next=text.check_next(report),
@@ -130,7 +133,9 @@ def render_report(
 def render_index(rows: Sequence[IndexRow], title: str | None = None, introduction: str = "") -> str:
     """Write the page of a batch: counts, and a row per image with a link to its page."""
     counts = Counter(row.verdict or "failed" for row in rows)
-    return "".join(index_parts(rows, len(rows), counts, any(row.truth for row in rows), title, introduction))
+    types = sum((Counter(row.types) for row in rows), Counter())
+    has_truth = any(row.truth for row in rows)
+    return "".join(index_parts(rows, len(rows), counts, has_truth, title, introduction, types=types))
 
 
 def index_parts(
@@ -141,6 +146,7 @@ def index_parts(
     title: str | None = None,
     introduction: str = "",
     left_out: str = "",
+    types: Mapping[str, int] | None = None,
 ) -> Iterator[str]:
     """Write the same page piece by piece, for lots of any size.
 
@@ -152,7 +158,9 @@ def index_parts(
         title: of the page.
         introduction: below the title.
         left_out: which files of the lot are no images, in words.
+        types: number of defects of each type.
     """
+    ordered = sorted((types or {}).items(), key=lambda pair: (-pair[1], pair[0]))
     return _parts(
         "index.html",
         rows=rows,
@@ -163,6 +171,7 @@ def index_parts(
         title=title or _("Inspection"),
         introduction=introduction,
         left_out=left_out,
+        types=ordered,
     )
 
 
@@ -309,6 +318,8 @@ def _environment() -> jinja2.Environment:
         knowledge_text=text.knowledge_text,
         category_phrase=text.category_phrase,
         stop_phrase=text.stop_phrase,
+        types_phrase=text.types_phrase,
+        day_phrase=text.day_phrase,
         total=text.total_milliseconds,
         as_far=text.as_far,
     )

@@ -7,7 +7,7 @@ from collections import Counter
 from dataclasses import dataclass, field
 
 from reason_iad.knowledge.translations import told
-from reason_iad.languages import _, number, several
+from reason_iad.languages import _, language, number, several
 from reason_iad.reporting.text import (
     ANSI,
     UNCERTAIN_NOTE,
@@ -58,13 +58,27 @@ def _findings(report: InspectionReport, question: str | None) -> str:
     if report.verdict != "normal" and report.regions:
         found.append(told(report.regions[0].place))
     if report.verdict == "uncertain" and (reasons := uncertain_reasons(report)):
-        found.append(reasons[0].removeprefix(f"{UNCERTAIN_NOTE} "))
+        found.append(brief(reasons[0]) if language() == "en" else reasons[0])
     found += [
         _("answer: {answer}", answer=answer_phrase(one))
         for one in report.answers
         if question and one.question == question
     ]
     return f": {printable(', '.join(found))}" if found else ""
+
+
+def brief(reason: str) -> str:
+    """The point of a reason for an open verdict, without figures that the line has already, remedy and so on.
+
+    >>> brief("Uncertain because the image is blank (black): nothing can be seen on it; take the picture again.")
+    'blank (black)'
+    >>> brief("Uncertain because the probability of a defect (0.48) lies between 0.35 and 0.65; look at the part.")
+    'neither is likely enough'
+    """
+    point = re.split(r"[:;,] |\.$", reason.removeprefix(f"{UNCERTAIN_NOTE} "), maxsplit=1)[0]
+    if point.casefold().startswith("the probability of a defect"):
+        return "neither is likely enough"
+    return point.removeprefix("the image is ")
 
 
 @dataclass
@@ -112,6 +126,8 @@ class LotSummary:
             lines.append(_("categories: {names}", names=named) if many else _("category: {name}", name=named))
         notes = sorted(self._notes.values(), key=lambda one: -one.times)
         lines += [f"{self._whose(note)}: {printable(note.text)}" for note in notes]
+        if self.verdicts["uncertain"]:
+            lines.append(_("why some are uncertain, in full, and what settles it: -v, or the reports of --out"))
         return "\n".join(lines)
 
     def _whose(self, note: _Note) -> str:

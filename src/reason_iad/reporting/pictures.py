@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from reason_iad.images import encode_jpeg, encode_png
+from reason_iad.naming.kept import pack_areas
 from reason_iad.reporting.figures import map_overlay
 from reason_iad.reporting.html import fitted, shrunk, square
 
@@ -27,6 +28,8 @@ def pictures(found: Any) -> dict[str, tuple[str, bytes]]:
         values = io.BytesIO()
         np.save(values, np.asarray(found.anomaly_map, dtype=np.float32), allow_pickle=False)
         files["map-values"] = ("application/x-npy", values.getvalue())
+    if getattr(found, "areas", ()):
+        files["areas"] = ("application/octet-stream", pack_areas(found.areas))
     for number, pixels in enumerate(found.reference_pixels[:MAX_SHOWN], 1):
         files[f"shown-{number}"] = ("image/jpeg", encode_jpeg(pixels, quality=92))
     return files

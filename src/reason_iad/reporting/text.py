@@ -2,15 +2,25 @@
 
 from __future__ import annotations
 
+import datetime
 import os
 import textwrap
 import unicodedata
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from typing import TextIO
 
 from reason_iad.knowledge.translations import told
-from reason_iad.languages import _, language, localized, number, several, translatable
-from reason_iad.types import Answer, Citation, FaithfulnessRow, InspectionReport, LatentTrace, Verdict
+from reason_iad.languages import _, date_words, language, localized, number, several, translatable
+from reason_iad.types import (
+    Answer,
+    Citation,
+    DefectNaming,
+    FaithfulnessRow,
+    InspectionReport,
+    LatentTrace,
+    LikeExample,
+    Verdict,
+)
 
 VERDICT_WORDS: dict[Verdict, str] = {
     "normal": translatable("Normal"), "defective": translatable("Defective"), "uncertain": translatable("Uncertain"),
@@ -163,6 +173,54 @@ def grounds_phrase(answer: Answer) -> str:
     return _("the model, joined with {grounds}", grounds=_(" and ").join(told(ground) for ground in answer.grounds))
 
 
+def types_phrase(naming: DefectNaming) -> str:
+    """The types that an area may be, likeliest first, and what that rests on.
+
+    >>> from reason_iad.types import OptionProbability
+    >>> types_phrase(DefectNaming(None, (OptionProbability("scratch", 0.4), OptionProbability("dent", 0.3))))
+    'scratch 40 %, dent 30 %'
+    """
+    said = ", ".join(f"{told(one.text)} {percent(one.probability)}" for one in naming.types[:3])
+    if not naming.num_examples:
+        return said
+    return several(
+        "{types} (from {count} labeled example)", "{types} (from {count} labeled examples)", naming.num_examples,
+        types=said,
+    )  # fmt: skip
+
+
+def like_phrase(naming: DefectNaming, examples: Sequence[LikeExample]) -> str | None:
+    """Which labeled examples an area looks like, and what speaks against the second type; None without examples."""
+    known = {one.id: one for one in examples}
+    found = [known[name] for name in naming.like if name in known]
+    if not found:
+        return None
+    said = _(" and ").join(f"{told(one.defect_type)}, {day_phrase(one.date)} ({one.image})" for one in found)
+    return f"{said}; {told(naming.against)}" if naming.against else said
+
+
+def day_phrase(date: str) -> str:
+    """A day as people write it; what is no day stays as it is.
+
+    >>> day_phrase("2026-05-12"), day_phrase("unknown")
+    ('12 May 2026', 'unknown')
+    """
+    try:
+        day = datetime.date.fromisoformat(date)
+    except ValueError:
+        return date
+    return date_words(day)
+
+
+def counts_phrase(counts: Mapping[str, int]) -> str:
+    """Numbers of defects by type.
+
+    >>> counts_phrase({"scratch": 2, "dent": 1})
+    'scratch 2; dent 1'
+    """
+    return "; ".join(f"{told(name)} {number(count)}" for name, count in counts.items())
+
+
 def as_far(row: FaithfulnessRow) -> int:
     """How many of the random changes moved the answer at least as far as the real one."""
     return sum(abs(moved) >= abs(row.moved) for moved in row.random_moved)
@@ -286,6 +344,12 @@ def _rows(report: InspectionReport) -> Iterator[tuple[str, str]]:
     yield _("category"), category_phrase(report)
     if report.defect_type:
         yield _("defect"), told(report.defect_type)
+    if report.naming is not None:
+        yield _("types"), types_phrase(report.naming)
+        if (like := like_phrase(report.naming, report.examples)) is not None:
+            yield _("looks like"), like
+    if len(report.regions) > 1 and report.defect_counts:
+        yield _("defects by type"), counts_phrase(report.defect_counts)
     if report.description:
         yield _("description"), told(report.description)
     if report.consequence:
@@ -298,7 +362,10 @@ def _rows(report: InspectionReport) -> Iterator[tuple[str, str]]:
             "strength {strength}, {area} of the image, box {box}", strength=number(region.strength, 2),
             area=small_percent(region.area), box=" ".join(map(str, region.box_xyxy)),
         )  # fmt: skip
-        yield _("region {number}", number=i), f"{told(region.place)}, {weak}{where}"
+        kind = ""
+        if region.naming is not None and region.naming.defect_type is not None:
+            kind = f"{told(region.naming.defect_type)}, "
+        yield _("region {number}", number=i), f"{kind}{told(region.place)}, {weak}{where}"
     if report.evidence is not None:
         yield _("evidence"), told(report.evidence.text)
     for answer in report.answers:

@@ -11,7 +11,7 @@ from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 
 from reason_iad.server.knowledge import KnowledgeSearch
 from reason_iad.server.metrics import Metrics
-from reason_iad.server.model_process import ModelProcess
+from reason_iad.server.model_workers import ModelWorkers
 from reason_iad.server.problems import HttpProblem
 from reason_iad.server.queue import InspectionQueue
 from reason_iad.server.schemas import ErrorBody
@@ -29,7 +29,7 @@ class AppState:
     settings: Settings
     metrics: Metrics
     store: Store
-    model: ModelProcess
+    model: ModelWorkers
     queue: InspectionQueue
     knowledge: KnowledgeSearch
     limiter: RateLimiter
@@ -93,7 +93,7 @@ _WORDS = {
     400: "not understood", 401: "no token, or a wrong one", 403: "not allowed", 404: "no such thing",
     408: "the body came too slowly", 409: "not now", 413: "too large", 415: "not an accepted kind",
     421: "another server's name", 422: "understood, but not usable", 429: "no room or too often: see Retry-After",
-    500: "a fault of the server", 503: "not ready, or stopping: see Retry-After",
+    500: "a fault of the server", 503: "not ready, stopping, or no answer of the model's server: see Retry-After",
 }  # fmt: skip
 _EVERYWHERE = (400, 401, 403, 421, 422, 429)
 

@@ -17,12 +17,12 @@ from starlette.exceptions import HTTPException
 
 from reason_iad import __version__
 from reason_iad.errors import InputError
-from reason_iad.server import routes_board, routes_inspections, routes_system, routes_threshold
+from reason_iad.server import routes_board, routes_inspections, routes_labels, routes_system, routes_threshold
 from reason_iad.server.access import AppState
 from reason_iad.server.guard import Guard
 from reason_iad.server.knowledge import KnowledgeSearch, load_starter
 from reason_iad.server.metrics import Metrics
-from reason_iad.server.model_process import ModelProcess
+from reason_iad.server.model_workers import ModelWorkers
 from reason_iad.server.problems import HttpProblem, error_body
 from reason_iad.server.queue import InspectionQueue
 from reason_iad.server.security import RateLimiter
@@ -51,7 +51,7 @@ def create_app(settings: Settings, load_knowledge: Callable[[], KnowledgeBase] =
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
-        model = ModelProcess(settings, metrics)
+        model = ModelWorkers(settings, metrics)
         model.start()  # first: it takes longest
         store = Store.open(settings.database_url, settings.data / "evidence")
         queue = InspectionQueue(settings, store, model, metrics)
@@ -75,6 +75,7 @@ def create_app(settings: Settings, load_knowledge: Callable[[], KnowledgeBase] =
     app.include_router(routes_system.router)
     app.include_router(routes_threshold.router)
     app.include_router(routes_board.router)
+    app.include_router(routes_labels.router)
     app.add_middleware(Guard, settings=settings, metrics=metrics)
     app.add_exception_handler(HttpProblem, _on_problem)
     app.add_exception_handler(InputError, _on_input_error)

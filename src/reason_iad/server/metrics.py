@@ -30,6 +30,8 @@ class Metrics:
         self.queue_size = Gauge("reason_iad_queue_size", "Room in the queue", registry=own)
         self.refused = Counter("reason_iad_refused", "Requests refused for want of room", registry=own)
         self.ready = Gauge("reason_iad_ready", "1 while the model is loaded", registry=own)
+        self.workers = Gauge("reason_iad_workers_ready", "Model processes whose model is loaded", registry=own)
+        self.running = Gauge("reason_iad_running", "Jobs that model processes are at", registry=own)
         self.restarts = Counter("reason_iad_model_restarts", "Model processes that ended by themselves", registry=own)
         self.feedback = Counter("reason_iad_feedback", "Feedback by kind", ["kind"], registry=own)
 

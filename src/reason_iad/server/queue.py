@@ -1,7 +1,7 @@
-"""The queue before the model process: bounded, persisted, watched.
+"""The queue before the model processes: bounded, persisted, watched, fair (`waiting`).
 
 An inspection is in the record before its acceptance is told, so a kill loses none: on the next start those that
-waited still wait, and the one that ran is marked as failed. Questions and feedback join the same queue, ahead of
+waited still wait, and those that ran are marked as failed. Questions and feedback join the same queue, ahead of
 inspections (a person waits for them), and are not persisted: who asked is still there to ask again.
 """
 
@@ -11,31 +11,35 @@ import asyncio
 import json
 import logging
 import time
-from collections import OrderedDict, deque
+from collections import OrderedDict
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
 from typing import Any
 
-from reason_iad.errors import ReasonIADError, WorkerLostError
+from reason_iad.errors import ModelUnavailableError, ReasonIADError, WorkerLostError
 from reason_iad.server.job_handler import Lesson, Task
 from reason_iad.server.metrics import Metrics
-from reason_iad.server.model_process import ModelProcess
+from reason_iad.server.model_workers import ONCE, ModelWorkers
 from reason_iad.server.problems import HttpProblem
 from reason_iad.server.settings import Settings
+from reason_iad.server.waiting import Priority, Waiting
 from reason_iad.store.store import Store
 from reason_iad.types import InspectionReport, InspectionRequest
 from reason_iad.workers import TaskFailedError
 
 _log = logging.getLogger("reason_iad.server")
 KEPT_HISTORIES = 256  # of inspections that ended, for those who look late
+MODEL_RETRY_SECONDS = 30  # after which to ask again where a model's own server does not answer
 
 
 @dataclass
 class Job:
-    """One thing for the model process to do."""
+    """One thing for a model process to do."""
 
     id: str
     kind: str
+    client: str = ""  # who sent it; clients take turns
+    priority: Priority = "person"
     payload: Task | Lesson | None = None  # None before an inspection of the record begins
     persisted: bool = False
     events: list[tuple[str, dict[str, Any]]] = field(default_factory=list)
@@ -53,15 +57,15 @@ class Job:
 
 
 class InspectionQueue:
-    """Takes jobs, runs one after the other in the model process, and writes what came of them into the record."""
+    """Takes jobs, runs as many at a time as there are free model processes, and writes what came of them down."""
 
-    def __init__(self, settings: Settings, store: Store, model: ModelProcess, metrics: Metrics) -> None:
+    def __init__(self, settings: Settings, store: Store, model: ModelWorkers, metrics: Metrics) -> None:
         self._settings, self._store, self._model, self._metrics = settings, store, model, metrics
-        self._inspections: deque[Job] = deque()
-        self._questions: deque[Job] = deque()
+        self._waiting: Waiting[Job] = Waiting()
         self._jobs: OrderedDict[str, Job] = OrderedDict()
         self._wake = asyncio.Event()
-        self._running: Job | None = None
+        self._running: dict[asyncio.Task[None], Job] = {}
+        self._at_model = 0  # of those that run: the others are read from the record, or written into it
         self._reserved = 0
         self._seconds = 2.0  # of a usual job, for Retry-After
         self._task: asyncio.Task[None] | None = None
@@ -71,12 +75,17 @@ class InspectionQueue:
     @property
     def waiting(self) -> int:
         """Jobs that wait."""
-        return len(self._inspections) + len(self._questions)
+        return len(self._waiting)
+
+    @property
+    def running(self) -> int:
+        """Jobs that model processes are at."""
+        return len(self._running)
 
     def position(self, identifier: str) -> int | None:
         """Place of an inspection in the queue, from 1; None where it does not wait."""
-        ids = [job.id for job in self._inspections]
-        return ids.index(identifier) + 1 + len(self._questions) if identifier in ids else None
+        job = self._jobs.get(identifier)
+        return None if job is None else next((n for n, one in enumerate(self._waiting, 1) if one is job), None)
 
     async def start(self) -> None:
         """Take up what was left by the last run, and begin to work."""
@@ -84,7 +93,8 @@ class InspectionQueue:
             job = Job(identifier, "inspect", persisted=True)
             job.tell("queued")
             self._jobs[identifier] = job
-            self._inspections.append(job)
+            self._waiting.add(job)
+        self._model.on_change = self._wake.set
         self._task = asyncio.create_task(self._work(), name="queue")
         self._wake.set()
 
@@ -93,7 +103,7 @@ class InspectionQueue:
         self.draining = True
         self._wake.set()
         self._tell_all()
-        for job in [*self._inspections, *self._questions]:
+        for job in list(self._waiting):
             if not job.persisted:
                 job.error = HttpProblem(503, "stopping", "the server is being stopped; ask again soon", retry_after=10)
                 self._end(job, "failed", error=job.error.message)
@@ -101,13 +111,14 @@ class InspectionQueue:
                 job.tell("stopping")
 
     async def stop(self) -> None:
-        """Let the job that runs end, for as long as the settings allow."""
+        """Let the jobs that run end, for as long as the settings allow."""
         self.drain()
-        if self._task is not None:
-            done, _ = await asyncio.wait({self._task}, timeout=self._settings.stop_seconds)
-            if not done:
-                self._task.cancel()
-                await asyncio.gather(self._task, return_exceptions=True)
+        ending = [*self._running, *([] if self._task is None else [self._task])]
+        if ending:
+            _, late = await asyncio.wait(ending, timeout=self._settings.stop_seconds)
+            for task in late:
+                task.cancel()
+            await asyncio.gather(*late, return_exceptions=True)
 
     def check_room(self) -> None:
         """Refuse early, before anything is read, what would be refused anyway.
@@ -119,12 +130,19 @@ class InspectionQueue:
             raise HttpProblem(503, "stopping", "the server is being stopped; send it again soon", retry_after=10)
         if self.waiting + self._reserved >= self._settings.queue_size:
             self._metrics.refused.inc()
-            seconds = max(1, min(60, round(self._seconds * (self.waiting + 1) / 2)))
+            ahead = (self.waiting + 1) / max(1, self._model.ready)
+            seconds = max(1, min(60, round(self._seconds * ahead / 2)))
             message = f"{self.waiting} inspections wait already and there is room for {self._settings.queue_size}"
             raise HttpProblem(429, "queue_full", f"{message}; try again in {seconds} s", retry_after=seconds)
 
-    async def accept(self, request: InspectionRequest, who: str, media_type: str) -> Job:
+    async def accept(self, request: InspectionRequest, who: str, media_type: str, priority: Priority = "person") -> Job:
         """Put an inspection into the record and the queue.
+
+        Args:
+            request: the image and what to inspect it with.
+            who: sent it; whoever sends many shares the model processes with the others.
+            media_type: of the image.
+            priority: whether a person waits for it, or it is one of a lot.
 
         Raises:
             HttpProblem: there is no room.
@@ -135,25 +153,25 @@ class InspectionQueue:
             identifier = await asyncio.to_thread(self._store.accept, request, who, "server", media_type)
         finally:
             self._reserved -= 1
-        job = Job(identifier, "inspect", persisted=True)
-        self._enter(job, self._inspections)
+        job = Job(identifier, "inspect", who, priority, persisted=True)
+        self._enter(job)
         return job
 
-    async def ask(self, kind: str, identifier: str, payload: Task | Lesson) -> Job:
+    async def ask(self, kind: str, identifier: str, payload: Task | Lesson, who: str = "") -> Job:
         """Put a question, a feedback or a lesson into the queue.
 
         Raises:
             HttpProblem: there is no room.
         """
         self.check_room()
-        job = Job(identifier, kind, payload)
-        self._enter(job, self._questions)
+        job = Job(identifier, kind, who, "question", payload)
+        self._enter(job)
         return job
 
     async def result(self, job: Job, seconds: float) -> bool:
         """Wait for a job's end, or for the server's; whether it ended."""
         limit = time.monotonic() + seconds
-        while not job.ended and not (self.draining and job is not self._running):
+        while not job.ended and not (self.draining and job not in self._running.values()):
             left = limit - time.monotonic()
             if left <= 0:
                 break
@@ -165,9 +183,8 @@ class InspectionQueue:
 
     def drop(self, job: Job) -> bool:
         """Take back a question or lesson that nobody waits for any more; False where it has begun."""
-        if job not in self._questions:
+        if job.persisted or not self._waiting.remove(job):
             return False
-        self._questions.remove(job)
         job.payload = None
         self._metrics.queue.set(self.waiting)
         return True
@@ -184,52 +201,56 @@ class InspectionQueue:
             while seen < len(job.events):
                 yield job.events[seen]
                 seen += 1
-            if job.ended or (self.draining and job is not self._running):
+            if job.ended or (self.draining and job not in self._running.values()):
                 return
             try:
                 await asyncio.wait_for(changed.wait(), beat)
             except TimeoutError:
                 yield None
 
-    def _enter(self, job: Job, line: deque[Job]) -> None:
+    def _enter(self, job: Job) -> None:
         if job.persisted:
             self._jobs[job.id] = job
-        line.append(job)
+        self._waiting.add(job)
         job.tell("queued")
         self._metrics.queue.set(self.waiting)
         self._wake.set()
 
     async def _work(self) -> None:
+        """Begin a job whenever there is one and a process is free."""
         while not self.draining:
-            if not self.waiting:
-                self._wake.clear()
-                await self._wake.wait()
-                continue
-            if not self._model.ready.is_set():
-                waits = [asyncio.create_task(self._model.ready.wait()), asyncio.create_task(self._drained())]
-                await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
-                for wait in waits:
-                    wait.cancel()
-                continue
-            job = self._questions.popleft() if self._questions else self._inspections.popleft()
-            self._metrics.queue.set(self.waiting)
-            self._running = job
-            try:
-                await self._do(job)
-            finally:
-                self._running = None
+            self._wake.clear()
+            while self._at_model < self._model.ready and (job := self._waiting.take(self._may_begin)) is not None:
+                self._metrics.queue.set(self.waiting)
+                self._at_model += 1
+                task = asyncio.create_task(self._do(job), name=f"{job.kind} {job.id}")
+                self._running[task] = job
+                task.add_done_callback(self._leave)
+            await self._wake.wait()
 
-    async def _drained(self) -> None:
-        while not self.draining:
-            await asyncio.sleep(0.1)
+    def _may_begin(self, job: Job) -> bool:
+        """Two jobs that change profiles are never done at once: the later would undo the earlier."""
+        return job.kind not in ONCE or all(other.kind not in ONCE for other in self._running.values())
 
-    async def _do(self, job: Job) -> None:
-        began = time.monotonic()
+    def _leave(self, task: asyncio.Task[None]) -> None:
+        del self._running[task]
+        self._wake.set()
+
+    async def _ask_model(self, job: Job) -> dict[str, Any]:
+        """Read an inspection from the record and have the job done; then its process is free for another."""
         try:
             if job.persisted:
                 job.payload = await asyncio.to_thread(self._begin, job.id)
             job.tell("started")
-            result = await self._model.run(job.kind, job.payload, lambda kind, rest: _pass_on(job, kind, rest))
+            return await self._model.run(job.kind, job.id, job.payload, lambda kind, rest: _pass_on(job, kind, rest))
+        finally:
+            self._at_model -= 1
+            self._wake.set()
+
+    async def _do(self, job: Job) -> None:
+        began = time.monotonic()
+        try:
+            result = await self._ask_model(job)
             if job.persisted:
                 report = await asyncio.to_thread(self._finish, job.id, result)
                 self._count(report, time.monotonic() - began)
@@ -238,6 +259,8 @@ class InspectionQueue:
             self._end(job, "done", **result)
         except WorkerLostError as error:
             await self._fail(job, HttpProblem(503, "interrupted", f"The inspection was interrupted: {error}.", 5))
+        except ModelUnavailableError as error:
+            await self._fail(job, HttpProblem(503, "model_unavailable", str(error), MODEL_RETRY_SECONDS))
         except ReasonIADError as error:
             await self._fail(job, HttpProblem(422, "not_inspectable", str(error)))
         except TaskFailedError as error:

@@ -7,7 +7,7 @@ import time
 from collections.abc import AsyncIterator
 from dataclasses import replace
 from datetime import datetime
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Path, Query, Request, Response
 from fastapi.responses import StreamingResponse
@@ -52,6 +52,9 @@ async def inspect(
     who: Inspector,
     server: Server,
     wait: Annotated[float, Query(ge=0, le=60, description="seconds to wait for the result; 0 only queues it")] = 30.0,
+    priority: Annotated[
+        Literal["person", "lot"], Query(description="whether a person waits for it, or it is one of many")
+    ] = "person",
 ) -> Any:
     """Inspect an image.
 
@@ -64,7 +67,7 @@ async def inspect(
     except HttpProblem as problem:
         await _note_refused(server, request, who, problem)
         raise
-    job = await server.queue.accept(intake.request, who.name, intake.media_type)
+    job = await server.queue.accept(intake.request, who.name, intake.media_type, priority)
     await audit(request, who, "inspect", job.id)
     ended = await server.queue.result(job, min(wait, server.settings.limits.wait_seconds)) if wait else False
     if ended and job.error is not None:
@@ -190,7 +193,7 @@ async def ask(id: Id, question: QuestionRequest, request: Request, who: Inspecto
     kept = await asyncio.to_thread(server.store.request_of, record)
     task = Task(id, replace(kept, question=question.question, choices=tuple(question.choices), category=category))
     began = time.monotonic()
-    result = await _finish(server, await server.queue.ask("ask", id, task))
+    result = await _finish(server, await server.queue.ask("ask", id, task, who.name))
     await audit(request, who, "ask", id)
     return {**result, "milliseconds": round(1000 * (time.monotonic() - began), 1)}
 
@@ -210,7 +213,7 @@ async def correct(id: Id, said: FeedbackRequest, request: Request, who: Inspecto
         raise HttpProblem(409, "no_fit", f"the verdict was {record.verdict}: {said.kind} does not fit it")
     kept = await asyncio.to_thread(server.store.add_feedback, id, said.kind, who.name, said.comment)
     server.metrics.feedback.labels(said.kind).inc()
-    effect = await _teach(server, record, kept)
+    effect = await _teach(server, record, kept, who.name)
     await asyncio.to_thread(server.store.note_effect, kept.id, effect)
     await audit(request, who, f"feedback {said.kind}", id, effect)
     return {
@@ -233,7 +236,7 @@ async def remove(id: Id, request: Request, who: Admin, server: Server) -> Respon
     return Response(status_code=204)
 
 
-async def _teach(server: AppState, record: Record, said: Feedback) -> str:
+async def _teach(server: AppState, record: Record, said: Feedback, who: str) -> str:
     """Let the profile of the category learn from a feedback; says what came of it."""
     from reason_iad.evidence.profile_store import find_profile
 
@@ -245,7 +248,7 @@ async def _teach(server: AppState, record: Record, said: Feedback) -> str:
     kept = await asyncio.to_thread(server.store.request_of, record)
     task = Task(record.id, replace(kept, category=category), LEARNS[said.kind])
     try:
-        result = await _finish(server, await server.queue.ask("feedback", record.id, task))
+        result = await _finish(server, await server.queue.ask("feedback", record.id, task, who))
     except (HttpProblem, InputError) as error:
         return f"Kept, but the profile of {category} did not learn from it: {error}"
     known = f"{result['normals']} good and {result['defectives']} defective images"

@@ -52,7 +52,7 @@ _LESSON = {
 }
 ASSETS = {
     "app.css": "text/css", "app.js": "text/javascript", "view.js": "text/javascript", "threshold.js": "text/javascript",
-    "board.js": "text/javascript", "board.css": "text/css",
+    "board.js": "text/javascript", "label.js": "text/javascript", "board.css": "text/css",
     "icon.svg": "image/svg+xml",
 }  # fmt: skip
 _PAGE_POLICY = (
@@ -71,6 +71,12 @@ async def page() -> Response:
 async def board() -> Response:
     """The page for a screen over the line."""
     return _page("board.html")
+
+
+@router.get("/label", include_in_schema=False)
+async def label() -> Response:
+    """The page to name defects on."""
+    return _page("label.html")
 
 
 @router.get("/assets/{name}", include_in_schema=False)
@@ -113,6 +119,7 @@ async def readiness(response: Response, server: Server) -> Any:
 async def metrics(who: Viewer, server: Server) -> Response:
     """Numbers for Prometheus."""
     server.metrics.queue.set(server.queue.waiting)
+    server.metrics.running.set(server.queue.running)
     server.metrics.queue_size.set(server.settings.queue_size)
     return Response(server.metrics.render(), headers={"Content-Type": MEDIA_TYPE})
 
@@ -129,6 +136,7 @@ async def status(request: Request, server: Server) -> Any:
     return {
         "version": __version__, "model": server.model.state, "detail": server.model.detail if who else "",
         "model_name": " ".join(server.model.facts.values()) if who else "", "waiting": server.queue.waiting,
+        "running": server.queue.running, "workers": server.settings.workers, "workers_ready": server.model.ready,
         "room": server.settings.queue_size, "tokens": bool(server.settings.tokens), "who": who and who.name,
         "role": who and who.role, "max_bytes": limits.max_bytes, "max_pixels": limits.max_pixels, "counts": counts,
     }  # fmt: skip
@@ -181,7 +189,7 @@ async def learn(request: Request, who: Admin, server: Server) -> Any:
     from reason_iad.evidence.profile_store import profile_folder
 
     profile_folder(category)  # refuses a name that no folder should have
-    job = await server.queue.ask("learn", f"lesson-{category}", Lesson(category, tuple(images)))
+    job = await server.queue.ask("learn", f"lesson-{category}", Lesson(category, tuple(images)), who.name)
     ended = await server.queue.result(job, server.settings.limits.inspection_seconds)
     await audit(request, who, "learn", category)
     if job.error is not None:

@@ -182,6 +182,9 @@ class StatusBody(BaseModel):
     detail: str = Field(examples=["loading knowledge"])
     model_name: str
     waiting: int
+    running: int = Field(description="jobs that model processes are at")
+    workers: int = Field(description="model processes that this server has")
+    workers_ready: int = Field(description="of them, those whose model is loaded")
     room: int
     tokens: bool = Field(description="whether requests need a bearer token")
     who: str | None

@@ -18,6 +18,7 @@ from reason_iad.inspection.options import InspectorOptions
 
 Role = Literal["viewer", "inspector", "admin"]
 ROLES: tuple[Role, ...] = ("viewer", "inspector", "admin")  # each may do what those before it may
+MAX_WORKERS = 64
 FACTORY = "reason_iad.server.job_handler:load_bundled"
 
 
@@ -64,6 +65,7 @@ class Settings:
     port: int = 8321
     tokens: tuple[Token, ...] = ()
     queue_size: int = 16  # inspections that may wait
+    workers: int = 1  # processes with a model each
     limits: Limits = field(default_factory=Limits)
     factory: str = FACTORY  # "module:function" that loads the inspector in the model process
     method: InspectorOptions = field(default_factory=InspectorOptions)  # handed to the factory
@@ -84,6 +86,8 @@ class Settings:
             )
         if self.queue_size < 1:
             raise InputError(f"the queue has room for {self.queue_size}; expected at least 1")
+        if not 1 <= self.workers <= MAX_WORKERS:
+            raise InputError(f"found {self.workers} workers; expected 1 to {MAX_WORKERS} processes with a model each")
         if not 0 < self.port < 65536:
             raise InputError(f"the port is {self.port}; expected 1 to 65535")
 

@@ -11,11 +11,13 @@ from sqlalchemy.orm import Session
 from reason_iad.store.tables import DriftAlarmRow, FeedbackRow, FileRow, InspectionFileRow, InspectionRow
 
 
-def outdated(session: Session, before: datetime, keep_feedback: bool) -> Sequence[str]:
-    """Ids of inspections that ended and were created before a moment."""
+def outdated(session: Session, before: datetime, keep_feedback: bool, line: str | None = None) -> Sequence[str]:
+    """Ids of inspections that ended and were created before a moment; only those of a production line where given."""
     found = select(InspectionRow.id).where(
         InspectionRow.created_at < before, InspectionRow.state.in_(("done", "failed"))
     )
+    if line is not None:
+        found = found.where(InspectionRow.origin == "line", InspectionRow.who == line)
     if keep_feedback:
         found = found.where(~exists().where(FeedbackRow.inspection_id == InspectionRow.id))
     return list(session.scalars(found))

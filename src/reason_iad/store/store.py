@@ -369,17 +369,18 @@ class Store:
         self.prune_files()
         return count > 0
 
-    def prune(self, before: datetime, keep_feedback: bool = True) -> Pruned:
+    def prune(self, before: datetime, keep_feedback: bool = True, line: str | None = None) -> Pruned:
         """Delete finished inspections from before a moment, and every file that nobody names any more.
 
         Args:
             before: inspections created earlier go.
             keep_feedback: inspections a person said something about stay; they are what a profile learned from.
+            line: only inspections of this production line go.
         """
         from reason_iad.store.retention import delete_inspections, outdated
 
         with self._sessions.begin() as session:
-            count, _ = delete_inspections(session, outdated(session, before, keep_feedback))
+            count, _ = delete_inspections(session, outdated(session, before, keep_feedback, line))
         files, num_bytes = self.prune_files()
         return Pruned(count, files, num_bytes)
 

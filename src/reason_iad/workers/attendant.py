@@ -77,7 +77,7 @@ class Attendant(threading.Thread):
         self.process, done = process, 0
         try:
             self._load(pipe)
-            while (task := self._line.take(process)) is not None:
+            while (task := self._line.take(process, self._number)) is not None:
                 self._do(task, pipe)
                 done += 1
         except (EOFError, OSError):  # it died
@@ -124,6 +124,7 @@ class Attendant(threading.Thread):
             task.fail(portable(error))
             return
         try:
+            task.on_begin(self._number)
             pipe.send_bytes(message)
             while (answer := pipe.recv())[0] == "told":
                 if task.listen is not None:

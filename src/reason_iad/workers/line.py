@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextlib
 import threading
 from collections import deque
+from collections.abc import Callable
 from concurrent.futures import Future, InvalidStateError
 from dataclasses import dataclass, field
 from multiprocessing.context import SpawnProcess
@@ -26,6 +27,8 @@ class Task:
     content: Any
     listen: Tell | None
     attempts: int  # how often it may be tried
+    on_begin: Callable[[int], None] = lambda number: None  # told the number of the process that takes it
+    wanted: int | None = None  # number of the process that does it best; another takes it while that one is busy
     future: Future[Any] = field(default_factory=Future)
     losses: int = 0  # processes that died on it
     process: SpawnProcess | None = None  # that does it
@@ -44,6 +47,7 @@ class Line:
         """Begin empty and open."""
         self._waiting: deque[Task] = deque()
         self._running: dict[Future[Any], Task] = {}
+        self._idle: set[int] = set()  # processes that wait for a task
         self._changed = threading.Condition()
         self._end: Exception | None = None  # why it is closed
 
@@ -63,29 +67,41 @@ class Line:
             end = self._end
             if end is None:
                 self._waiting.append(task)
-                self._changed.notify()
+                self._changed.notify_all()  # whichever is wanted
         if end is not None:
             task.fail(end)
 
-    def take(self, process: SpawnProcess) -> Task | None:
+    def take(self, process: SpawnProcess, number: int = 0) -> Task | None:
         """Wait for a task and give it to a process; None when the line is closed.
+
+        Args:
+            process: that will do it.
+            number: of the process in its pool.
 
         Raises:
             EOFError: the process died while it waited.
         """
         with self._changed:
-            while self._end is None:
-                if not process.is_alive():
-                    raise EOFError
-                if not self._waiting:
-                    self._changed.wait(_LOOK_SECONDS)
-                    continue
-                task = self._waiting.popleft()
-                if task.losses or task.future.set_running_or_notify_cancel():
-                    task.process = process
-                    self._running[task.future] = task
-                    return task
+            try:
+                while self._end is None:
+                    if not process.is_alive():
+                        raise EOFError
+                    self._idle.add(number)
+                    if (task := self._next(number)) is None:
+                        self._changed.wait(_LOOK_SECONDS)
+                        continue
+                    self._waiting.remove(task)
+                    if task.losses or task.future.set_running_or_notify_cancel():
+                        task.process = process
+                        self._running[task.future] = task
+                        return task
+            finally:
+                self._idle.discard(number)
         return None
+
+    def _next(self, number: int) -> Task | None:
+        """The first task that no other idle process does better."""
+        return next((one for one in self._waiting if one.wanted == number or one.wanted not in self._idle), None)
 
     def leave(self, task: Task) -> None:
         """A process is done with a task."""
@@ -101,7 +117,7 @@ class Line:
             again = self._end is None and not task.stopped and task.losses < task.attempts
             if again:
                 self._waiting.appendleft(task)
-                self._changed.notify()
+                self._changed.notify_all()
         if not again:
             often = "once" if task.losses == 1 else "twice" if task.losses == 2 else f"{task.losses} times"
             task.fail(WorkerLostError(task.stopped or f"the model process ended {often} during it; see its memory use"))

@@ -18,7 +18,7 @@ import os
 import queue
 import time
 from collections import deque
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -96,19 +96,29 @@ class WorkerPool:
         for attendant in self._crew:
             attendant.start()
 
-    def submit(self, task: Any, listen: Tell | None = None, attempts: int = MAX_ATTEMPTS) -> Future[Any]:
+    def submit(
+        self,
+        task: Any,
+        listen: Tell | None = None,
+        attempts: int = MAX_ATTEMPTS,
+        *,
+        on_begin: Callable[[int], None] = lambda number: None,
+        wanted: int | None = None,
+    ) -> Future[Any]:
         """Put a task at the end of the line.
 
         Args:
             task: what the handler is called with.
             listen: called, from a thread, with everything that the handler tells on the way.
             attempts: how often it may be tried; 1 for what must not be done twice.
+            on_begin: called, from a thread, with the number of the process that takes it, at every try.
+            wanted: number of the process that does it best; another takes it while that one is busy or gone.
 
         Returns:
             A future with the handler's result or an error: the project's own as it was raised there, `WorkerLostError`
             where the process died on it, `TaskFailedError` for a fault of the program.
         """
-        waiting = Task(task, listen, attempts)
+        waiting = Task(task, listen, attempts, on_begin, wanted)
         self._line.put(waiting)
         return waiting.future
 

@@ -1,0 +1,179 @@
+"""Distances of references and test images to each single reference, computed once from stored features and kept.
+
+Every choice of `evidence_choices.py` is then a matter of seconds: the nearest of any number of references, with each
+left out in turn, is a minimum over what is kept; which streams are fused and which tail counts only weighs it.
+
+Axes: R references, T test images, N altered copies, H x W patches of a stream.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from evidence_data import Category
+
+from reason_iad.evidence.calibrate import Array
+from reason_iad.evidence.features import DEFAULT_STREAMS, EvidenceOptions, Stream, altered_copies, extract
+from reason_iad.evidence.memory_bank import WIDEN
+from reason_iad.evidence.residuals import patch_distances_of_each
+from reason_iad.evidence.rotations import rotated_views
+from reason_iad.evidence.search import search_each
+from reason_iad.models.base import VisionTowers
+
+MOST = 16  # references of a draw
+TURNED = 4  # as many of them are turned, too: beyond eight the default does not turn
+NEAR = {"efficientnet": 4, "vit": 2}  # patches around the same place, about a seventh of the side
+HIGHER = Stream("vit", (8, 9, 10, 11, 12), 224, "cosine", map_weight=0.0)
+LOWER = Stream("vit", (7, 9, 10, 11), 224, "cosine", map_weight=0.0)  # a layer less to run
+LOWEST = Stream("vit", (7, 9, 10), 224, "cosine", map_weight=0.0)  # two less
+STREAMS = (*DEFAULT_STREAMS, HIGHER, LOWER, LOWEST)
+
+Maps = dict[str, npt.NDArray[Any]]  # by the name of a stream
+
+
+@dataclass(frozen=True, eq=False)
+class Distances:
+    """What one draw of one product gives.
+
+    Attributes:
+        normals: by stream, of the references beside each other (R, H, W); of altered copies where there is one.
+        test: by stream, of the test images beside the references with each left out in turn (T, R, H, W).
+        defective: which test images are (T,).
+        num_references: R.
+    """
+
+    normals: Maps
+    test: Maps
+    defective: np.ndarray
+    num_references: int
+
+
+class Kept:
+    """The distances of one draw of one product; what is asked for is read from the folder or computed and kept."""
+
+    def __init__(self, folder: Path, category: str, images: Category, vision: VisionTowers, seed: int) -> None:
+        self._folder, self._front, self._vision = folder, f"{category}-{seed}", vision
+        self._references, test = images.draw(seed, MOST)
+        self._test = [item.pixels for item in test]
+        self.defective = np.array([item.defective for item in test])
+        self._read: dict[str, Maps] = {}
+        self._done: dict[str, tuple[Array, Array]] = {}
+
+    def of(self, streams: Sequence[Stream], k: int, view: str) -> Distances:
+        """Distances beside the first k references, all where there are fewer.
+
+        Args:
+            streams: some of `STREAMS`.
+            k: number of references.
+            view: "upright"; "turned" with their turned views where they lie turned, as the default does from 2 to 8
+                references; "near" the same place only; "turned alone" with the turned views of a single reference.
+        """
+        count = min(k, len(self._references))
+        found = {stream.name: self._nearest(stream, count, view) for stream in streams}
+        normals, test = ({name: one[i] for name, one in found.items()} for i in (0, 1))
+        return Distances(normals, test, self.defective, count)
+
+    def _nearest(self, stream: Stream, count: int, view: str) -> tuple[Array, Array]:
+        """Distances of one stream: of the references (R, H, W), of the test images (T, R, H, W)."""
+        key = f"{stream.name} {count} {view}"
+        if key not in self._done:
+            place = "near" if view == "near" else "upright"
+            each = self._each(stream, place, "normal")[:count, :count]
+            test = self._each(stream, place, "test")[:, :count]
+            if view.startswith("turned") and (more := self._turned(stream, view, count)) is not None:
+                each, test = np.minimum(each, more[0]), np.minimum(test, more[1])
+            self._done[key] = beside_others(each) if count > 1 else self._copies(stream), without_each(test)
+        return self._done[key]
+
+    def _each(self, stream: Stream, view: str, which: str) -> Array:
+        """Distances to each upright reference: (T, R, H, W) of the test images, (R, R, H, W) of the references."""
+        window = NEAR[stream.tower] if view == "near" else None
+
+        def compute() -> Maps:
+            options = EvidenceOptions(streams=(stream,))
+            known = extract(self._references, self._vision, options)[stream.source]
+            found = {}
+            for name, images in (("test", self._test), ("normal", self._references)):
+                mine = (extract([one], self._vision, options)[stream.source][0] for one in images)
+                maps = [search_each(one, known, [stream.metric], 1, window)[stream.metric] for one in mine]
+                found[name] = np.stack(maps).astype(np.float16)
+            return found
+
+        return self._kept(f"{view}-{stream.name}", compute)[which].astype(np.float32)
+
+    def _turned(self, stream: Stream, view: str, count: int) -> tuple[Array, Array] | None:
+        """The same beside the nearest of the three turned views of each reference; None where they are not turned."""
+        alone = count == 1
+        if count > TURNED or (alone and view != "turned alone"):
+            return None
+        view = "turned alone" if alone else "turned"
+        options = EvidenceOptions(streams=STREAMS, rotations="on" if alone else "auto")
+
+        def compute() -> Maps:
+            references = self._references[:count]
+            raw = extract(references, self._vision, options)
+            turned = rotated_views(references, raw, self._vision, options)
+            found = {"lie": np.array(turned is not None)}
+            for one in STREAMS if turned is not None else ():
+                for name, images in (("test", self._test), ("normal", references)):
+                    mine = [extract([pixels], self._vision, options)[one.source][0] for pixels in images]
+                    views = turned[one.source].flatten(0, 1)  # type: ignore[index]
+                    maps = [search_each(some, views, [one.metric])[one.metric] for some in mine]
+                    nearest = np.stack(maps).reshape(len(images), count, 3, *maps[0].shape[1:]).min(axis=2)
+                    found[f"{name} {one.name}"] = nearest.astype(np.float16)
+            return found
+
+        kept = self._kept(f"{view}-{count}", compute)
+        if not kept["lie"]:
+            return None
+        return kept[f"normal {stream.name}"].astype(np.float32), kept[f"test {stream.name}"].astype(np.float32)
+
+    def _copies(self, stream: Stream) -> Array:
+        """Distances of altered copies of the first reference to it, widened as the bank does: (N, H, W)."""
+
+        def compute() -> Maps:
+            options = EvidenceOptions(streams=STREAMS)
+            copies = extract(altered_copies(self._references[0], options.side), self._vision, options)
+            known = extract(self._references[:1], self._vision, options)
+            maps = patch_distances_of_each(copies, known, options)
+            return {one.name: maps[one.name] * WIDEN[one.metric] for one in STREAMS}
+
+        return self._kept("copies", compute)[stream.name].astype(np.float32)
+
+    def _kept(self, name: str, compute: Callable[[], Maps]) -> Maps:
+        if name not in self._read:
+            digest = hashlib.sha256()
+            for pixels in (*self._references, *self._test):
+                digest.update(str(pixels.shape).encode() + pixels[::7, ::7].tobytes())
+            path = self._folder / f"{self._front}-{name.replace(' ', '-')}-{digest.hexdigest()[:12]}.npz"
+            if not path.is_file():
+                self._folder.mkdir(parents=True, exist_ok=True)
+                draft = path.with_suffix(f".{os.getpid()}.npz")
+                np.savez(draft, **compute())  # type: ignore[arg-type]
+                draft.replace(path)
+            with np.load(path) as arrays:
+                self._read[name] = {key: arrays[key] for key in arrays.files}
+        return self._read[name]
+
+
+def without_each(each: Array) -> Array:
+    """The nearest of all references but each one (T, R, H, W), from the distances to each; as it is where R is 1."""
+    if each.shape[1] == 1:
+        return each
+    first, second = np.partition(each, 1, axis=1)[:, :2].transpose(1, 0, 2, 3)
+    nearest = each.argmin(axis=1)
+    return np.stack([np.where(nearest == out, second, first) for out in range(each.shape[1])], axis=1)
+
+
+def beside_others(each: Array) -> Array:
+    """The nearest other reference (R, H, W), from the distances of each to each (R, R, H, W)."""
+    itself = np.eye(len(each), dtype=bool)[:, :, None, None]
+    found: Array = np.where(itself, np.inf, each).min(axis=1)
+    return found

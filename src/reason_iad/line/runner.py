@@ -1,0 +1,345 @@
+"""The whole line: a camera's pictures in, decisions out.
+
+    capture -> trigger -> [waiting parts] -> inspection (a process of its own) -> record and outbox -> sinks
+
+Each arrow is a thread boundary. What the record cannot take is tried until it can; what the sinks cannot take waits in
+the outbox; a part that finds no room is told as not inspected. Nothing is passed over in silence.
+"""
+
+from __future__ import annotations
+
+import functools
+import queue
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from reason_iad.errors import InputError, ReasonIADError
+from reason_iad.images import encode_png
+from reason_iad.line.capture import Capture
+from reason_iad.line.clock import Clock
+from reason_iad.line.delivery import Delivery
+from reason_iad.line.frames import Frame, Source
+from reason_iad.line.message import Drift, LineMessage, Notice, NoticeKind, Part, not_inspected, part_of
+from reason_iad.line.parts import Known, Looked
+from reason_iad.line.settings import LineSettings
+from reason_iad.line.sinks import Sink
+from reason_iad.line.sources import view_of
+from reason_iad.line.triggers import Fired, Trigger
+from reason_iad.line.watch import DriftWatch
+from reason_iad.store.lines import new_id
+from reason_iad.store.outbox import Draft, adding
+from reason_iad.types import InspectionRequest
+from reason_iad.workers import TaskFailedError, WorkerPool
+
+if TYPE_CHECKING:
+    from reason_iad.store.store import Store
+
+INTERRUPTED = "the line was stopped during this inspection"
+TELL_SECONDS = 2.0  # between two notes of the line's state
+PRUNE_SECONDS = 3600.0
+RECORD_WAITS = (0.2, 1.0, 5.0)
+Result = TypeVar("Result")
+
+
+@dataclass(frozen=True, eq=False)
+class Chosen:
+    """A picture that is to be inspected."""
+
+    frame: Frame
+    fired: Fired
+
+
+@dataclass
+class Tally:
+    """What a line has done since it was started."""
+
+    started_at: datetime
+    parts: Counter[str] = field(default_factory=Counter)  # by verdict, and not_inspected
+    last: dict[str, Any] | None = None
+    record_errors: int = 0
+    delays: list[float] = field(default_factory=list)  # seconds from the picture to the record, of the last parts
+
+
+class LineRunner:
+    """One line from its source to its sinks."""
+
+    def __init__(
+        self,
+        settings: LineSettings,
+        store: Store,
+        pool: WorkerPool,
+        source: Source,
+        trigger: Trigger,
+        sinks: Sequence[Sink],
+        clock: Clock | None = None,
+        say: Callable[[str], None] = lambda _: None,
+    ) -> None:
+        """Put the parts together; `run` starts them."""
+        self.settings, self._store, self._pool, self._trigger = settings, store, pool, trigger
+        self.clock, self._say = clock or Clock(), say
+        self.name = settings.line.name
+        self.capture = Capture(source, view_of(settings.source), self.clock, self._notice)
+        self.deliveries = [Delivery(store.outbox, self.name, sink, say) for sink in sinks]
+        self.tally = Tally(self.clock.now())
+        self.watch: DriftWatch | None = None
+        self._waiting: queue.Queue[Chosen | None] = queue.Queue(settings.line.waiting)
+        self._halt = threading.Event()
+        self._fault: Exception | None = None
+        self._profile_changed: int | None = None
+
+    def run(self, stop: threading.Event, drain_seconds: float = 10.0) -> None:
+        """Run until told to stop, or the source ends; what waits is inspected and delivered first.
+
+        Raises:
+            InputError: the source cannot be used, or there is no profile.
+        """
+        self._recover()
+        self._pool.start()
+        self._know_profile()
+        inspecting = threading.Thread(target=self._inspect_all, name="inspect", daemon=True)
+        keeping = threading.Thread(target=self._keep, name="keep", daemon=True)
+        for thread in (inspecting, keeping, *self.deliveries):
+            thread.start()
+        self._notice("started", f"{self.settings.source.kind}, {self.settings.trigger.kind}")
+        self.capture.start()
+        try:
+            while not stop.is_set() and self._fault is None:
+                if self._step():
+                    break
+        finally:
+            self.capture.stop()
+            self._waiting.put(None)
+            inspecting.join(None if self._fault is None else 0.1)
+            self._notice("stopped", "")
+            self._halt.set()
+            for delivery in self.deliveries:
+                delivery.stop(drain_seconds)
+            keeping.join(5)
+            self._store.lines.tell(self.name, self.state(running=False))
+        self.capture.raise_error()
+        if self._fault is not None:
+            raise self._fault
+
+    def _step(self) -> bool:
+        """Look at one picture; whether the source has ended."""
+        frame = self.capture.slot.take(0.1)
+        if frame is not None and (fired := self._trigger.see(frame)) is not None:
+            self._choose(Chosen(frame, fired))
+        for part in self._trigger.missed():
+            self._not_inspected(part, "no picture came in time")
+        return frame is None and self.capture.ended.is_set()
+
+    def _choose(self, chosen: Chosen) -> None:
+        if chosen.frame.problem is not None:
+            self._not_inspected(chosen.fired.part, chosen.frame.problem, chosen)
+            return
+        try:
+            if self.capture.source.live:
+                self._waiting.put_nowait(chosen)
+            else:
+                self._waiting.put(chosen)
+        except queue.Full:
+            self._not_inspected(chosen.fired.part, f"{self._waiting.maxsize} parts were waiting already", chosen)
+
+    def _inspect_all(self) -> None:
+        try:
+            while (chosen := self._waiting.get()) is not None:
+                self._inspect(chosen)
+        except Exception as error:  # noqa: BLE001 - the line's own thread raises it
+            self._fault = error
+
+    def _inspect(self, chosen: Chosen) -> None:
+        frame, category = chosen.frame, self.settings.line.category
+        name = frame.name or f"{self.name}-{frame.taken_at:%Y%m%dT%H%M%S%f}.png"
+        kind = "application/octet-stream" if frame.data is not None else "image/png"
+        request = InspectionRequest(frame.data or encode_png(frame.pixels), category, name=name)
+        inspection = self._keeping(lambda: self._store.accept(request, self.name, "line", kind))
+        self._keeping(lambda: self._store.start(inspection))
+        waited = 1000 * (self.clock.seconds() - frame.seconds)
+        try:
+            looked = self._pool.submit(request).result()
+        except (ReasonIADError, TaskFailedError) as error:
+            why = str(error)
+            if isinstance(error, TaskFailedError):
+                self._say(f"a fault of the program at {name}: {error}")
+            part = not_inspected(category, chosen.fired.part, why, inspection)
+            draft = self._draft("part", chosen, part=part)
+            self._keeping(lambda: self._store.fail(inspection, why, adding([draft])))
+            self._count(part, frame)
+            return
+        part = part_of(looked.report, inspection, chosen.fired.part, waited, looked.milliseconds)
+        draft = self._draft("part", chosen, part=part)
+        self._keeping(lambda: self._store.finish(inspection, looked.report, looked.files, adding([draft])))
+        self._count(part, frame)
+        self._see_drift(looked, inspection, frame)
+
+    def _see_drift(self, looked: Looked, inspection: str, frame: Frame) -> None:
+        if self.watch is None or (raised := self.watch.see(looked, inspection, frame.taken_at)) is None:
+            return
+        draft = self._draft("drift", None, at=frame.taken_at, drift=raised.drift)
+        self._keeping(lambda: self._store.lines.alarm(raised.alarm, raised.before, raised.after, adding([draft])))
+        self._wake()
+        self._say(f"drift of {raised.alarm.quantity}: {raised.drift.proposal}")
+
+    def _not_inspected(self, part: str | None, why: str, chosen: Chosen | None = None) -> None:
+        found = not_inspected(self.settings.line.category, part, why)
+        draft = self._draft("part", chosen, part=found)
+        self._keeping(lambda: self._store.outbox.put(draft))
+        self._count(found, None if chosen is None else chosen.frame)
+        self._say(f"a part was not inspected: {why}")
+
+    def _count(self, part: Part, frame: Frame | None) -> None:
+        self.tally.parts[part.verdict or "not_inspected"] += 1
+        self.tally.last = {
+            "verdict": part.verdict, "inspection_id": part.inspection_id, "part": part.part,
+            "at": None if frame is None else frame.taken_at.isoformat(), "defect_type": part.defect_type,
+            "anomaly_score": part.anomaly_score, "error": part.error,
+        }  # fmt: skip
+        if frame is not None:
+            self.tally.delays = [*self.tally.delays[-199:], self.clock.seconds() - frame.seconds]
+        self._wake()
+
+    def _notice(self, event: str, detail: str) -> None:
+        kind: NoticeKind = event  # type: ignore[assignment]
+        draft = self._draft("notice", None, notice=Notice(event=kind, detail=detail[:500]))
+        self._keeping(lambda: self._store.outbox.put(draft))
+        self._wake()
+        self._say(f"{event.replace('_', ' ')}{': ' if detail else ''}{detail}")
+
+    def _draft(
+        self, kind: str, chosen: Chosen | None, at: datetime | None = None, part: Part | None = None,
+        drift: Drift | None = None, notice: Notice | None = None,
+    ) -> Draft:  # fmt: skip
+        identifier = new_id()
+        moment = at or (self.clock.now() if chosen is None else chosen.frame.taken_at)
+        rest = None if chosen is None else chosen.fired.rest_at
+
+        def compose(sequence: int) -> str:
+            return LineMessage(
+                id=identifier, line=self.name, group=self.settings.line.group, sequence=sequence,
+                kind=kind, at=moment, rest_at=rest, part=part, drift=drift, notice=notice,  # type: ignore[arg-type]
+            ).to_json()  # fmt: skip
+
+        return Draft(identifier, self.name, kind, tuple(one.sink.name for one in self.deliveries), compose)
+
+    def _wake(self) -> None:
+        for delivery in self.deliveries:
+            delivery.wake()
+
+    def _keeping(self, write: Callable[[], Result]) -> Result:
+        """Write into the record, again and again while it is out of reach: nothing may be lost."""
+        from sqlalchemy.exc import OperationalError
+
+        for attempt in range(10_000):
+            try:
+                return write()
+            except (OperationalError, OSError) as error:
+                self.tally.record_errors += 1
+                if not attempt:
+                    self._say(f"the record cannot be written ({str(error).splitlines()[0]}); it is tried again")
+                time.sleep(RECORD_WAITS[min(attempt, len(RECORD_WAITS) - 1)])
+        raise InputError("the record could not be written for hours; expected room and a database that runs")
+
+    def _recover(self) -> None:
+        """Tell of the parts that the last stop interrupted."""
+        for inspection in self._store.lines.unfinished(self.name):
+            record = self._store.get(inspection)
+            part = not_inspected(self.settings.line.category, None, INTERRUPTED, inspection)
+            draft = self._draft("part", None, at=record.created_at if record else None, part=part)
+            self._store.fail(inspection, INTERRUPTED, adding([draft]))
+
+    def _know_profile(self) -> None:
+        """Begin to watch for drift beside the profile as it is now."""
+        from reason_iad.evidence.profile_store import find_profile
+
+        category = self.settings.line.category
+        folder = find_profile(category)
+        if folder is None:
+            raise InputError(
+                f"there is no profile of {category!r}; a line compares with good parts: learn it with "
+                "`reason-iad learn CATEGORY DIR` from pictures of this camera"
+            )
+        changed = (folder / "profile.json").stat().st_mtime_ns
+        if changed == self._profile_changed:
+            return
+        known = self._pool.submit(category).result()
+        assert isinstance(known, Known)
+        self._profile_changed = changed
+        if self.watch is not None:
+            self.watch.renew(known)
+            self._say(f"version {known.version} of the profile is there; drift is watched anew")
+            return
+        self.watch = DriftWatch(self.settings.drift, self.name, category, known)
+        if self.watch.why_blind is not None:
+            self._say(f"no drift is seen: {self.watch.why_blind}")
+        for alarm in self._store.lines.alarms(self.name, open_only=True, limit=1):
+            if alarm.facts.get("profile_version") == known.version:
+                self.watch.open_alarm = alarm.id  # told already, and nobody has answered
+
+    def _keep(self) -> None:
+        """Note the line's state, look after alarms and profile, and forget what is old."""
+        next_prune = time.monotonic() + PRUNE_SECONDS
+        while not self._halt.wait(TELL_SECONDS):
+            try:
+                self._store.lines.tell(self.name, self.state())
+                self._look_after_drift()
+                if time.monotonic() >= next_prune:
+                    next_prune = time.monotonic() + PRUNE_SECONDS
+                    self.prune()
+            except Exception as error:  # noqa: BLE001 - the line goes on, and this is tried again
+                self.tally.record_errors += 1
+                self._say(f"the state cannot be kept ({type(error).__name__}); it is tried again")
+
+    def _look_after_drift(self) -> None:
+        self._know_profile()
+        watch = self.watch
+        if watch is None or watch.open_alarm is None:
+            return
+        still_open = {alarm.id for alarm in self._store.lines.alarms(self.name, open_only=True)}
+        if watch.open_alarm not in still_open:
+            watch.acknowledge()
+            self._say("the alarm was acknowledged; drift is watched anew")
+
+    def prune(self) -> None:
+        """Forget inspections and delivered messages that are older than the record keeps them."""
+        before = self.clock.now() - timedelta(days=self.settings.record.keep_days)
+        self._store.outbox.prune(self.name, before)
+        self._store.prune(before, line=self.name)
+
+    def state(self, running: bool = True) -> dict[str, Any]:
+        """How the line is, for the record, the page and metrics."""
+        watch, tally = self.watch, self.tally
+        delays = sorted(tally.delays)
+        return {
+            "running": running, "group": self.settings.line.group, "category": self.settings.line.category,
+            "started_at": tally.started_at.isoformat(), "camera": "up" if self.capture.up else "lost",
+            "camera_losses": self.capture.losses, "frames": self.capture.frames,
+            "frames_dropped": self.capture.slot.dropped, "waiting": self._waiting.qsize(),
+            "parts": dict(tally.parts), "last": tally.last, "record_errors": tally.record_errors,
+            "delay_p95": round(delays[int(0.95 * (len(delays) - 1))], 3) if delays else None,
+            "sinks": {
+                one.sink.name: {"up": one.up, "delivered": one.delivered, "failures": one.failures}
+                for one in self.deliveries
+            },
+            "drift": None if watch is None else {
+                "level": round(watch.test.level, 6), "alarm": watch.open_alarm, "parts": watch.test.parts,
+                "blind": watch.why_blind, "profile_version": watch.known.version,
+            },
+        }  # fmt: skip
+
+
+def make_pool(settings: LineSettings, factory: str, say: Callable[[str], None]) -> WorkerPool:
+    """The process that inspects; it is started again when it ends by itself."""
+    from reason_iad.line import parts
+
+    def on_state(number: int, state: str, content: object) -> None:
+        if state in ("loading", "unable", "lost"):
+            say(f"model: {content}" if content else "model: the process ended; it is started again")
+
+    load = functools.partial(parts.load, factory, settings.method)
+    return WorkerPool(load, restart_seconds=(0.5, 2.0, 10.0), on_state=on_state)

@@ -1,0 +1,105 @@
+"""How an odd area changes the good part beneath it: what it adds or takes, and what that touches.
+
+Where a good part is known pixel by pixel, as beside a golden template, the kinds of faults of a two-tone part differ
+by topology alone: an island touches nothing, a spur one thing, a bridge two; a pinhole is enclosed, a notch open to one
+side, a gap to two. Counted are the pieces of the changed area's own tone that it touches along its border.
+
+Axes: H x W pixels of a window around the area.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+
+from reason_iad.evidence.calibrate import Array
+from reason_iad.evidence.looks import luma, otsu
+from reason_iad.evidence.regions import label_components
+from reason_iad.images import Pixels
+
+Mask = npt.NDArray[np.bool_]
+Box = tuple[int, int, int, int]
+NAMES = ("lighter", "touches_none", "touches_one", "touches_more", "contact", "two_tone")
+PAD = 0.5  # of the box's longer side, that the window is wider
+SMALLEST_ARC = 3  # pixels of the border
+TOLERANCE = 2  # pixels by which edges may lie elsewhere
+
+
+def measure_change(pixels: Pixels, good: Pixels, box: Box) -> npt.NDArray[np.float32]:
+    """The numbers of `NAMES` of a box: what changed from a good image (H, W, 3) of the very same object to `pixels`.
+
+    All are 0 where nothing changed or the place has no two tones.
+    """
+    window = _window(box, pixels.shape[:2])
+    nothing = np.zeros(len(NAMES), np.float32)
+    limit, contrast, two_tone = _tones(luma(good[::2, ::2]))
+    if two_tone == 0:
+        return nothing
+    gray, plain = luma(pixels[window]), luma(good[window])
+    inside = np.zeros(gray.shape, dtype=bool)
+    top, left = window[0].start, window[1].start
+    inside[box[1] - top : box[3] - top, box[0] - left : box[2] - left] = True
+    changed = _changed(gray, plain, contrast, inside)
+    if changed is None:
+        return nothing
+    lighter = float((gray - plain)[changed].mean()) > 0
+    touched, contact = _touched(gray > limit if lighter else gray <= limit, changed)
+    sign = 1.0 if lighter else -1.0
+    numbers = (sign, float(touched == 0), float(touched == 1), float(touched > 1), contact)
+    return np.array([two_tone * value for value in numbers] + [two_tone], np.float32)
+
+
+def _tones(plain: Array) -> tuple[float, float, float]:
+    """Limit between the two tones of an image (H, W), how far they lie apart, and how far it has two only: 1 no other.
+
+    Of the whole image: a hole in a large pad sees one tone around it.
+    """
+    limit = otsu(plain.ravel())
+    bright = plain > limit
+    if not bright.any() or bright.all():
+        return 0.0, 0.0, 0.0
+    contrast = float(plain[bright].mean() - plain[~bright].mean())
+    within = float(plain.var()) - float(bright.mean() * (1 - bright.mean())) * contrast**2
+    return limit, contrast, float(np.clip(1 - 2 * within / max(float(plain.var()), 1e-6), 0, 1))
+
+
+def _window(box: Box, image_hw: tuple[int, ...]) -> tuple[slice, slice]:
+    pad = max(8, int(PAD * max(box[2] - box[0], box[3] - box[1])))
+    return (
+        slice(max(0, box[1] - pad), min(image_hw[0], box[3] + pad)),
+        slice(max(0, box[0] - pad), min(image_hw[1], box[2] + pad)),
+    )
+
+
+def _changed(gray: Array, plain: Array, contrast: float, inside: Mask) -> Mask | None:
+    """The changed area (H, W): what differs by half the contrast, grown from what no shifted edge explains."""
+    from scipy import ndimage
+
+    size = (2 * TOLERANCE + 1,) * 2
+    beyond = np.maximum(gray - ndimage.maximum_filter(plain, size), ndimage.minimum_filter(plain, size) - gray)
+    surely = (beyond > contrast / 2) & ndimage.binary_dilation(inside, iterations=2)
+    if not surely.any():
+        return None
+    labels, _ = label_components(surely)
+    sizes = np.bincount(labels.ravel())
+    sizes[0] = 0
+    core = labels == int(sizes.argmax())
+    sign = np.sign(float((gray - plain)[core].mean()))
+    differs = (gray - plain) * sign > contrast / 2
+    near = ndimage.binary_dilation(core, np.ones((3, 3), bool), iterations=TOLERANCE + 1)
+    grown: Mask = core | (differs & near)
+    return grown
+
+
+def _touched(same: Mask, changed: Mask) -> tuple[int, float]:
+    """Pieces of the changed area's own tone along its border, and their share of the border."""
+    from scipy import ndimage
+
+    full = np.ones((3, 3), bool)
+    ring = ndimage.binary_dilation(changed, full, iterations=2) & ~ndimage.binary_dilation(changed, full)
+    if not ring.any():
+        return 0, 0.0
+    touching = ring & same
+    joined, count = label_components(ndimage.binary_dilation(touching, full))  # a rough border is no second thing
+    sizes = np.bincount(joined[touching], minlength=count + 1)[1:]
+    return int((sizes >= SMALLEST_ARC).sum()) if count else 0, float(touching.sum() / ring.sum())

@@ -1,0 +1,154 @@
+"""The server's end of the model processes: one pool of them, seen from the event loop."""
+
+from __future__ import annotations
+
+import asyncio
+import functools
+import time
+from collections import OrderedDict
+from collections.abc import Callable
+from typing import Any, Literal
+
+from reason_iad.server import job_handler
+from reason_iad.server.metrics import Metrics
+from reason_iad.server.settings import Settings
+from reason_iad.workers import MAX_ATTEMPTS, State, WorkerPool
+
+RESTART_SECONDS = (0.5, 2.0, 10.0, 30.0)  # waits before a process that keeps dying is started again
+ONCE = ("feedback", "learn")  # kinds of jobs that change a profile: not tried again when the process died
+REMEMBERED = 1024  # inspections of which it is known which process has them before it
+Listener = Callable[[str, tuple[Any, ...]], None]
+
+
+class ModelWorkers:
+    """Processes with a model each. All methods belong to the event loop that called `start`."""
+
+    def __init__(self, settings: Settings, metrics: Metrics) -> None:
+        self._settings, self._metrics = settings, metrics
+        self.detail = ""  # what the process that is furthest says of itself
+        self.facts: dict[str, str] = {}
+        self.on_change: Callable[[], None] = lambda: None  # called when a process is ready or lost
+        self._states: dict[int, State] = {}
+        self._homes: OrderedDict[str, int] = OrderedDict()  # which process has an inspection before it
+        self._pool: WorkerPool | None = None
+        self._loop: asyncio.AbstractEventLoop | None = None
+
+    @property
+    def state(self) -> Literal["stopped", "loading", "ready", "unable"]:
+        """Of the process that is furthest."""
+        found = set(self._states.values())
+        if "ready" in found:
+            return "ready"
+        if "unable" in found:
+            return "unable"
+        return "loading" if found & {"loading", "lost"} else "stopped"
+
+    @property
+    def pids(self) -> tuple[int, ...]:
+        """Numbers of the processes there are."""
+        return () if self._pool is None else self._pool.pids
+
+    @property
+    def ready(self) -> int:
+        """Processes whose model is loaded."""
+        return sum(state == "ready" for state in self._states.values())
+
+    def start(self) -> None:
+        """Start loading the models."""
+        self._loop = asyncio.get_running_loop()
+        factory = functools.partial(job_handler.load, self._settings.factory, self._settings.method)
+        self._pool = WorkerPool(
+            factory, self._settings.workers, restart_seconds=RESTART_SECONDS, give_up=False,
+            on_state=functools.partial(self._later, self._hear),
+        )  # fmt: skip
+        self._states = dict.fromkeys(range(self._settings.workers), "loading")
+        self.detail = "starting the model process"
+        self._pool.start()
+
+    async def run(self, kind: str, identifier: str, payload: Any, listen: Listener) -> dict[str, Any]:
+        """Do one job; what the process says on the way goes to `listen(kind, rest)`.
+
+        The time that it may take begins when a process takes it. A question goes to the process that has the inspection
+        before it, if that one is free.
+
+        Raises:
+            ReasonIADError: it cannot be done as asked.
+            WorkerLostError: the process died, or the job took longer than allowed and the process was stopped.
+            TaskFailedError: a fault of the program.
+        """
+        assert self._pool is not None
+        begun = asyncio.Event()
+        since = [0.0]  # when the last try began
+
+        def begin(number: int) -> None:
+            since[0] = time.monotonic()
+            self._remember(identifier, number)
+            begun.set()
+
+        future = self._pool.submit(
+            (kind, payload),
+            functools.partial(self._later, lambda message: listen(message[0], message[1:])),
+            1 if kind in ONCE else MAX_ATTEMPTS,
+            on_begin=functools.partial(self._later, begin),
+            wanted=self._homes.get(identifier) if kind == "ask" else None,
+        )
+        result: asyncio.Future[dict[str, Any]] = asyncio.wrap_future(future)
+        try:
+            await _first(result, begun)
+            limit = self._settings.limits.inspection_seconds
+            while not result.done():
+                left = since[0] + limit - time.monotonic()
+                await asyncio.wait({result}, timeout=max(left, 0.0))
+                if not result.done() and time.monotonic() >= since[0] + limit:
+                    self._pool.stop_task(future, f"it took longer than {limit:g} s and was stopped")
+                    break
+            return await result
+        finally:
+            result.cancel()
+
+    async def stop(self) -> None:
+        """Let the processes end by themselves, or make them."""
+        if self._pool is not None:
+            await asyncio.to_thread(self._pool.close)
+
+    def _remember(self, identifier: str, number: int) -> None:
+        self._homes[identifier] = number
+        self._homes.move_to_end(identifier)
+        while len(self._homes) > REMEMBERED:
+            self._homes.popitem(last=False)
+
+    def _later(self, call: Callable[..., None], *arguments: Any) -> None:
+        """Call something in the event loop; called in a thread of the pool."""
+        assert self._loop is not None
+        try:
+            self._loop.call_soon_threadsafe(call, *arguments)
+        except RuntimeError:  # the loop was closed before the process ended
+            return
+
+    def _hear(self, number: int, state: State, content: Any) -> None:
+        before = self._states.get(number)
+        if state == "lost":
+            self._metrics.restarts.inc()
+        if before == "unable" and state in ("loading", "lost"):
+            state = "unable"  # until it is ready: that it is tried again is no news
+        elif state == "lost":
+            content = "the model process stopped; it is being started again"
+        self._states[number] = state
+        if state == "ready":
+            self.facts = content
+        if state != "ready" and before != "unable":
+            self.detail = str(content)
+        if self.ready:
+            self.detail = ""
+        self._metrics.ready.set(self.ready > 0)
+        self._metrics.workers.set(self.ready)
+        self.on_change()
+
+
+async def _first(result: asyncio.Future[Any], begun: asyncio.Event) -> None:
+    """Wait until a job has begun, or ended before it could."""
+    beginning = asyncio.ensure_future(begun.wait())
+    try:
+        await asyncio.wait({result, beginning}, return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        beginning.cancel()
