@@ -46,9 +46,9 @@ def test_a_report_says_what_was_found_in_the_language_and_on_the_paper_asked_for
 
 
 def part(verdict: str, number: int) -> ShiftPart:
-    return ShiftPart(
-        NOON, make_report(verdict=verdict, image=f"part_{number}.png"), make_pixels(), "False alarm by ann"
-    )
+    report = make_report(verdict=verdict, image=f"part_{number}.png")
+    pixels = make_pixels(120 + number)  # equal pictures are kept once
+    return ShiftPart(NOON, report, pixels, "False alarm by ann")
 
 
 def test_a_shift_counts_its_parts_and_shows_every_reject_and_alarm():
