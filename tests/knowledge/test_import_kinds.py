@@ -300,3 +300,11 @@ def test_columns_are_known_by_their_names_in_other_languages(read, heading: str)
     assert facts(found) == {("screw", "defect", "scratch"), ("screw", "process", "scratch")}
     texts = " ".join(entry[3] for entry in found)
     assert all(word in texts for word in ("bright line", "A tool", "Rust", "Sort out"))
+
+
+def test_no_heading_in_another_language_is_a_word_of_polarity() -> None:
+    from reason_iad.knowledge.columns import ELSEWHERE
+    from reason_iad.knowledge.polarity import read_polarity
+
+    others = [name for role, names in ELSEWHERE.items() if role != "defect_type" for name in names.split()]
+    assert [name for name in others if read_polarity(name.replace("_", " "))] == []

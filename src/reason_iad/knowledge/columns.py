@@ -51,20 +51,20 @@ COLUMNS = {
 ELSEWHERE = {
     "category": "produit piece article producto pieza articulo prodotto pezzo articolo produto peca artigo onderdeel "
     "wyrob czesc vyrobek dil изделие деталь продукт urun parca produkt termek tuote 产品 零件 製品 部品 品名 제품 부품",
-    "defect_type": "defaut type_de_defaut defecto tipo_de_defecto difetto tipo_di_difetto defeito tipo_de_defeito gebrek "
-    "fout defectsoort wada rodzaj_wady vada druh_vady дефект вид_дефекта hata kusur fel feltyp fejl fejltype hiba vika "
-    "缺陷 缺陷类型 缺陷名称 欠陥 不良 不良名 欠陥名 결함 불량 불량명",
-    "text": "aspect descripcion apariencia descrizione aspetto descricao aparencia omschrijving beschrijving opis popis "
-    "описание внешний_вид aciklama beskrivning beskrivelse leiras kuvaus 描述 说明 外观 説明 外観 설명 외관",
-    "cause": "causa causas cause_possible oorzaak przyczyna pricina причина neden orsak arsag ok syy 原因 원인",
-    "consequence": "effet consecuencia efecto conseguenza effetto consequencia efeito gevolg skutek nasledek последствие "
-    "sonuc foljd folge kovetkezmeny seuraus 后果 影响 影響 결과 영향",
+    "defect_type": "defaut type_de_defaut defecto tipo_de_defecto difetto tipo_di_difetto defeito tipo_de_defeito "
+    "gebrek fout defectsoort wada rodzaj_wady vada druh_vady дефект вид_дефекта hata kusur fel feltyp fejl fejltype hiba "
+    "vika 缺陷 缺陷类型 缺陷名称 欠陥 不良 不良名 欠陥名 결함 불량 불량명",
+    "text": "aspect descripcion apariencia descrizione aspetto descricao aparencia omschrijving beschrijving opis "
+    "popis описание внешний_вид aciklama beskrivning beskrivelse leiras kuvaus 描述 说明 外观 説明 外観 설명 외관",
+    "cause": "causa causas cause_possible oorzaak przyczyna pricina причина neden orsak arsag syy 原因 원인",
+    "consequence": "effet consecuencia efecto conseguenza effetto consequencia efeito gevolg skutek nasledek "
+    "последствие sonuc foljd folge kovetkezmeny seuraus 后果 影响 影響 결과 영향",
     "check": "mesure accion medida azione misura acao maatregel dzialanie opatreni мера действие onlem atgard handling "
     "tiltag intezkedes toimenpide 措施 对策 対策 処置 조치 대책",
     "subject": "critere caracteristique criterio caracteristica caratteristica kenmerk kryterium cecha kriterium znak "
     "критерий признак kriter ozellik egenskap 项目 检查项目 項目 検査項目 항목 검사항목",
-    "status": "decision_finale decision resultat resultado risultato resultaat wynik vysledek результат решение sonuc_karar "
-    "判定 结果 結果 판정",
+    "status": "decision_finale decision resultat resultado risultato resultaat wynik vysledek результат решение "
+    "sonuc_karar 判定 结果 結果 판정",
 }  # fmt: skip
 _TEXTS = ("text", "normal", "defect")
 MARKS = frozenset(
