@@ -52,8 +52,8 @@ ELSEWHERE = {
     "category": "produit piece article producto pieza articulo prodotto pezzo articolo produto peca artigo onderdeel "
     "wyrob czesc vyrobek dil изделие деталь продукт urun parca produkt termek tuote 产品 零件 製品 部品 品名 제품 부품",
     "defect_type": "defaut type_de_defaut defecto tipo_de_defecto difetto tipo_di_difetto defeito tipo_de_defeito "
-    "gebrek fout defectsoort wada rodzaj_wady vada druh_vady дефект вид_дефекта hata kusur fel feltyp fejl fejltype hiba "
-    "vika 缺陷 缺陷类型 缺陷名称 欠陥 不良 不良名 欠陥名 결함 불량 불량명",
+    "gebrek fout defectsoort wada rodzaj_wady vada druh_vady дефект вид_дефекта hata kusur fel feltyp fejl fejltype "
+    "hiba vika 缺陷 缺陷类型 缺陷名称 欠陥 不良 不良名 欠陥名 결함 불량 불량명",
     "text": "aspect descripcion apariencia descrizione aspetto descricao aparencia omschrijving beschrijving opis "
     "popis описание внешний_вид aciklama beskrivning beskrivelse leiras kuvaus 描述 说明 外观 説明 外観 설명 외관",
     "cause": "causa causas cause_possible oorzaak przyczyna pricina причина neden orsak arsag syy 原因 원인",
