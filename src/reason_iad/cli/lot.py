@@ -17,6 +17,7 @@ from reason_iad.cli.batch import InspectsImages, Job, Loader, inspect_all, one_b
 from reason_iad.errors import InputError, ReasonIADError
 from reason_iad.reporting.lines import LotSummary, render_line
 from reason_iad.types import InspectionReport, InspectionRequest
+from reason_iad.words import counted
 
 if TYPE_CHECKING:
     from reason_iad.cli.progress import Progress
@@ -199,12 +200,21 @@ class Turns:
 def _outcomes(
     args: argparse.Namespace, plan: Plan, turns: Turns, progress: Progress, load_inspector: Loader
 ) -> Iterator[Any]:
+    if " + " in args.model:
+        from reason_iad.cli.panel import by_panel
+
+        return by_panel(turns, args, load_inspector, progress.say)
     count = min(plan.jobs, len(turns.lot.images))
-    if count > 1:
+    if count > 1 or args.ray is not None:
         from reason_iad.cli.parallel import in_processes
 
-        progress.say(f"loading the model in {count} processes")
+        where = f"{counted(count, 'process', 'processes')}" + ("" if args.ray is None else f" on Ray ({args.ray})")
+        progress.say(f"loading the model in {where}")
         return in_processes(turns, count, args, load_inspector)
+    if args.parallel > 1:
+        from reason_iad.cli.parallel import in_threads
+
+        return in_threads(turns, args.parallel, args, load_inspector, progress.say)
     return one_by_one(turns, Loaded(args, progress.say, load_inspector, turns.lot if args.lot else None))
 
 

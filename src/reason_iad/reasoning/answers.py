@@ -87,7 +87,8 @@ class ContentReader:
     @property
     def tokens(self) -> Tensor:
         """Tokens that the branches of the forks begin with."""
-        return self._tree.branches.unique()
+        found: Tensor = torch.unique(self._tree.branches)
+        return found
 
     def read(self, logits: Tensor) -> Tensor:
         """Logits (M, R, V) to log-probabilities of the options (M, C)."""
