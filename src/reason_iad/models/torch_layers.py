@@ -97,8 +97,8 @@ class TorchLayers:
             found = replace(found, layers=self.attention_layers, states=states.states)
         return hidden, found
 
-    def logits(self, hidden: Tensor) -> Tensor:
-        """(..., D) to (..., V), float32."""
+    def logits(self, hidden: Tensor, wanted: Tensor | None = None) -> Tensor:
+        """(..., D) to (..., V), float32; all, whatever is wanted: heads differ too much to be cut."""
         result: Tensor = self.lm_head(hidden).float()
         cap = getattr(getattr(self.text_model, "config", None), "final_logit_softcapping", None)  # of Gemma 4
         return result if cap is None else cap * torch.tanh(result / cap)
