@@ -123,6 +123,11 @@ class Namer:
         """Names of the types that have examples, (K,), in alphabetical order."""
         return tuple(self.examples.counts)
 
+    @property
+    def share(self) -> float:
+        """c, the share of the examples in the say; grows with the number of the rarest type's."""
+        return self.settings.share_of(min(self.examples.counts.values(), default=0))
+
     @cached_property
     def rule(self) -> FewShot | None:
         """The fitted rule; None without examples."""
@@ -220,7 +225,7 @@ class Namer:
         """
         if len(seen) == 1 or all(p is None for p in said):
             return seen
-        share = self.settings.share_of(min(self.examples.counts.values()))
+        share = self.share
         told = np.array([math.nan if p is None else p for p in said])
         known = np.isfinite(told)
         told[known] /= max(float(told[known].sum()), 1e-9)
