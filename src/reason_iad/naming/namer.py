@@ -148,7 +148,7 @@ class Namer:
 
     @cached_property
     def temperature(self) -> float:
-        """T, at which leaving each image's examples out is likeliest."""
+        """T, at which leaving each image's examples out is likeliest, a little sharper: new images miss no example."""
         rule, settings = self.rule, self.settings
         if rule is None or rule.num_types < 2:
             return settings.temperature
@@ -167,7 +167,8 @@ class Namer:
             total = float(lost.sum()) + settings.trust * step**2
             if total < best:
                 best, chosen = total, settings.temperature * math.exp(step)
-        return chosen
+        per_type = len(set(rule.groups.tolist())) / rule.num_types
+        return chosen * (1 - 1 / max(per_type, 2.0))  # one of few that is left out is missed more than none is
 
     @cached_property
     def typical(self) -> float | None:
