@@ -210,6 +210,15 @@ class Citation(_Checked):
 
 
 @dataclass(frozen=True)
+class Voice(_Checked):
+    """What one model of a panel, or the comparison with good parts, said of the options of a question."""
+
+    name: str
+    probabilities: tuple[float, ...]  # in the order of the options
+    weight: float  # of a defect: log-odds that its vote added; else the log-likelihood ratio of its vote
+
+
+@dataclass(frozen=True)
 class Answer(_Checked):
     """The answer to one question, read from probabilities."""
 
@@ -218,6 +227,7 @@ class Answer(_Checked):
     options: tuple[OptionProbability, ...] = ()  # empty for a free-form answer
     entropy: float | None = None  # of the options, divided by log(#options): 0 sure, 1 undecided
     grounds: tuple[str, ...] = ()  # what joined the model in the probabilities of the options
+    voices: tuple[Voice, ...] = ()  # of a panel
 
 
 @dataclass(frozen=True)
@@ -278,6 +288,29 @@ class EvidenceSummary(_Checked):
 
 
 @dataclass(frozen=True)
+class ServerCost(_Checked):
+    """What a model on a server was asked, and what that cost."""
+
+    requests: int
+    tokens_read: int  # as the server counts them; 0 where it does not
+    tokens_written: int
+
+    def __add__(self, other: ServerCost) -> ServerCost:
+        return ServerCost(
+            self.requests + other.requests,
+            self.tokens_read + other.tokens_read,
+            self.tokens_written + other.tokens_written,
+        )
+
+    def __sub__(self, other: ServerCost) -> ServerCost:
+        return ServerCost(
+            self.requests - other.requests,
+            self.tokens_read - other.tokens_read,
+            self.tokens_written - other.tokens_written,
+        )
+
+
+@dataclass(frozen=True)
 class AnswerOffset(_Checked):
     """What the model says of good parts, which was subtracted from what it says of the image."""
 
@@ -333,6 +366,7 @@ class InspectionReport(_Checked):
     check_next: str | None = None  # what to examine on the part, from the knowledge of the defect
     faithfulness: Faithfulness | None = None  # only where it was asked for: it takes many passes
     offset: AnswerOffset | None = None  # where good parts were asked about, too
+    cost: ServerCost | None = None  # of a model on a server
     naming: DefectNaming | None = None  # of the part: of its oddest area
     examples: tuple[LikeExample, ...] = ()  # that areas look like, each once
 

@@ -143,3 +143,35 @@ def test_precision_and_device_reach_the_model(data, tmp_path, monkeypatch):
     monkeypatch.setattr(InspectorSolver, "load", classmethod(load))
     assert mmad(data, tmp_path / "run", "--dtype", "float32", "--device", "cpu") == 0
     assert seen == [("float32", "cpu", "nano")]
+
+
+def panel(data, out, *more):
+    names = ("openai:a", "openai:b", "openai:c")
+    flags = [flag for name in names for flag in ("--model", name)]
+    return mmad(data, out, *flags, "--shots", "1", *more)
+
+
+def test_a_panel_asks_every_model_and_joins_them_and_goes_on_where_it_was_stopped(data, tmp_path, capsys, monkeypatch):
+    monkeypatch.setenv("REASON_IAD_HOME", str(tmp_path / "home"))
+    monkeypatch.setenv("OPENAI_BASE_URL", "http://localhost:1/v1")
+    assert panel(data, tmp_path / "run", "--json") == 0
+    found = json.loads(capsys.readouterr().out.splitlines()[-1])
+    assert found["n"] == 36
+    records = [json.loads(line) for line in (tmp_path / "run/records-0-of-1.jsonl").read_text().splitlines()]
+    assert len({record["key"] for record in records}) == 36
+    names = {"openai:a", "openai:b", "openai:c"}
+    for record in records:
+        said = {voice["name"] for voice in record["voices"]}
+        assert names <= said
+        assert ("the comparison with good parts" in said) == ("Detection" in record["question"])
+        assert sum(record["probabilities"]) == pytest.approx(1)
+    assert panel(data, tmp_path / "run") == 0
+    assert capsys.readouterr().err.count("36 kept from before") == 3
+    again = [json.loads(line) for line in (tmp_path / "run/records-0-of-1.jsonl").read_text().splitlines()]
+    assert again == records
+
+
+def test_a_panel_with_a_model_that_there_is_not_is_refused_before_anything_is_asked(data, tmp_path, capsys):
+    assert mmad(data, tmp_path / "run", "--model", "nano", "--model", "no such model") == 2
+    assert "is not known" in capsys.readouterr().err
+    assert not (tmp_path / "run").exists()

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import functools
 import json
+import subprocess
+import sys
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -12,15 +16,19 @@ from PIL import Image
 
 from reason_iad.benchmark.ablation import PLAIN
 from reason_iad.benchmark.plan import plan
-from reason_iad.benchmark.record_log import same_content
+from reason_iad.benchmark.pool import answer_here
+from reason_iad.benchmark.record_log import read_records, same_content
+from reason_iad.benchmark.runner import run_units
 from reason_iad.benchmark.setting import Setting
 from reason_iad.benchmark.solver import InspectorSolver
 from reason_iad.benchmark.summary import summarize
 from reason_iad.datasets.mmad import DETECTION, TYPES, MmadQuestion, read_mmad
+from reason_iad.errors import ModelUnavailableError
 from reason_iad.inspection.inspector import Inspector
 from reason_iad.inspection.options import InspectorOptions
 from reason_iad.knowledge.entries import load_categories
 from reason_iad.knowledge.retrieve import KnowledgeBase
+from reason_iad.models.openai_compatible import Connection, OpenAICompatible
 from reason_iad.models.vision_cache import CachedVision
 from reason_iad.types import InspectionRequest
 
@@ -172,8 +180,6 @@ def served(monkeypatch):
     import threading
     from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
-    from reason_iad.models.openai_compatible import OpenAICompatible
-
     class Handler(BaseHTTPRequestHandler):
         def log_message(self, *args):
             pass
@@ -220,6 +226,36 @@ def test_a_model_on_a_server_answers_every_type_of_question(served, questions):
         assert record["model"][-1] == max(record["model"])
         assert record["stopped"] == "off"
     assert summarize(records).n == len(records)
+
+
+def test_a_server_that_is_away_is_no_wrong_answer_but_the_end_of_the_run_for_now(served, questions, tmp_path):
+    setting = Setting(model="openai:x", latents="off", injection="off", shots=0)
+    client = served.inspector.model._client
+    there, client._connection = client._connection, Connection("http://127.0.0.1:9/v1", retries=0)
+    units, pool = list(plan(questions.samples, {setting: "m"})), functools.partial(answer_here, lambda: served)
+    with pytest.raises(ModelUnavailableError, match="cannot be reached"):
+        run_units(units, {setting: tmp_path}, pool, "0")
+    assert not read_records(tmp_path).records
+    client._connection = there
+    assert run_units(units, {setting: tmp_path}, pool, "0").asked == 4
+    assert not [record for record in read_records(tmp_path).records if "error" in record]
+
+
+@pytest.mark.parametrize("name", ["vllm", "says:The answer is B.", "thought", "apart", "reasoning"])
+def test_a_server_that_answers_in_prose_or_thinks_first_is_read(served, questions, name):
+    """The chat server of the tests of served models, as a process of its own."""
+    command = [sys.executable, Path(__file__).parent.parent / "models" / "chat_server.py"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE) as server:
+        try:
+            url = f"http://127.0.0.1:{int(server.stdout.readline())}/v1"
+            served.inspector.model = OpenAICompatible(name, Connection(url))
+            setting = Setting(model="openai:x", latents="off", injection="off", shots=0)
+            records = answers(served, questions, setting)
+        finally:
+            server.terminate()
+    assert [record.get("error") for record in records] == [None] * 4
+    if name != "reasoning":  # whose samples differ
+        assert [record["model"][1] == max(record["model"]) for record in records] == [True] * 4
 
 
 def test_the_questions_of_an_image_are_read_in_one_pass(solver, questions, monkeypatch):

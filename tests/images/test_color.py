@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import io
+import struct
+import zlib
 from typing import Any
 
 import numpy as np
 import pytest
+import tifffile
+from made_png import png16
 from PIL import Image, ImageCms
 
 from reason_iad.errors import ImageError
@@ -85,6 +89,77 @@ def test_colors_follow_their_profile() -> None:
     loaded = read_image(saved(plain, "PNG", icc_profile=wide_gamut()))
     assert np.abs(loaded.pixels.astype(int) - plain[..., [1, 0, 2]]).max() <= 2
     assert "color profile" in loaded.notes[0]
+
+
+def test_colors_of_sixteen_bits_follow_their_profile_too() -> None:
+    wide = photo().astype(np.uint16) * 257
+    for data in (tiff16(wide, wide_gamut()), png_with_profile(wide, wide_gamut())):
+        loaded = read_image(data)
+        assert np.abs(loaded.pixels.astype(int) - photo()[..., [1, 0, 2]]).max() <= 2
+        assert any("color profile" in note for note in loaded.notes)
+
+
+def tiff16(values: np.ndarray, profile: bytes) -> bytes:
+    buffer = io.BytesIO()
+    tifffile.imwrite(buffer, values, photometric="rgb", iccprofile=profile)
+    return buffer.getvalue()
+
+
+def png_with_profile(values: np.ndarray, profile: bytes) -> bytes:
+    chunks = b"iCCP", b"wide\0\0" + zlib.compress(profile)
+    body = struct.pack(">I", len(chunks[1])) + chunks[0] + chunks[1] + struct.pack(">I", zlib.crc32(b"".join(chunks)))
+    return png16(values, 2, body)
+
+
+@pytest.mark.parametrize("where", ["interoperability", "color space"])
+def test_adobe_rgb_that_only_exif_names_is_converted(where: str) -> None:
+    exif = Image.Exif()
+    if where == "interoperability":
+        exif.get_ifd(0x8769)[0xA005] = {1: "R03"}
+    else:
+        exif.get_ifd(0x8769)[0xA001] = 2
+    flat = np.full((64, 80, 3), (150, 100, 90), np.uint8)
+    named = read_image(saved(flat, "JPEG", quality=98, subsampling=0, exif=exif))
+    plain = read_image(saved(flat, "JPEG", quality=98, subsampling=0))
+    assert np.abs(named.pixels[0, 0].astype(int) - (166, 100, 89)).max() <= 2  # by the standards' formulas
+    assert np.abs(plain.pixels[0, 0].astype(int) - (150, 100, 90)).max() <= 2
+    assert "Adobe RGB" in named.notes[0]
+    assert plain.notes == ()
+
+
+def test_a_jpeg_2000_of_more_color_than_is_read_says_so() -> None:
+    data = bytearray(saved(photo(), "JPEG2000"))
+    start = data.index(b"\xff\x4f\xff\x51") + 42
+    data[start : start + 9 : 3] = b"\x0f\x0f\x0f"
+    assert any("16 bits of color" in note for note in read_image(bytes(data)).notes)
+    assert read_image(saved(photo(), "JPEG2000")).notes == ()
+
+
+@pytest.mark.parametrize(
+    ("make", "words"),
+    [
+        (lambda: bitmap_444(), "is of a kind that is not read here"),
+        (lambda: palette_of_16_bits(), "it is a TIFF of a layout that is not read here"),
+        (lambda: b"P7\nWIDTH 64\nHEIGHT 64\n", "it is a PAM image"),
+    ],
+)
+def test_whole_files_of_other_kinds_are_not_called_damaged(make: Any, words: str) -> None:
+    with pytest.raises(ImageError, match=words) as caught:
+        read_image(make())
+    assert "copy it again" not in str(caught.value)
+
+
+def bitmap_444() -> bytes:
+    head = struct.pack("<IiiHHIIiiII", 40, 64, 64, 1, 16, 3, 64 * 64 * 2, 0, 0, 0, 0)
+    body = head + struct.pack("<III", 0xF00, 0xF0, 0xF) + bytes(64 * 64 * 2)
+    return b"BM" + struct.pack("<IHHI", 14 + len(body), 0, 0, 14 + 52) + body
+
+
+def palette_of_16_bits() -> bytes:
+    buffer = io.BytesIO()
+    colors = np.zeros((3, 65536), np.uint16)
+    tifffile.imwrite(buffer, np.zeros((64, 64), np.uint16), photometric="palette", colormap=colors)
+    return buffer.getvalue()
 
 
 def test_the_usual_profile_changes_nothing_and_needs_no_word() -> None:

@@ -8,6 +8,8 @@ import zlib
 
 import numpy as np
 import pytest
+import tifffile
+from made_png import png16
 from PIL import Image
 
 from reason_iad.images import Scale, alike, read_image, shared_scale
@@ -21,23 +23,6 @@ def picture(bands: int = 3, most: int = 255, seed: int = 0) -> np.ndarray:
     return (noise + slope).astype(np.uint16)
 
 
-def png16(values: np.ndarray, color: int, chunks: bytes = b"", interlaced: bool = False) -> bytes:
-    """A PNG of 16 bits a channel, which Pillow cannot write."""
-    height, width = values.shape[:2]
-
-    def chunk(kind: bytes, data: bytes) -> bytes:
-        return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
-
-    passes = [values]
-    if interlaced:
-        starts = [(0, 0, 8, 8), (0, 4, 8, 8), (4, 0, 8, 4), (0, 2, 4, 4), (2, 0, 4, 2), (0, 1, 2, 2), (1, 0, 2, 1)]
-        passes = [values[y::down, x::right] for y, x, down, right in starts]
-    rows = b"".join(b"\0" + row.astype(">u2").tobytes() for one in passes for row in one)
-    head = struct.pack(">IIBBBBB", width, height, 16, color, 0, 0, int(interlaced))
-    body = chunk(b"IHDR", head) + chunks + chunk(b"IDAT", zlib.compress(rows)) + chunk(b"IEND", b"")
-    return b"\x89PNG\r\n\x1a\n" + body
-
-
 def sbit(*bits: int) -> bytes:
     body = b"sBIT" + bytes(bits)
     return struct.pack(">I", len(bits)) + body + struct.pack(">I", zlib.crc32(body))
@@ -46,6 +31,13 @@ def sbit(*bits: int) -> bytes:
 def tiff(values: np.ndarray) -> bytes:
     buffer = io.BytesIO()
     Image.fromarray(values).save(buffer, "TIFF")
+    return buffer.getvalue()
+
+
+def tiff16(values: np.ndarray) -> bytes:
+    """A TIFF of any type, gray or RGB."""
+    buffer = io.BytesIO()
+    tifffile.imwrite(buffer, values, photometric="rgb" if values.ndim == 3 else "minisblack")
     return buffer.getvalue()
 
 
@@ -174,3 +166,56 @@ def test_a_color_float_map_is_read_the_right_way_up() -> None:
 def test_a_scale_survives_a_profile() -> None:
     scale = Scale(0.0, 1023.0)
     assert Scale.from_dict(scale.as_dict()) == scale
+
+
+@pytest.mark.parametrize("mark", [-9999.0, -32768.0, 3.0e38])
+@pytest.mark.parametrize("kind", ["float32", "int16"])
+def test_a_mark_of_what_was_not_measured_takes_the_contrast_of_nothing_else(mark: float, kind: str) -> None:
+    if kind == "int16" and mark > 40_000:
+        mark = 32767.0
+    heights = picture(1, 200)[..., 0].astype(float) - 100
+    spoiled = heights.copy()
+    spoiled[:4, :10] = mark
+    plain, loaded = (read_image(tiff16(values.astype(kind))) for values in (heights, spoiled))
+    assert np.abs(loaded.pixels[6:].astype(int) - plain.pixels[6:]).max() <= 2
+    assert (loaded.pixels[:4, :10] <= 2).all()
+    assert any("not measured" in note for note in loaded.notes)
+
+
+def test_a_black_ground_is_no_mark() -> None:
+    values = np.full((48, 64), 0.5, np.float32) + picture(1, 20)[..., 0] / 1000
+    values[:20] = 0
+    assert not any("not measured" in note for note in read_image(tiff16(values)).notes)
+
+
+def test_a_signed_file_has_fifteen_bits() -> None:
+    values = picture(3, 32767)
+    loaded = read_image(tiff16(values.astype(np.int16)))
+    np.testing.assert_array_equal(loaded.pixels, expected(values, 32767))
+
+
+def gamma(value: float) -> bytes:
+    body = b"gAMA" + struct.pack(">I", round(value * 100_000))
+    return struct.pack(">I", 4) + body + struct.pack(">I", zlib.crc32(body))
+
+
+@pytest.mark.parametrize("bits", [8, 16])
+def test_a_png_of_linear_values_is_no_dark_picture(bits: int) -> None:
+    top = 2**bits - 1
+    shown = picture(3, 255) / 255
+    linear = (shown**2.2 * top).round()
+    if bits == 16:
+        data = png16(linear.astype(np.uint16), 2, gamma(1.0))
+    else:
+        buffer = io.BytesIO()
+        Image.fromarray(linear.astype(np.uint8)).save(buffer, "PNG")
+        data = buffer.getvalue()[:33] + gamma(1.0) + buffer.getvalue()[33:]  # behind its first chunk
+    loaded = read_image(data)
+    bright = shown > 0.1  # eight bits of linear values hold little of the dark
+    assert np.abs(loaded.pixels[bright] - 255 * shown[bright]).max() <= (6 if bits == 8 else 2)
+    assert any("gamma of 1" in note for note in loaded.notes)
+
+
+def test_the_usual_gamma_needs_no_word() -> None:
+    loaded = read_image(png16(picture(3, 65535), 2, gamma(0.45455)))
+    assert not any("gamma" in note for note in loaded.notes)

@@ -10,7 +10,9 @@ import io
 import os
 import random
 import resource
+import struct
 import time
+import zlib
 from collections import Counter
 from collections.abc import Callable
 from typing import Any
@@ -83,14 +85,27 @@ def seeds() -> dict[str, bytes]:
         "tiff tiles": tiff(deep, photometric="rgb", tile=(16, 16), planarconfig="contig"),
         "tiff planes": tiff(np.moveaxis(deep, 2, 0), photometric="rgb", planarconfig="separate", bigtiff=True),
         "tiff float": tiff((color / 255).astype(np.float32), photometric="rgb", byteorder=">"),
+        "tiff 16 of a profile": tiff(deep * 16, photometric="rgb", iccprofile=profile),
+        "tiff of marks": tiff(np.where(color[..., 0] > 100, -9999, color[..., 0].astype(np.int16))),
+        "tiff of two pages": tiff(np.stack([color, color]), photometric="rgb"),
+        "jpeg of Adobe RGB": pillow(color, "JPEG", exif=_turned(adobe=True)),
+        "png linear": gamma(pillow(color, "PNG")),
         "tiff bands": tiff(np.dstack([deep, deep]), photometric="minisblack", planarconfig="contig"),
     }
 
 
-def _turned() -> bytes:
+def _turned(adobe: bool = False) -> bytes:
     exif = Image.Exif()
     exif[0x0112] = 6
+    if adobe:
+        exif.get_ifd(0x8769)[0xA005] = {1: "R03"}
     return exif.tobytes()
+
+
+def gamma(data: bytes) -> bytes:
+    """A PNG that states a gamma of 1, behind its first chunk."""
+    body = b"gAMA" + struct.pack(">I", 100_000)
+    return data[:33] + struct.pack(">I", 4) + body + struct.pack(">I", zlib.crc32(body)) + data[33:]
 
 
 SEEDS = seeds()

@@ -80,6 +80,19 @@ def test_reports_below_the_lot_are_left_out(tmp_path: Path) -> None:
     assert lot.left_out == {"report folder": 2}
 
 
+def test_what_is_named_twice_in_any_way_is_inspected_once(tmp_path: Path) -> None:
+    touch(tmp_path, "lot/1.png", "lot/sub/2.png")
+    lot, sub = tmp_path / "lot", tmp_path / "lot" / "sub"
+    one, two = lot / "1.png", sub / "2.png"
+    for given in ([lot, f"{lot}/"], [lot, sub], [sub, lot], [one, lot], [lot, two]):
+        found = find_lot(given)
+        assert sorted(image.path.name for image in found.images) == ["1.png", "2.png"], given
+        assert found.problems == []
+        assert "report" not in found.left_out_phrase()
+    assert find_lot([lot, sub]).left_out_phrase() == "1 folder that was looked through already"
+    assert find_lot([one, lot]).left_out_phrase() == "1 image that was named twice"
+
+
 def test_a_name_in_a_foreign_encoding_is_kept(tmp_path: Path) -> None:
     touch(tmp_path, os.fsdecode(b"m\xe4rz.png"), "a\nb.png")
     assert len(places(tmp_path)) == 2

@@ -101,6 +101,15 @@ def test_pages_are_said() -> None:
     assert any("pages" in note or "frames" in note for note in loaded.notes)
 
 
+@pytest.mark.parametrize("kind", ["uint8", "uint16"])
+def test_a_small_page_before_a_large_one_is_said(kind: str) -> None:
+    buffer = io.BytesIO()
+    with tifffile.TiffWriter(buffer) as file:
+        file.write(slope(3, 200, kind)[::2, ::2].copy(), photometric="rgb")
+        file.write(slope(3, 200, kind), photometric="rgb")
+    assert any("second page is larger (70 x 90)" in note for note in read_image(buffer.getvalue()).notes)
+
+
 @pytest.mark.parametrize("orientation", range(1, 9))
 @pytest.mark.parametrize("bands", [1, 3])
 def test_sixteen_bits_are_turned_like_eight(orientation: int, bands: int) -> None:

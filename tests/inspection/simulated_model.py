@@ -35,5 +35,8 @@ class SimulatedModel:
         first = 1 / (1 + math.exp(-odds))
         return Choice((first, *[(1 - first) / (num_options - 1)] * (num_options - 1)), "logprobs")
 
+    def ask_at_once(self, most):
+        """As a model on a server, which several threads ask."""
+
     def complete(self, parts, max_new_tokens):
         return "A part."

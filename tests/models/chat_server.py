@@ -111,9 +111,35 @@ def limited(body: dict[str, Any]) -> Answer:
     return said(body, text="B", tokens=[token("B", ("B", -0.1), ("A", -2.4))])
 
 
+UNDER_WAY = 0  # requests to "crowded" at this moment
+
+
+def pictures(message: dict[str, Any]) -> int:
+    return sum(part["type"] == "image_url" for part in message["content"] if isinstance(part, dict))
+
+
+def single(body: dict[str, Any], in_all: bool) -> Answer:
+    """Refuses several pictures: in a message, or in all, in vLLM's words."""
+    counts = [pictures(message) for message in body["messages"]]
+    if (sum(counts) if in_all else max(counts)) > 1:
+        return refused("At most 1 image(s) may be provided in one prompt.")
+    return said(body, text="B", tokens=[token("B", ("B", -0.1), ("A", -2.4))])
+
+
+def behind_a_thought(body: dict[str, Any]) -> Answer:
+    """A thought that came apart, whose tokens stand before those of the answer, as vLLM's parsers leave them."""
+    thought = [token(t, (t, 0.0), ("A", -20.0)) for t in ("It", " may", " be", " A", ".", "</think>")]
+    tokens = [*thought, token("\n\n", ("\n\n", 0.0)), token("B", ("B", -0.2), ("A", -1.8))]
+    if body["max_tokens"] < 100:
+        return said(body, text=None, finish="length", tokens=tokens[:4], reasoning_content="It may be A")
+    return said(body, text="B", tokens=tokens, reasoning_content="It may be A.")
+
+
 def answer(name: str, body: dict[str, Any], tries: int) -> Answer:
     """What the model of a name answers."""
     known = {"vllm": vllm, "thought": thought, "apart": apart, "reasoning": reasoning, "limited": limited}
+    known |= {"one-a-message": lambda b: single(b, False), "one-in-all": lambda b: single(b, True)}
+    known |= {"behind-a-thought": behind_a_thought}
     if name in known:
         return known[name](body)
     kind, _, text = name.partition(":")
@@ -148,6 +174,8 @@ class Chat(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
 
     def do_GET(self) -> None:
+        if self.path == "/v1/models":
+            return self.send(200, {"object": "list", "data": [{"id": "b", "object": "model"}, {"id": "a"}]})
         self.send(200, LOG)
 
     def do_POST(self) -> None:
@@ -161,6 +189,8 @@ class Chat(BaseHTTPRequestHandler):
             return self.send(401, {"error": {"message": "invalid key"}})
         if name in ("busy", "polite") and tries <= 2:
             return self.send(503 if tries == 1 else 429, {"error": {"message": "overloaded"}}, {"Retry-After": "3"})
+        if name == "crowded":
+            return self.crowded(body)
         if name == "down":
             return self.send(500, {"error": "out of order"})
         if name == "slow":
@@ -170,6 +200,18 @@ class Chat(BaseHTTPRequestHandler):
         if name == "strict" and "logprobs" in body:
             return self.send(400, {"error": {"message": "logprobs are not supported"}})
         return self.send(*answer(name, body, tries))
+
+    def crowded(self, body: dict[str, Any]) -> None:
+        """Take three requests at a time, refuse more, and count tokens."""
+        global UNDER_WAY
+        UNDER_WAY += 1
+        time.sleep(0.05)
+        if UNDER_WAY > 3:
+            self.send(429, {"error": {"message": "too many requests"}})
+        else:
+            status, made, _ = said(body, text="B", tokens=[token("B", ("B", -0.1), ("A", -2.4))])
+            self.send(status, {**made, "usage": {"prompt_tokens": 7, "completion_tokens": 2}})
+        UNDER_WAY -= 1
 
     def send(self, status: int, body: Any, headers: dict[str, str] | None = None) -> None:
         data = json.dumps(body).encode()

@@ -3,18 +3,23 @@
 from __future__ import annotations
 
 import base64
+import contextlib
 import io
 import math
+import threading
+from concurrent.futures import ThreadPoolExecutor
 
 import httpx
 import numpy as np
 import pytest
 from PIL import Image
 
+from reason_iad.cli.app import main
 from reason_iad.errors import InputError, ModelError
 from reason_iad.inspection.served import ServedDialog
 from reason_iad.models.base import Capabilities, is_open
 from reason_iad.models.openai_compatible import Connection, OpenAICompatible
+from reason_iad.models.turns import letting_others, taking_turns
 
 PICTURE = np.full((40, 60, 3), (200, 30, 30), dtype=np.uint8)
 
@@ -29,7 +34,9 @@ def connect(url, waits):
     """A model by name, whose pauses are noted instead of slept."""
 
     def make(name: str, **settings) -> OpenAICompatible:
-        return OpenAICompatible(name, Connection(settings.pop("url", url), **settings), sleep=waits.append)
+        thinking = settings.pop("thinking", None)
+        connection = Connection(settings.pop("url", url), **settings)
+        return OpenAICompatible(name, connection, sleep=waits.append, thinking=thinking)
 
     return make
 
@@ -102,7 +109,7 @@ def test_a_server_that_stays_down_is_named_after_the_last_try(connect, waits, ur
 
 
 def test_a_server_that_does_not_answer_in_time_is_named(connect) -> None:
-    with pytest.raises(ModelError, match=r"gave no answer within 0.2 s, 1 times"):
+    with pytest.raises(ModelError, match=r"gave no answer within 0.2 s, 1 time"):
         connect("slow", answer_seconds=0.2, retries=0).complete(["Which?"], 8)
 
 
@@ -168,3 +175,86 @@ def test_free_words_come_back_as_written(connect) -> None:
     answer = ServedDialog(connect("words"), PICTURE).tell("What is it?", on_text=heard.append).answer
     assert answer.text == "The part is scratched."
     assert heard == ["The part is scratched."]
+
+
+@pytest.mark.parametrize(
+    ("name", "counts", "note"), [("one-a-message", [1, 1, 1], "one by one"), ("one-in-all", [1], "not the references")]
+)
+def test_a_server_that_takes_one_picture_gets_them_one_by_one(connect, url, name, counts, note) -> None:
+    other = np.full((40, 60, 3), 7, dtype=np.uint8)
+    model = connect(name)
+    choice = model.choose(["Normal reference 1:", other, "Normal reference 2:", other, "Image:", PICTURE, "Which?"], 2)
+    assert choice.probabilities[1] > 0.8
+    messages = [m for m in requests(url, name)[-1]["body"]["messages"] if m["role"] == "user"]
+    assert [sum(part["type"] == "image_url" for part in message["content"]) for message in messages] == counts
+    assert messages[-1]["content"][-1]["text"] == "Which?"
+    assert note in model.notes[0]
+    asked = len(requests(url, name))
+    model.choose([other, PICTURE, "Which?"], 2)
+    assert len(requests(url, name)) == asked + 1  # it is not tried the other way again
+
+
+def test_the_choice_is_read_behind_a_thought_that_came_apart(connect, url) -> None:
+    choice = connect("behind-a-thought").choose(["Which?"], 2)
+    assert choice.source == "logprobs"
+    a, b = math.exp(-1.8), math.exp(-0.2)
+    assert choice.probabilities == pytest.approx((a / (a + b), b / (a + b)))
+    assert [r["body"]["max_tokens"] for r in requests(url, "behind-a-thought")] == [8, 2048]
+
+
+@pytest.mark.parametrize(("budget", "effort"), [(0, "none"), (300, "low")])
+def test_a_budget_of_thinking_is_sent_and_leaves_room_for_the_answer(connect, url, budget, effort) -> None:
+    name = f"says:B{budget}"
+    connect(name, thinking=budget)._client.ask([], max_tokens=1)
+    model = connect(name, thinking=budget)
+    with contextlib.suppress(ModelError):
+        model.choose(["Which?"], 2)
+    body = requests(url, name)[-1]["body"]
+    assert body["chat_template_kwargs"]["enable_thinking"] is (budget > 0)
+    assert body["reasoning_effort"] == effort
+    assert body["max_tokens"] > budget
+
+
+def test_threads_keep_the_order_and_slow_down_where_the_server_is_crowded(url) -> None:
+    model = OpenAICompatible("crowded", Connection(url, backoff_seconds=0.02, retries=9))
+    model.ask_at_once(8)
+    turn = threading.Lock()
+
+    def ask(number: int) -> tuple[int, int]:
+        with taking_turns(turn):
+            before = model.spent
+            model.choose([f"Question {number}"], 2)
+            spent = model.spent - before
+            return number, spent.tokens_read
+
+    with ThreadPoolExecutor(8) as pool:
+        found = list(pool.map(ask, range(30)))
+    assert found == [(number, 7) for number in range(30)]
+    assert model._client.gate.limit < 8
+
+
+def test_one_thread_computes_at_a_time_and_waiting_lets_the_others() -> None:
+    turn, computing, most, waiting = threading.Lock(), 0, 0, threading.Barrier(4, timeout=10)
+
+    def work(_: int) -> None:
+        nonlocal computing, most
+        with taking_turns(turn):
+            computing += 1
+            most = max(most, computing)
+            computing -= 1
+            with letting_others():
+                waiting.wait()  # all four wait side by side, or this breaks
+            computing += 1
+            most = max(most, computing)
+            computing -= 1
+
+    with ThreadPoolExecutor(4) as pool:
+        list(pool.map(work, range(4)))
+    assert most == 1
+
+
+def test_models_of_a_server_are_listed_as_they_are_named(url, capsys) -> None:
+    assert main(["models", "--server", url]) == 0
+    assert capsys.readouterr().out.split() == ["openai:a", "openai:b"]
+    assert main(["models", "--server", url.replace("/v1", "/no")]) == 2
+    assert "does not list its models" in capsys.readouterr().err

@@ -22,7 +22,7 @@ from reason_iad.benchmark.plan import MISSING, ContentHashes, Job, Unit
 from reason_iad.benchmark.record_log import Record
 from reason_iad.benchmark.solver import InspectorSolver, error_record, is_readable
 from reason_iad.datasets.base import Fault, ImageDataset, ImageSample
-from reason_iad.errors import InputError
+from reason_iad.errors import InputError, ModelUnavailableError
 from reason_iad.files import sha256_of_json
 from reason_iad.images import read_image
 from reason_iad.inspection.options import InspectorOptions
@@ -224,6 +224,8 @@ class DetectSolver:
         for job in unit.jobs:
             try:
                 yield self._judge(unit, job)
+            except ModelUnavailableError:
+                raise
             except Exception as error:  # noqa: BLE001 - whatever it is, it stays with this image
                 yield error_record(unit, job, error)
 

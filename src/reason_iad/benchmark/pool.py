@@ -7,6 +7,8 @@ show in a record.
 from __future__ import annotations
 
 import functools
+import queue
+import threading
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
@@ -66,3 +68,58 @@ def _load(factory: SolverFactory, tell: Tell) -> Callable[[Unit, Tell], Any]:
             tell(record)
 
     return answer
+
+
+def answer_in_threads(factory: SolverFactory, units: Sequence[Unit], parallel: int) -> Iterator[Record]:
+    """Answer units from a model on a server, `parallel` at a time, in threads that share one solver.
+
+    Each computes in its turn, and all wait for the server side by side. Records come as they are made.
+
+    Args:
+        factory: makes the solver.
+        units: the work.
+        parallel: most requests under way.
+
+    Raises:
+        ReasonIADError: the model cannot be used, or runs here.
+    """
+    from reason_iad.inspection.served import ask_at_once
+    from reason_iad.models.turns import taking_turns
+
+    solver, turn = factory(), threading.Lock()
+    ask_at_once(getattr(solver, "inspector", None), parallel)
+    left, heard = queue.SimpleQueue[Unit](), queue.SimpleQueue[Record | BaseException | None]()
+    for unit in units:
+        left.put(unit)
+    stopped = threading.Event()
+
+    def answer() -> None:
+        try:
+            while not stopped.is_set():
+                unit = left.get_nowait()
+                with taking_turns(turn):
+                    for record in solver.answer(unit):
+                        heard.put(record)
+                        if stopped.is_set():
+                            return
+        except queue.Empty:
+            pass
+        except BaseException as error:  # noqa: BLE001 - the first thread raises it
+            heard.put(error)
+        heard.put(None)
+
+    threads = [threading.Thread(target=answer, daemon=True) for _ in range(min(parallel, len(units)))]
+    for thread in threads:
+        thread.start()
+    working = len(threads)
+    try:
+        while working:
+            said = heard.get()
+            if isinstance(said, BaseException):
+                raise said
+            if said is None:
+                working -= 1
+            else:
+                yield said
+    finally:
+        stopped.set()

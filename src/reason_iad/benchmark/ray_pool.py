@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from reason_iad.benchmark.plan import Unit
 from reason_iad.benchmark.pool import give_up
 from reason_iad.benchmark.record_log import Record
-from reason_iad.errors import InputError, ModelError
+from reason_iad.errors import InputError, ModelError, ModelUnavailableError
 from reason_iad.workers import MAX_ATTEMPTS
 
 if TYPE_CHECKING:
@@ -50,7 +50,7 @@ def answer_on_ray(
 
     Raises:
         InputError: Ray is not installed, or the cluster cannot be reached.
-        ModelError: the actors cannot be started.
+        ModelError: the actors cannot be started, or a model's server is away.
     """
     ray = _connect(address, workers)
     actor_class = ray.remote(num_cpus=1, max_restarts=0, max_task_retries=0)(Answering)
@@ -81,6 +81,8 @@ def answer_on_ray(
             try:
                 found = ray.get(finished[0])
             except (ray.exceptions.RayActorError, ray.exceptions.RayTaskError) as error:
+                if isinstance(cause := getattr(error, "cause", None), ModelUnavailableError):
+                    raise cause from error
                 losses_in_a_row += 1
                 if losses_in_a_row > MAX_ATTEMPTS * workers:
                     raise ModelError(

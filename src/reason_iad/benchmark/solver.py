@@ -8,7 +8,7 @@ carries the whole cost as if it had been asked alone, but for its share of that 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from time import perf_counter
 from typing import TYPE_CHECKING, Any, Protocol
@@ -17,12 +17,13 @@ from reason_iad.benchmark.features import StoredBanks, StoredVision, vision_name
 from reason_iad.benchmark.plan import Job, QuestionJob, QuestionUnit, Unit
 from reason_iad.benchmark.record_log import Record
 from reason_iad.benchmark.setting import Setting
-from reason_iad.errors import ImageError, ReasonIADError
+from reason_iad.errors import ImageError, ModelUnavailableError, ReasonIADError
 from reason_iad.evidence.features import EvidenceOptions
 from reason_iad.images import read_image
 from reason_iad.inspection.clock import Clock
 from reason_iad.inspection.inspector import Inspector
 from reason_iad.inspection.options import InspectorOptions
+from reason_iad.inspection.served import spent_by
 from reason_iad.inspection.session import DETECTION, Session
 from reason_iad.inspection.sources import EvidenceSources
 from reason_iad.types import InspectionRequest
@@ -108,7 +109,11 @@ class InspectorSolver:
         return cls(inspector)
 
     def answer(self, unit: QuestionUnit) -> Iterator[Record]:
-        """Yield one record for each job; an error of one image or question stays with it."""
+        """Yield one record for each job; an error of one image or question stays with it.
+
+        Raises:
+            ModelUnavailableError: the model's server is away; that is no answer to any question.
+        """
         contexts: dict[tuple[Any, ...], Opened | Exception] = {}
         views: dict[Setting, Session] = {}
         for job in unit.jobs:
@@ -125,6 +130,8 @@ class InspectorSolver:
                 if job.setting not in views:
                     views[job.setting] = self._view(held.session, unit, job.setting)
                 yield self._ask(views[job.setting], unit, job, held)
+            except ModelUnavailableError:  # nothing was answered: the same run goes on when the server is back
+                raise
             except Exception as error:  # noqa: BLE001 - whatever it is, it stays with this question
                 yield error_record(unit, job, error)
 
@@ -185,14 +192,16 @@ class InspectorSolver:
         return replace(session, dialog=session.dialog.under(setting.inspector_options(unit.image_sha256)))
 
     def _ask(self, session: Session, unit: QuestionUnit, job: QuestionJob, opened: Opened) -> Record:
-        began = perf_counter()
+        began, before = perf_counter(), spent_by(self.inspector.model)
         question = job.question
         kind = None if question.yes is None else DETECTION  # the data says so; other types are told from the words
         reply = session.choose(question.question, question.options, kind)
         spent = (perf_counter() - began) * 1000 + opened.share
+        after = spent_by(self.inspector.model)
+        cost = {} if before is None or after is None else {"cost": asdict(after - before)}
         probabilities = [option.probability for option in reply.answer.options]
-        summary = session.context.summary
-        trace = reply.trace
+        summary, trace = session.context.summary, reply.trace
+        offset = None if kind is None else session.offset()  # asked for with the answer, and kept
         return {
             **unit.head(job),
             "answer": max(range(len(probabilities)), key=probabilities.__getitem__),
@@ -201,6 +210,7 @@ class InspectorSolver:
             "base": _rounded(trace.base_answer),
             "references": len(session.context.references),
             "evidence": None if summary is None else round(summary.anomaly_score, 6),
+            **({} if offset is None else {"offset": offset.mean}),
             "recognized": session.context.category,
             "stopped": trace.stopped,
             "unstable": trace.unstable,
@@ -209,6 +219,7 @@ class InspectorSolver:
             "patches": len(trace.patches),
             "milliseconds": {"answer": round(spent - trace.milliseconds, 1), "thought": round(trace.milliseconds, 1)},
             "image_milliseconds": opened.stages,
+            **cost,
         }
 
 

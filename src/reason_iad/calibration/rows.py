@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -141,7 +142,7 @@ def collect(
     """Ask about every case that was not asked about yet.
 
     A row has the model's probability of a defect, the anomaly score (0.5 without a comparison), the mean log-odds of a
-    defect on the good parts (None where there is none to ask about), and the truth.
+    defect on the good parts (None where there is none to ask about), the truth, and the seconds of image and offset.
 
     Args:
         inspector: without a fit of the model, which would be a fit on top of another.
@@ -162,12 +163,13 @@ def collect(
     for case in cases:
         if case.key in done:
             continue
+        began = time.monotonic()
         try:
             session = view.open(InspectionRequest(case.image, case.category, references=case.references))
         except ReasonIADError as error:
             left_out.append(f"{case.name}: {error}")
             continue
-        reply = session.dialog.choose(DETECTION_QUESTION, (YES, NO))
+        reply, asked = session.dialog.choose(DETECTION_QUESTION, (YES, NO)), time.monotonic()
         summary, offset = session.context.summary, session.offset()
         kept.add(
             {
@@ -175,6 +177,7 @@ def collect(
                 "defective": case.defective, "model": round(reply.probability_of(YES), 7),
                 "score": 0.5 if summary is None else round(summary.anomaly_score, 6),
                 "offset": None if offset is None else offset.mean,
+                "seconds": [round(asked - began, 3), round(time.monotonic() - asked, 3)],
             }
         )  # fmt: skip
         say(f"{len(kept.rows)} answers: {case.group}, {case.name}")

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, get_args
 from reason_iad.cli.method import add_method_options
 from reason_iad.errors import InputError
 from reason_iad.inspection.options import declared_settings
+from reason_iad.models.registry import JOINT
 from reason_iad.types import KnowledgeMode, LatentMode
 
 if TYPE_CHECKING:
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
 
 RUN_OPTIONS = (
     "layout", "root", "questions", "known_faults", "out", "cache", "limit", "shard", "workers", "threads", "ray",
+    "parallel",
     "minutes",
 )  # fmt: skip
 
@@ -110,6 +112,9 @@ def _add_run_options(parser: argparse.ArgumentParser, questions: bool = True) ->
     parser.add_argument("--shard", metavar="I/N", help="this process's share of the images, such as 0/2")
     parser.add_argument("--workers", type=_count, metavar="N", help="local processes, each with a model (default: 1)")
     parser.add_argument("--threads", type=_count, metavar="N", help="threads of each worker (default: 1)")
+    parser.add_argument(
+        "--parallel", type=_count, metavar="N", help="questions at a time that wait for a server (default: 1)"
+    )
     parser.add_argument("--ray", metavar="ADDRESS", help="work on a Ray cluster; 'local' starts one here")
     parser.add_argument("--minutes", type=float, metavar="M", help="stop in time; the same command goes on later")
     parser.add_argument("--retry-errors", action="store_true", help="ask again what ended in an error")
@@ -137,7 +142,30 @@ def run_mmad(args: argparse.Namespace) -> int:
     given = merged_options(args)
     setting = _as_served(Setting.from_mapping({name: given[name] for name in setting_names() if name in given}), given)
     out = _needed(given, "out", Path)
+    if JOINT in setting.model:
+        return _ask_panel(given, setting, out, args)
     return ask_all(given, {setting: out}, args)
+
+
+def _ask_panel(given: dict[str, Any], setting: Setting, out: Path, args: argparse.Namespace) -> int:
+    """Ask every model of a panel, one after the other, then join their answers."""
+    from reason_iad.benchmark.panel import join_runs, member_folder
+    from reason_iad.models.fingerprint import of_model
+    from reason_iad.models.registry import check_model, members_of
+
+    check_model(setting.model)
+    names = members_of(setting.model)
+    folders = {name: member_folder(out, name) for name in names}
+    worst = 0
+    for name, folder in folders.items():
+        _say(f"asking {name}")
+        alone = _as_served(dataclasses.replace(setting, model=name), given)
+        mine = {key: value for key, value in given.items() if key != "parallel" or name.startswith("openai:")}
+        worst = max(worst, ask_all(mine, {alone: folder}, args))
+    count = join_runs(out, setting, folders, {name: of_model(name) for name in names})
+    _say(f"{count} answers of {len(names)} models joined")
+    show_summaries({setting: out}, args.json)
+    return worst
 
 
 def _as_served(setting: Setting, given: dict[str, Any]) -> Setting:
@@ -318,6 +346,10 @@ def choose_pool(given: dict[str, Any], setting: Setting | None, factory: SolverF
     cache, threads = given.get("cache"), given.get("threads", 1)
     make: SolverFactory = factory or functools.partial(InspectorSolver.load, setting, cache, threads)
     workers = given.get("workers", 1)
+    if (parallel := given.get("parallel", 1)) > 1:
+        if "ray" in given or workers > 1:
+            raise InputError("found --parallel with --workers or --ray; expected one of them: leave one out")
+        return functools.partial(pool.answer_in_threads, make, parallel=parallel)
     if "ray" in given:
         from reason_iad.benchmark.ray_pool import answer_on_ray
 

@@ -63,6 +63,9 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
         "--jobs", type=_count, default=1, metavar="N", help="inspect in N processes, each with a model (default: 1)"
     )
     parser.add_argument(
+        "--parallel", type=_count, default=1, metavar="N", help="images at a time that wait for a server (default: 1)"
+    )
+    parser.add_argument(
         "--faithfulness", action="store_true", help="measure whether the answer rests on what the report says (slow)"
     )
     parser.add_argument(
@@ -108,6 +111,18 @@ def _check(args: argparse.Namespace) -> None:
     if args.lot and (args.reference or args.watch or args.jobs > 1):
         other = "--reference" if args.reference else "--watch" if args.watch else "--jobs"
         raise InputError(f"found --lot with {other}; expected one of them: one process compares a lot with itself")
+    if args.parallel > 1 and (args.watch or args.lot or args.jobs > 1):
+        other = "--watch" if args.watch else "--lot" if args.lot else "--jobs"
+        raise InputError(f"found --parallel with {other}; expected one of them: leave one out")
+    if " + " in args.model:
+        from reason_iad.cli.panel import check_panel
+
+        check_panel(args)
+    elif args.parallel > 1 and not args.model.startswith("openai:"):
+        raise InputError(
+            f"found --parallel {args.parallel} with the model {args.model}, which runs here; expected openai:NAME on a "
+            "server: --jobs N inspects in N processes"
+        )
     if args.watch and args.jobs > 1:
         raise InputError("found --jobs with --watch; expected one of them: a hot folder is inspected by one process")
 

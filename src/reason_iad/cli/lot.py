@@ -199,12 +199,20 @@ class Turns:
 def _outcomes(
     args: argparse.Namespace, plan: Plan, turns: Turns, progress: Progress, load_inspector: Loader
 ) -> Iterator[Any]:
+    if " + " in args.model:
+        from reason_iad.cli.panel import by_panel
+
+        return by_panel(turns, args, load_inspector, progress.say)
     count = min(plan.jobs, len(turns.lot.images))
     if count > 1:
         from reason_iad.cli.parallel import in_processes
 
         progress.say(f"loading the model in {count} processes")
         return in_processes(turns, count, args, load_inspector)
+    if args.parallel > 1:
+        from reason_iad.cli.parallel import in_threads
+
+        return in_threads(turns, args.parallel, args, load_inspector, progress.say)
     return one_by_one(turns, Loaded(args, progress.say, load_inspector, turns.lot if args.lot else None))
 
 

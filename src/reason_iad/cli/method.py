@@ -49,8 +49,21 @@ def method_options(args: argparse.Namespace) -> InspectorOptions:
     return InspectorOptions.from_mapping({name: getattr(args, name) for name in names if hasattr(args, name)})
 
 
+class _Joined(argparse.Action):
+    """Values of a flag that is given several times, as one: the models of a panel."""
+
+    def __call__(self, parser: Any, namespace: Any, value: Any, option: str | None = None) -> None:
+        from reason_iad.models.registry import JOINT
+
+        given = getattr(namespace, f"{self.dest}_given", None)
+        joined = value if given is None else f"{given}{JOINT}{value}"
+        setattr(namespace, f"{self.dest}_given", joined)
+        setattr(namespace, self.dest, joined)
+
+
 def _add(parser: Any, declared: Declared, unset: bool) -> None:
     about = declared.about
+    more: dict[str, Any] = {"action": _Joined} if declared.name == "model" else {}
     default = about.told or ("none" if declared.default is None else declared.default)
     parser.add_argument(
         declared.flag,
@@ -59,6 +72,7 @@ def _add(parser: Any, declared: Declared, unset: bool) -> None:
         default=None if unset else declared.default,
         metavar=None if declared.choices else about.metavar,
         help=f"{about.help} (default: {default})".replace("%", "%%"),
+        **more,
     )
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import sys
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -36,12 +37,21 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     )
     parser.add_argument("--device", default="auto", metavar="D", help="judge by this device (default: the best here)")
     parser.add_argument("--cached", action="store_true", help="only what needs no download")
+    parser.add_argument(
+        "--server",
+        nargs="?",
+        const="",
+        metavar="URL",
+        help="list what an OpenAI-compatible server offers instead (default: that of OPENAI_BASE_URL)",
+    )
     parser.add_argument("--json", action="store_true", help="print JSON")
     parser.set_defaults(run=run)
 
 
 def run(args: argparse.Namespace) -> int:
     """List the models."""
+    if args.server is not None:
+        return _list_server(args.server, args.json)
     from reason_iad.models import memory
 
     device = memory.pick_device(args.device)
@@ -58,6 +68,21 @@ def run(args: argparse.Namespace) -> int:
     where = f"OPENAI_BASE_URL is {server}" if server else "set OPENAI_BASE_URL, and OPENAI_API_KEY where it wants a key"
     print(f"\nnano is bundled and fits everywhere. openai:NAME is a model on a server ({where});")
     print("it gives no access to its inside, so latent reasoning and injection are off there.")
+    return 0
+
+
+def _list_server(url: str, as_json: bool) -> int:
+    """Names of what a server offers, as `--model` takes them."""
+    from reason_iad.models.chat_client import KEY_VARIABLE, ChatClient, Connection
+
+    connection = Connection.from_environment() if not url else Connection(url.rstrip("/"), os.environ.get(KEY_VARIABLE))
+    found = [f"openai:{name}" for name in ChatClient("", connection).models()]
+    if as_json:
+        print(json.dumps({"server": connection.url, "models": found}))
+        return 0
+    print("\n".join(found) if found else "the server offers no model")
+    if url:
+        print(f"\nset OPENAI_BASE_URL={connection.url} to use them", file=sys.stderr)
     return 0
 
 

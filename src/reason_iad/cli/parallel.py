@@ -1,4 +1,4 @@
-"""Inspecting a batch in several processes, each with a model of its own; results come in the order of the jobs."""
+"""Inspecting a batch in several processes or threads; results come in the order of the jobs."""
 
 from __future__ import annotations
 
@@ -6,7 +6,10 @@ import argparse
 import dataclasses
 import functools
 import itertools
+import threading
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any
 
 from reason_iad.cli.batch import Inspection, Job, Loader, Outcome, one_by_one
@@ -56,3 +59,37 @@ def _load(args: argparse.Namespace, load: Loader, references: Sequence[Any], tel
 
 def _with_references(job: Job, references: Sequence[Any]) -> Job:
     return dataclasses.replace(job, request=dataclasses.replace(job.request, references=tuple(references)))
+
+
+def in_threads(
+    jobs: Iterable[Job], count: int, args: argparse.Namespace, load: Loader, tell: Tell
+) -> Iterator[Outcome]:
+    """Inspect every image with a model on a server, `count` at a time; results come in the order of the jobs.
+
+    The threads share one inspector; each computes in its turn, and all wait for the server side by side.
+
+    Raises:
+        ReasonIADError: the model cannot be used.
+    """
+    from reason_iad.inspection.served import ask_at_once
+    from reason_iad.models.turns import taking_turns
+
+    turn, loaded = threading.Lock(), load(args, tell)
+    ask_at_once(loaded, count)
+
+    def inspect(job: Job) -> Outcome:
+        with taking_turns(turn):
+            return next(one_by_one([job], lambda: loaded))
+
+    with ThreadPoolExecutor(count) as pool:
+        ahead: deque[Future[Outcome]] = deque()
+        try:
+            for job in jobs:
+                ahead.append(pool.submit(inspect, job))
+                if len(ahead) >= 2 * count:
+                    yield ahead.popleft().result()
+            while ahead:
+                yield ahead.popleft().result()
+        finally:
+            for future in ahead:
+                future.cancel()

@@ -16,6 +16,8 @@ UNSEEN = 2  # levels of 255 by which a profile may differ from sRGB without bein
 HARD_SHARE = 0.05  # of a picture that may be half transparent, as soft shadows are
 LEAST_OPAQUE = 0.005
 BLOCK = 5
+# Both have the white of D65; from the primaries of IEC 61966-2-1 and of Adobe RGB (1998).
+_ADOBE_TO_SRGB = np.array([[1.39836, -0.39836, 0.0], [0.0, 1.0, 0.0], [0.0, -0.04293, 1.04293]])
 
 
 def to_rgb(image: Image.Image, label: str, notes: list[str]) -> Pixels:
@@ -49,6 +51,33 @@ def lay_on_white(rgb: Pixels, alpha: npt.NDArray[np.uint8] | None, label: str, n
     notes.append(f"{label} has transparency; it was laid on white")
     share = alpha[..., None].astype(np.uint16)
     return ((rgb * share + 255 * (255 - share) + 127) // 255).astype(np.uint8)
+
+
+def by_profile(pixels: Pixels, profile: bytes, label: str, notes: list[str]) -> Pixels:
+    """RGB (H, W, 3) of gray or RGB pixels (H, W, 1 or 3) by their color profile."""
+    image = Image.fromarray(pixels[..., 0] if pixels.shape[2] == 1 else pixels)
+    image.info["icc_profile"] = profile
+    return _opaque(image, label, notes)
+
+
+def names_adobe_rgb(image: Image.Image) -> bool:
+    """Whether a JPEG says by its EXIF alone, as the cameras' standard DCF has it, that its colors are Adobe RGB."""
+    if image.format not in ("JPEG", "MPO") or "icc_profile" in image.info or image.mode != "RGB":
+        return False
+    exif = image.getexif()
+    space, interoperability = exif.get_ifd(0x8769).get(0xA001), exif.get_ifd(0xA005).get(1)
+    return space == 2 or str(interoperability or "").strip("\0 ") == "R03"
+
+
+def from_adobe_rgb(pixels: Pixels) -> Pixels:
+    """SRGB (H, W, 3) of Adobe RGB (1998); what sRGB cannot show is cut."""
+    result = np.empty_like(pixels)
+    for start in range(0, len(pixels), 256):
+        linear = (pixels[start : start + 256] / 255.0) ** 2.19921875 @ _ADOBE_TO_SRGB.T
+        linear = np.clip(linear, 0, 1)
+        curved = np.where(linear <= 0.0031308, 12.92 * linear, 1.055 * linear ** (1 / 2.4) - 0.055)
+        result[start : start + 256] = (255 * curved).round()
+    return result
 
 
 def _opaque(image: Image.Image, label: str, notes: list[str]) -> Pixels:

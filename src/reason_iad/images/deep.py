@@ -18,6 +18,7 @@ from PIL import Image
 
 from reason_iad.images.scale import Values
 
+SRGB_GAMMA = 0.45455  # as PNG states it
 _PNM = re.compile(rb"^P([56FfP])(?=\s)")
 
 
@@ -30,6 +31,8 @@ class DeepImage:
     inverted: bool = False  # 0 means white
     alpha: npt.NDArray[np.uint8] | None = None  # (H, W)
     notes: list[str] = field(default_factory=list)
+    profile: bytes | None = None  # of its colors
+    power: float = 1.0  # by which the values are brought from the file's gamma to that of sRGB
 
 
 def deep_png(image: Image.Image, data: bytes, label: str) -> DeepImage | None:
@@ -37,13 +40,13 @@ def deep_png(image: Image.Image, data: bytes, label: str) -> DeepImage | None:
     depth, color = data[24], data[25]
     if image.format != "PNG" or depth != 16:
         return None
-    bits = _stated_bits(data)
+    bits, power, profile = _stated_bits(data), power_of(image), image.info.get("icc_profile")
     if color == 0:
-        return DeepImage(np.asarray(image)[..., None].astype(np.uint16), bits)
+        return DeepImage(np.asarray(image)[..., None].astype(np.uint16), bits, profile=profile, power=power)
     if color == 4:  # gray with alpha: four bytes a pixel, as RGBA has
         both = _bytes_of(data, "RGBA", "RGBA")
         values = both[..., 0:1].astype(np.uint16) << 8 | both[..., 1:2]
-        return DeepImage(values, bits, alpha=both[..., 2])
+        return DeepImage(values, bits, alpha=both[..., 2], profile=profile, power=power)
     mode = "RGB" if color == 2 else "RGBA"
     upper = _bytes_of(data, mode, f"{mode};16B")
     lower = _bytes_of(data, mode, f"{mode};16L")
@@ -52,7 +55,20 @@ def deep_png(image: Image.Image, data: bytes, label: str) -> DeepImage | None:
     notes = []
     if "transparency" in image.info:
         notes.append(f"{label} names one color as transparent; that was not applied")
-    return DeepImage(values, bits, alpha=upper[..., 3] if mode == "RGBA" else None, notes=notes)
+    alpha = upper[..., 3] if mode == "RGBA" else None
+    return DeepImage(values, bits, alpha=alpha, notes=notes, profile=profile, power=power)
+
+
+def power_of(image: Image.Image) -> float:
+    """By which power a PNG's values come from the gamma that it states to that of sRGB; 1 where nothing is to be done.
+
+    A profile or the mark of sRGB counts more than a gamma, by PNG's standard; a gamma that none can have is no word.
+    """
+    stated = image.info.get("gamma")
+    if image.format != "PNG" or not stated or "icc_profile" in image.info or "srgb" in image.info:
+        return 1.0
+    power = SRGB_GAMMA / float(stated)
+    return power if 0.2 <= power <= 5 and abs(power - 1) > 0.05 else 1.0
 
 
 def deep_pnm(data: bytes) -> DeepImage | None:

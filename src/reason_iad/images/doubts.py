@@ -17,6 +17,11 @@ MOST_SCANS = 200  # a camera's progressive JPEG has about ten
 MOST_COUNTED_BYTES = 16 * 1024 * 1024  # counting the frames of a longer animation takes seconds
 
 _KINDS = (
+    (0, b"II*\0", "a TIFF of a layout that is not read here"),
+    (0, b"MM\0*", "a TIFF of a layout that is not read here"),
+    (0, b"II+\0", "a BigTIFF of a layout that is not read here"),
+    (0, b"MM\0+", "a BigTIFF of a layout that is not read here"),
+    (0, b"P7\n", "a PAM image"),
     (0, b"%PDF-", "a PDF document"),
     (0, b"\xff\x0a", "a JPEG XL image"),
     (0, b"\0\0\0\x0cJXL ", "a JPEG XL image"),
@@ -60,6 +65,15 @@ def frame_note(image: Image.Image, size: int, label: str) -> str | None:
     if size > MOST_COUNTED_BYTES:
         return f"{label} has several frames; the first was inspected"
     return f"{label} has {image.n_frames} frames; the first was inspected"  # type: ignore[attr-defined]
+
+
+def color_bits(data: bytes, image_format: str | None) -> int:
+    """The bits of a color that a JPEG 2000 states, of which Pillow reads the upper 8; 8 for all other files."""
+    place = data.find(b"\xff\x4f\xff\x51") if image_format == "JPEG2000" else -1
+    if place < 0 or len(data) < place + 43:
+        return 8
+    bands = int.from_bytes(data[place + 40 : place + 42], "big")
+    return 8 if bands < 3 else (data[place + 42] & 0x7F) + 1
 
 
 def coarse_note(image_hw: tuple[int, int], references: Sequence[tuple[int, int]]) -> str | None:

@@ -125,10 +125,12 @@ class HotFolder:
             )
         same = (one for place, one in held.items() if self._seen.get(place) is one)
         ready = sorted(filter(self._is_ready, same), key=lambda one: one.since)
-        self._took = time.perf_counter() - began
+        took = time.perf_counter() - began
         if whole:
-            rest = self._took / SHARE_OF_TIME
+            rest = took / SHARE_OF_TIME
             self._whole_due = began + min(rest if rest > SHORTEST_PAUSE else 0.0, LONGEST_WHOLE)
+        else:  # a whole look, which is seldom, does not put off the next quick one
+            self._took = took
         for left, seen in enumerate(ready, 1 - len(ready)):
             arrival = self._take(seen)
             if arrival is not None:

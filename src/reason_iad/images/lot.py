@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence, Set
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -72,8 +72,9 @@ def find_lot(
         say: called now and then with the number of images found so far.
     """
     lot = Lot()
-    walk = _Walk(lot, {path for path in map(_identity, outputs) if path is not None}, readable_suffixes(), say)
-    names = list(dict.fromkeys(str(one) for one in given))  # what is named twice is inspected once
+    reports = frozenset(path for path in map(_identity, outputs) if path is not None)
+    walk = _Walk(lot, reports, readable_suffixes(), say)
+    names = list({_absolute(one): str(one) for one in given}.values())  # what is named twice is inspected once
     several = len(names) > 1
     bases = Counter(Path(name).name for name in names)
     for name in names:
@@ -87,8 +88,9 @@ def find_lot(
         label = path.name if bases[path.name] == 1 and path.name else name.rstrip("/") or name
         if is_folder:
             before = len(lot.images), len(lot.problems), lot.left_out.copy()
+            is_new = _identity(path) not in walk.seen
             walk.folder(path, f"{label}/" if several else "")
-            if (len(lot.images), len(lot.problems)) == before[:2]:
+            if is_new and (len(lot.images), len(lot.problems)) == before[:2]:
                 lot.problems.append((label, _no_image(path, Lot(left_out=lot.left_out - before[2]))))
         elif exists:
             lot.images.append(LotImage(path, label))
@@ -96,7 +98,17 @@ def find_lot(
             lot.problems.append(
                 (label, f"{path} does not exist; expected an image file or a folder of images: check the path")
             )
+    if several:
+        _keep_once(lot)
     return lot
+
+
+def _keep_once(lot: Lot) -> None:
+    """Inspect once what was named and also lies in a folder that was named."""
+    once = {_absolute(image.path): image for image in reversed(lot.images)}
+    if len(once) < len(lot.images):
+        lot.left_out["image that was named twice"] += len(lot.images) - len(once)
+        lot.images = list(reversed(once.values()))
 
 
 def find_images(path: str | Path) -> list[Path]:
@@ -125,21 +137,22 @@ class _Walk:
     """One walk; folders are told apart by device and number, so that links and mounts lead nowhere twice."""
 
     lot: Lot
-    seen: set[tuple[int, int]]
+    reports: frozenset[tuple[int, int]]  # folders that this run writes
     suffixes: frozenset[str]
     say: Callable[[int], None] | None = None
+    seen: set[tuple[int, int]] = field(default_factory=set)
     links: list[tuple[Path, str]] = field(default_factory=list)
 
     def folder(self, path: Path, prefix: str) -> None:
         """Walk through a folder, and then through the folders that links in it lead to."""
-        self._enter(path, prefix, "report folder")
+        self._enter(path, prefix)
         while self.links:
-            self._enter(*self.links.pop(0), "link to a folder that was looked through already")
+            self._enter(*self.links.pop(0), is_link=True)
 
-    def _enter(self, path: Path, prefix: str, otherwise: str) -> None:
+    def _enter(self, path: Path, prefix: str, is_link: bool = False) -> None:
         identity = _identity(path)
-        if identity is None or identity in self.seen:
-            self.lot.left_out["broken link" if identity is None else otherwise] += 1
+        if identity is None or identity in self.reports or identity in self.seen:
+            self.lot.left_out[_why_not_entered(identity, self.reports, is_link)] += 1
             return
         self.seen.add(identity)
         try:
@@ -153,7 +166,7 @@ class _Walk:
             if kind == "link":
                 self.links.append((path / name, f"{prefix}{name}/"))
             elif kind == "folder":
-                self._enter(path / name, f"{prefix}{name}/", "report folder")
+                self._enter(path / name, f"{prefix}{name}/")
             else:
                 self._image(LotImage(path / name, prefix + name))
 
@@ -161,6 +174,14 @@ class _Walk:
         self.lot.images.append(image)
         if self.say is not None and len(self.lot.images) % 20_000 == 0:
             self.say(len(self.lot.images))
+
+
+def _why_not_entered(identity: tuple[int, int] | None, reports: Set[tuple[int, int]], is_link: bool) -> str:
+    if identity is None:
+        return "broken link"
+    if identity in reports:
+        return "report folder"
+    return "link to a folder that was looked through already" if is_link else "folder that was looked through already"
 
 
 @dataclass(slots=True)
@@ -219,6 +240,11 @@ def cannot_look_into(path: str | Path, error: OSError) -> str:
     return f"the folder {path} cannot be looked into ({error.strerror}); check its permissions"
 
 
+def _absolute(path: str | Path) -> str:
+    """A path without dots and doubled slashes; links in it stay what they are."""
+    return os.path.abspath(path)  # noqa: PTH100 - resolve follows links
+
+
 def _identity(path: Path) -> tuple[int, int] | None:
     try:
         status = path.stat()
@@ -234,6 +260,8 @@ def _plural(kind: str, count: int) -> str:
     for single, several in (
         ("file without", "files without"),
         ("link to a folder that was", "links to folders that were"),
+        ("folder that was", "folders that were"),
+        ("image that was", "images that were"),
         ("no regular file", "that are no regular files"),
     ):
         if kind.startswith(single):

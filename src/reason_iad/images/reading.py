@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import re
 import stat
 import struct
 import warnings
@@ -15,11 +16,11 @@ from PIL import Image, ImageFile, UnidentifiedImageError
 
 from reason_iad.errors import ImageError
 from reason_iad.files import sha256
-from reason_iad.images.color import lay_on_white, to_rgb
-from reason_iad.images.deep import DeepImage, deep_pillow, deep_png, deep_pnm, pnm_size
-from reason_iad.images.doubts import MOST_SCANS, SMALL, black_rows, frame_note, name_kind, zero_tail
+from reason_iad.images.color import by_profile, from_adobe_rgb, lay_on_white, names_adobe_rgb, to_rgb
+from reason_iad.images.deep import SRGB_GAMMA, DeepImage, deep_pillow, deep_png, deep_pnm, pnm_size, power_of
+from reason_iad.images.doubts import MOST_SCANS, SMALL, black_rows, color_bits, frame_note, name_kind, zero_tail
 from reason_iad.images.limits import FORMATS, ImageLimits, LoadedImage, Pixels, reads_heic
-from reason_iad.images.scale import Scale, apply_scale, guess_scale, kind_of, shared_scale
+from reason_iad.images.scale import Scale, apply_scale, find_mark, guess_scale, kind_of, shared_scale, without
 from reason_iad.images.tiff import deep_tiff, read_layout
 
 _TIFF = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
@@ -130,6 +131,11 @@ def _decode(job: _Job) -> tuple[Pixels, Scale | None]:
         raise
     except _DAMAGE as error:
         what = " ".join(str(error).split())[:200]
+        if re.search(r"unsupported|not supported|unknown", what, re.IGNORECASE):
+            raise ImageError(
+                f"{job.label} is of a kind that is not read here ({what}); expected an image of 8 or 16 bits: export "
+                "it as PNG or TIFF"
+            ) from error
         raise ImageError(
             f"{job.label} is damaged or incomplete ({what}); expected a whole image: copy it again"
         ) from error
@@ -140,6 +146,11 @@ def _decode_deep(job: _Job) -> tuple[Pixels, Scale | None] | None:
     if job.data[:4] in _TIFF:
         layout = read_layout(job.data, job.label)
         job.limits.check_size(layout.width, layout.height, job.label)
+        if layout.larger is not None:
+            job.notes.append(
+                f"{job.label} begins with a page of {layout.width} x {layout.height} pixels, which was inspected; its "
+                f"second page is larger ({layout.larger[0]} x {layout.larger[1]})"
+            )
         if layout.pillow_reads:
             return None
         if layout.more:
@@ -174,11 +185,39 @@ def _decode_plain(job: _Job) -> tuple[Pixels, Scale | None]:
         job.notes.append(
             f"{job.label} ends with {count:,} bytes of zeros: a copy that was not finished; its lower part may be blank"
         )
-    pixels = to_rgb(image, job.label, job.notes)
+    pixels = _as_stated(image, to_rgb(image, job.label, job.notes), job)
     if image.format in ("BMP", "DIB", "PPM") or image.info.get("compression") == "raw":
         _say_black_rows(pixels, job)
     # Pillow turns a TIFF itself as it loads it.
     return _turn(pixels, 1 if image.format == "TIFF" else orientation, orientation, job), None
+
+
+def _as_stated(image: Image.Image, pixels: Pixels, job: _Job) -> Pixels:
+    """Pixels (H, W, 3) by what else than a profile a file says of its values."""
+    if (power := power_of(image)) != 1.0:
+        table = (255 * (np.arange(256) / 255) ** power).round().astype(np.uint8)
+        job.notes.append(_gamma_note(job.label, power))
+        return table[pixels]
+    if _names_adobe_rgb(image):
+        job.notes.append(f"{job.label} was converted to sRGB from Adobe RGB, which its EXIF names")
+        return from_adobe_rgb(pixels)
+    if (bits := color_bits(job.data, image.format)) > 8:
+        job.notes.append(
+            f"{job.label} has {bits} bits of color, of which the upper 8 were read; where its camera uses fewer bits "
+            "it comes out dark: export it as PNG or TIFF"
+        )
+    return pixels
+
+
+def _names_adobe_rgb(image: Image.Image) -> bool:
+    try:
+        return names_adobe_rgb(image)
+    except _DAMAGE:  # damaged EXIF names nothing
+        return False
+
+
+def _gamma_note(label: str, power: float) -> str:
+    return f"{label} states a gamma of {SRGB_GAMMA / power:.3g}; its values were brought to that of sRGB"
 
 
 def _formats() -> tuple[str, ...]:
@@ -209,6 +248,8 @@ def _finish(deep: DeepImage, job: _Job, orientation: int = 1, plain: bool = Fals
     if deep.inverted:
         pixels = 255 - pixels
         job.notes.append(f"{label} stores white as 0; it was inverted")
+    if deep.profile is not None:
+        pixels = by_profile(pixels, deep.profile, label, job.notes)
     if pixels.shape[2] == 1:
         pixels = np.repeat(pixels, 3, axis=2)
     if plain:
@@ -218,7 +259,15 @@ def _finish(deep: DeepImage, job: _Job, orientation: int = 1, plain: bool = Fals
 
 
 def _scaled(deep: DeepImage, job: _Job) -> tuple[Pixels, Scale]:
-    label, values = job.label, deep.values
+    label = job.label
+    values, mark, marked = deep.values, find_mark(deep.values), None
+    if mark is not None:
+        marked = values == mark
+        values = without(values, marked)
+        job.notes.append(
+            f"{label} holds {mark:g} in {marked.mean():.1%} of its pixels, far from all other values: it was taken for "
+            "the mark of what was not measured, and these pixels became black"
+        )
     own, reason = guess_scale(values, deep.bits)
     scale = own
     if job.scale is not None and job.scale.kind == kind_of(values):
@@ -227,7 +276,11 @@ def _scaled(deep: DeepImage, job: _Job) -> tuple[Pixels, Scale]:
         job.notes.append(
             f"{label} holds {kind_of(values)} values and its references do not; it was read by its own scale"
         )
-    pixels, above = apply_scale(values, scale)
+    pixels, above = apply_scale(values, scale, deep.power)
+    if marked is not None:
+        pixels[marked] = 0
+    if deep.power != 1.0:
+        job.notes.append(_gamma_note(label, deep.power))
     cut = f"; {100 * above:.2g} % of them lie above and became white" if above else ""
     job.notes.append(f"{label} has more than 8 bits a channel; values {scale} were mapped to 0 to 255 ({reason}){cut}")
     return pixels, scale

@@ -31,6 +31,7 @@ Kind = Literal["integer", "float"]
 DEPTHS = (8, 10, 12, 14, 16)
 QUANTILE = 0.999
 BLOCK = 5  # pixels on a side of the smallest thing that is no hot pixel
+MARKED, FAR = 0.001, 3.0  # share of pixels, and ranges of the others that a mark lies away from them
 LITTLE = 1.5  # floats of 0 to 1 may overshoot by a filter or a reflection
 
 
@@ -91,8 +92,38 @@ def guess_scale(values: Values, bits: int | None = None) -> tuple[Scale, str]:
     width = 8 * values.dtype.itemsize
     if width == 16 and values.dtype.kind == "u" and _fills_upper_bits(values, high):
         return Scale(0, 65535), "the values were shifted into the upper bits of 16"
-    depth = next((depth for depth in (*DEPTHS, 20, 24, 32) if high < 2**depth), 64)
+    most = width - (values.dtype.kind == "i")  # one bit of a signed number is its sign
+    depth = min(most, next((depth for depth in (*DEPTHS, 20, 24, 32) if high < 2**depth), 64))
     return Scale(0, 2**depth - 1), f"{depth} bits hold all but hot pixels"
+
+
+def find_mark(values: Values) -> float | None:
+    """The number that stands for what was not measured; None where there is none.
+
+    Cameras of height or temperature write one number there that none of the others comes near, such as -9999 or
+    -32768. It is the lowest or highest, one pixel in a thousand or more has it, and it lies three times as far from
+    the others as they lie from each other. 0 is black, not a mark.
+    """
+    if values.dtype.kind not in "if":
+        return None
+    for choose in (np.min, np.max):
+        known = np.isfinite(values)
+        if not known.any():
+            return None
+        mark = choose(values[known])
+        marked = values == mark
+        rest = values[known & ~marked]
+        if mark == 0 or not rest.size or marked.mean() < MARKED:
+            continue
+        low, high = (float(one) for one in np.quantile(_sample(rest), (1 - QUANTILE, QUANTILE)))
+        if max(low - float(mark), float(mark) - high) > FAR * max(high - low, 1e-30):
+            return float(mark)
+    return None
+
+
+def without(values: Values, left_out: npt.NDArray[np.bool_]) -> Values:
+    """Values in which some are put in the middle of the others, where they change no range."""
+    return np.where(left_out, np.median(_sample(values[~left_out])), values).astype(values.dtype)
 
 
 def robust_range(values: Values) -> tuple[float, float]:
@@ -102,32 +133,35 @@ def robust_range(values: Values) -> tuple[float, float]:
         known = np.isfinite(values)
         if not known.any():
             return 0.0, 0.0
-        finite = np.where(known, values, values[known].min())
+        finite = values if known.all() else without(values, ~known)
     # The least of each square is what no single pixel is above; the largest is what none is below.
     low = float(np.quantile(_sample(_fold(finite, np.maximum, 2)), 1 - QUANTILE))
     high = float(np.quantile(_sample(_fold(finite, np.minimum, 2)), QUANTILE))
     return min(low, _extreme(finite, np.maximum, np.min)), max(high, _extreme(finite, np.minimum, np.max))
 
 
-def apply_scale(values: Values, scale: Scale) -> tuple[npt.NDArray[np.uint8], float]:
-    """Map values (H, W, C) to 8 bits; also the share of them that lies above the scale. No number becomes 0."""
+def apply_scale(values: Values, scale: Scale, power: float = 1.0) -> tuple[npt.NDArray[np.uint8], float]:
+    """Map values (H, W, C) to 8 bits; also the share of them that lies above the scale. No number becomes 0.
+
+    `power` is applied to the values between 0 and 1, before they lose their depth.
+    """
     result = np.empty(values.shape, np.uint8)
     above = 0
     if values.dtype.kind == "u" and values.dtype.itemsize <= 2:
-        table = _to_bytes(np.arange(256**values.dtype.itemsize, dtype=np.float64), scale)
+        table = _to_bytes(np.arange(256**values.dtype.itemsize, dtype=np.float64), scale, power)
         result[:] = table[values]
         return result, float((values > scale.high).mean())
     for start in range(0, len(values), 64):  # in parts: the floats of a large image would take eight times its room
         part = values[start : start + 64]
         above += int(np.count_nonzero(part > scale.high))
-        result[start : start + 64] = _to_bytes(part.astype(np.float64), scale)
+        result[start : start + 64] = _to_bytes(part.astype(np.float64), scale, power)
     return result, above / max(values.size, 1)
 
 
-def _to_bytes(values: npt.NDArray[np.float64], scale: Scale) -> npt.NDArray[np.uint8]:
+def _to_bytes(values: npt.NDArray[np.float64], scale: Scale, power: float) -> npt.NDArray[np.uint8]:
     finite = np.nan_to_num(values, nan=scale.low, posinf=scale.low, neginf=scale.low)
     share = (np.clip(finite, scale.low, scale.high) - scale.low) / (scale.high - scale.low)
-    return (share * 255.0).round().astype(np.uint8)
+    return (share**power * 255.0).round().astype(np.uint8)
 
 
 def _float_scale(values: Values) -> tuple[Scale, str]:

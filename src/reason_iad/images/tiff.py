@@ -23,7 +23,7 @@ from reason_iad.images.limits import ImageLimits
 
 WIDTH, HEIGHT, BITS, COMPRESSION, PHOTOMETRIC, FILL_ORDER, SAMPLES, ROWS = 256, 257, 258, 259, 262, 266, 277, 278
 STRIPS, STRIP_BYTES, TILE_WIDTH, TILE_HEIGHT, TILES, TILE_BYTES = 273, 279, 322, 323, 324, 325
-PLANES, PREDICTOR, EXTRA, FORMAT, SUBFILE, ORIENTATION, DNG = 284, 317, 338, 339, 254, 274, 50706
+PLANES, PREDICTOR, EXTRA, FORMAT, SUBFILE, ORIENTATION, DNG, PROFILE = 284, 317, 338, 339, 254, 274, 50706, 34675
 UNSIGNED, SIGNED, FLOAT, VOID = 1, 2, 3, 4
 MIN_IS_WHITE, MIN_IS_BLACK, RGB = 0, 1, 2
 LARGE = b"MM\0+"  # a BigTIFF whose byte order Pillow overlooks
@@ -53,6 +53,8 @@ class Layout:
     orientation: int
     large: bool
     more: bool  # further pages follow
+    larger: tuple[int, int] | None  # width and height of the second page, where that is larger
+    profile: bytes | None  # of its colors
 
     @property
     def bands(self) -> int:
@@ -120,7 +122,25 @@ def read_layout(data: bytes, label: str) -> Layout:
         _number(tags, ORIENTATION, 1),
         data[:4] == LARGE,
         bool(tags.next),
+        _larger_page(stream, tags),
+        tags.get(PROFILE) if isinstance(tags.get(PROFILE), bytes) else None,
     )
+
+
+def _larger_page(stream: io.BytesIO, first: Any) -> tuple[int, int] | None:
+    """Size of the second page where it has more pixels: then the first is perhaps a preview that nobody named so."""
+    if not first.next:
+        return None
+    head = stream.getvalue()[: 16 if first._bigtiff else 8]
+    second = TiffImagePlugin.ImageFileDirectory_v2(head)
+    second._bigtiff = first._bigtiff
+    stream.seek(first.next)
+    try:
+        second.load(stream)
+        size = _number(second, WIDTH, 0), _number(second, HEIGHT, 0)
+    except (OSError, ValueError, KeyError, TypeError, IndexError, struct.error, SyntaxError):  # it is not read anyway
+        return None
+    return size if size[0] * size[1] > _number(first, WIDTH, 0) * _number(first, HEIGHT, 0) else None
 
 
 def deep_tiff(data: bytes, layout: Layout, label: str, limits: ImageLimits) -> DeepImage:
@@ -174,8 +194,9 @@ def _meaning(values: npt.NDArray[Any], layout: Layout, label: str) -> DeepImage:
     # MaxSampleValue is no statement of the depth: the standard makes it a statistic of this very picture.
     stated = layout.bits[0] if layout.kind in (UNSIGNED, VOID) and layout.bits[0] < 16 else None
     return DeepImage(
-        np.ascontiguousarray(values[..., :color]), stated, layout.photometric == MIN_IS_WHITE, alpha, notes
-    )
+        np.ascontiguousarray(values[..., :color]), stated, layout.photometric == MIN_IS_WHITE, alpha, notes,
+        None if layout.photometric == MIN_IS_WHITE else layout.profile,
+    )  # fmt: skip
 
 
 def _plane(data: bytes, layout: Layout, index: int, bands: int) -> npt.NDArray[Any]:

@@ -10,6 +10,7 @@ What does the work is imported when it is first needed, so that the name costs a
 from __future__ import annotations
 
 import copy
+import dataclasses
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -121,9 +122,15 @@ class Inspector:
             InputError: the category is not known, or the choices are not answerable.
         """
         from reason_iad.inspection.compose import compose
+        from reason_iad.inspection.served import served_notes, spent_by
 
-        clock = Clock(on_stage)
-        return compose(self.judge(request, clock), request, self.model.info, self.vision, clock)
+        clock, before = Clock(on_stage), spent_by(self.model)
+        found = compose(self.judge(request, clock), request, self.model.info, self.vision, clock)
+        after = spent_by(self.model)
+        if before is None or after is None:
+            return found
+        notes = (*found.report.notes, *served_notes(self.model))
+        return dataclasses.replace(found, report=dataclasses.replace(found.report, cost=after - before, notes=notes))
 
     def judge(self, request: InspectionRequest, clock: Clock | None = None) -> Judged:
         """Look at an image and reach a verdict, asking the model where `reason` says so.

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
+import threading
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -29,6 +30,7 @@ from reason_iad.inspection.sources import (
 )
 from reason_iad.inspection.verdict import Fusion, logit
 from reason_iad.models.base import VisionTowers
+from reason_iad.models.turns import letting_others
 from reason_iad.types import AnswerOffset
 
 MAX_ASKED = 4  # good parts
@@ -129,6 +131,7 @@ class Offsets:
 
     def __init__(self) -> None:
         self._found: OrderedDict[bytes, AnswerOffset | None] = OrderedDict()
+        self._asking: dict[bytes, threading.Lock] = {}  # where several threads wait for one server
 
     def of(self, source: EvidenceSource, notes: Sequence[str], vision: VisionTowers, ask: Ask) -> AnswerOffset | None:
         """What the model says of the good parts behind `source`; None where there is none that could be asked about.
@@ -143,11 +146,20 @@ class Offsets:
             ModelError: the model does not answer.
         """
         key = _key(source, notes)
+        asking = self._asking.setdefault(key, threading.Lock())
+        with letting_others():
+            asking.acquire()
+        try:
+            return self._of(key, source, vision, ask)
+        finally:
+            asking.release()
+
+    def _of(self, key: bytes, source: EvidenceSource, vision: VisionTowers, ask: Ask) -> AnswerOffset | None:
         if key not in self._found:
             odds = tuple(round(logit(ask(part)), 4) for part in good_parts(source, vision))
             self._found[key] = AnswerOffset(odds, round(sum(odds) / len(odds), 4)) if odds else None
             if len(self._found) > MAX_KEPT:
-                self._found.popitem(last=False)
+                self._asking.pop(self._found.popitem(last=False)[0], None)
         self._found.move_to_end(key)
         return self._found[key]
 

@@ -123,7 +123,7 @@ class InspectorOptions:
 
     model: str = setting(
         "nano",
-        "nano (the bundled one), a hub id, a folder, or openai:NAME on a server; see `reason-iad models`",
+        "nano (the bundled one), a hub id, a folder, or openai:NAME on a server; several make a panel",
         metavar="ID",
     )
     knowledge: KnowledgeMode = setting("retrieved", "use of knowledge: none, the best entries, or all of the category")
@@ -163,6 +163,10 @@ class InspectorOptions:
         told=f"what was set for the profile, else {USUAL_OVERKILL}",
     )  # fmt: skip
     seed: int = setting(0, "seed of every random choice", low=0, high=2**32 - 1, metavar="N")
+    thinking: int | None = setting(
+        None, "most tokens of a thought in words before an answer; 0 turns thoughts off", low=0, high=32768,
+        metavar="N", group="model", told="as the server does it; off for open models",
+    )  # fmt: skip
     dtype: Literal["auto", "float32", "bfloat16", "float16"] = setting(
         "auto",
         "precision; auto is the fastest that the device computes in, for the bundled model what `docs/processors.md` "
@@ -207,7 +211,7 @@ class InspectorOptions:
         """How an open model is loaded."""
         from reason_iad.models.loading import LoadOptions
 
-        return LoadOptions(self.dtype, self.device, self.quantization, self.max_image_tokens)
+        return LoadOptions(self.dtype, self.device, self.quantization, self.max_image_tokens, self.thinking)
 
     @property
     def bundled_device(self) -> str:

@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import cast
 
+from reason_iad.errors import InputError
 from reason_iad.images import Pixels
 from reason_iad.inspection.dialog import Reply, answer_of
 from reason_iad.inspection.options import InspectorOptions
 from reason_iad.inspection.prompts import clean, context_parts, question_text
-from reason_iad.models.base import ImageTokens, ServedModel
-from reason_iad.types import Answer, LatentTrace
+from reason_iad.models.base import ImageTokens, Model, ServedModel
+from reason_iad.types import Answer, LatentTrace, ServerCost
 
 CLOSED = (
     "The model {name} runs on a server, which gives no access to its inside: latent reasoning and injection, which "
@@ -65,3 +66,26 @@ def _no_thought(answer: tuple[float, ...]) -> LatentTrace:
         mode="off", steps=(), start_reward=None, best_reward=None, base_answer=answer, answer=answer, stopped="off",
         unstable=False,
     )  # fmt: skip
+
+
+def spent_by(model: Model) -> ServerCost | None:
+    """Requests and tokens that a model on a server was asked in this thread so far; None where nothing counts them."""
+    found = getattr(model, "spent", None)
+    return found if isinstance(found, ServerCost) else None
+
+
+def served_notes(model: Model) -> tuple[str, ...]:
+    """What a person should know about how a server was asked."""
+    return tuple(getattr(model, "notes", ()))
+
+
+def ask_at_once(inspector: object, most: int) -> None:
+    """Let several threads have requests under way.
+
+    Raises:
+        InputError: the model runs here, where threads would only wait for each other.
+    """
+    let = getattr(getattr(inspector, "model", None), "ask_at_once", None)
+    if let is None:
+        raise InputError(f"found --parallel {most} with a model that runs here; expected openai:NAME: use processes")
+    let(most)

@@ -13,9 +13,12 @@ import time
 import weakref
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from threading import local
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from reason_iad.errors import ModelError, ModelUnavailableError
+from reason_iad.models.turns import Gate, letting_others
+from reason_iad.types import ServerCost
 from reason_iad.words import counted
 
 if TYPE_CHECKING:
@@ -33,7 +36,17 @@ _OPTIONAL = {
     "response_format": r"response_format|json_schema|json schema|grammar",
     "guided_choice": r"guided_choice|guided decoding|guided_",
     "structured_outputs": r"structured_outputs|structured outputs?",
+    "reasoning_effort": r"reasoning_effort|reasoning effort",
+    "chat_template_kwargs": r"chat_template_kwargs|enable_thinking|thinking_budget",
+    "thinking_budget_tokens": r"thinking_budget_tokens|thinking_budget",
 }
+_OVERLOADED = {429, 503, 529}
+_SINGLE = re.compile(  # how servers say that they take one picture only
+    r"(?:at most|only|max(?:imum)?(?: of)?|up to) (?:1|one|a single)\b[^.]{0,40}\b(?:image|picture)s?"
+    r"|(?:multiple|several|more than one|too many)\b[^.]{0,20}\b(?:image|picture)s?"
+    r"|(?:image|picture)s?\b[^.]{0,40}\b(?:at most|limit(?:ed)? (?:is|to|of)?) ?(?:1|one)\b",
+    re.IGNORECASE,
+)
 _USED_UP = re.compile(r"could not finish the message|output limit was reached", re.IGNORECASE)  # by a thought
 
 
@@ -75,6 +88,9 @@ class ChatClient:
         self._most_logprobs: int | None = None  # alternatives of a token that the server gives at most, where known
         self._counts_completion = False  # whether it wants max_completion_tokens
         self.refused: set[str] = set()  # parameters that the server does not take
+        self.pictures_apart = 0  # 1 where each picture needs a message of its own, 2 where it takes one alone
+        self.gate = Gate()
+        self._spent = local()  # by the requests of this thread
 
     def ask(self, content: list[dict[str, Any]], **settings: Any) -> dict[str, Any]:
         """The first choice of an answer to one message; what the server refuses of `settings` is left out.
@@ -82,7 +98,9 @@ class ChatClient:
         Raises:
             ModelError: the server does not answer, or answers with an error.
         """
-        answer = self._post({"model": self._model, "messages": [{"role": "user", "content": content}], **settings})
+        messages = _messages(content, self.pictures_apart)
+        answer = self._post({"model": self._model, "messages": messages, **settings}, content)
+        self._count(answer.get("usage"))
         choices = answer.get("choices")
         if not isinstance(choices, list) or not choices or not isinstance(choices[0], dict):
             raise ModelError(
@@ -105,7 +123,36 @@ class ChatClient:
         """The server, as messages name it."""
         return f"the server {host_of(self._connection.url)}"
 
-    def _post(self, body: dict[str, Any]) -> dict[str, Any]:
+    @property
+    def spent(self) -> ServerCost:
+        """Requests and tokens of this thread so far."""
+        return getattr(self._spent, "cost", ServerCost(0, 0, 0))
+
+    def _count(self, usage: Any) -> None:
+        told = usage if isinstance(usage, dict) else {}
+        read, written = (told.get(name) for name in ("prompt_tokens", "completion_tokens"))
+        counts = [one if isinstance(one, int) and one >= 0 else 0 for one in (read, written)]
+        self._spent.cost = self.spent + ServerCost(1, *counts)
+
+    def models(self) -> list[str]:
+        """Names of what the server offers.
+
+        Raises:
+            ModelError: it does not tell.
+        """
+        import httpx
+
+        try:
+            response = self._open().get(f"{self._connection.url}/models")
+            listed: list[dict[str, Any]] = response.raise_for_status().json()["data"]
+            return sorted(str(one["id"]) for one in listed)
+        except (httpx.HTTPError, httpx.InvalidURL, ValueError, KeyError, TypeError) as error:
+            raise ModelError(
+                f"{self.where} does not list its models ({error or 'another answer'}); expected an OpenAI-compatible "
+                f"server: check the address (it usually ends in /v1) and {KEY_VARIABLE}"
+            ) from error
+
+    def _post(self, body: dict[str, Any], content: list[dict[str, Any]]) -> dict[str, Any]:
         """Send a request, again after what may pass, with growing pauses.
 
         Raises:
@@ -120,7 +167,8 @@ class ChatClient:
             attempt += 1
             sent = self._adapted(body)
             try:
-                response = self._open().post(f"{connection.url}/chat/completions", json=sent)
+                with letting_others(), self.gate.through():
+                    response = self._open().post(f"{connection.url}/chat/completions", json=sent)
             except httpx.TimeoutException:
                 trouble = f"gave no answer within {connection.answer_seconds:g} s"
             except (httpx.TransportError, httpx.InvalidURL, httpx.DecodingError, httpx.TooManyRedirects) as error:
@@ -128,10 +176,15 @@ class ChatClient:
             else:
                 status, answer = self._read(response)
                 if status < 400:
+                    self.gate.well()
                     return answer
                 words = error_words(answer) or " ".join(response.text.split())[:200] or response.reason_phrase
                 if status == 400 and _USED_UP.search(words):
                     return {"choices": [{"finish_reason": "length", "message": {"content": None}}]}
+                if status in _REFUSING and self._take_apart(words, content):
+                    body["messages"] = _messages(content, self.pictures_apart)
+                    attempt -= 1
+                    continue
                 if status in _REFUSING and self._give_way(words, sent):
                     attempt -= 1  # every way given shortens the request, so this ends
                     continue
@@ -139,8 +192,11 @@ class ChatClient:
                     self._refuse(status, words, response.status_code < 400)
                 trouble = f"answered {status} ({words})"
                 wait = max(wait, _asked_wait(response))
+                if status in _OVERLOADED:
+                    self.gate.overloaded()
             if attempt <= connection.retries:
-                self._sleep(min(wait, connection.longest_wait))
+                with letting_others():
+                    self._sleep(min(wait, connection.longest_wait))
         raise ModelUnavailableError(
             f"{self.where} {trouble}, {counted(connection.retries + 1, 'time')}; check that it runs and "
             f"{URL_VARIABLE}, or try again later"
@@ -161,6 +217,13 @@ class ChatClient:
             code = error.get("code") if isinstance(error, dict) else answer.get("code")
             return (code if isinstance(code, int) and 400 <= code < 600 else 400), answer
         return response.status_code, answer
+
+    def _take_apart(self, words: str, content: list[dict[str, Any]]) -> bool:
+        """Send fewer pictures a message from now on, where a refusal is about several; False where it is not."""
+        if self.pictures_apart > 1 or _num_pictures(content) < 2 or not _SINGLE.search(words):
+            return False
+        self.pictures_apart += 1
+        return True
 
     def _adapted(self, body: dict[str, Any]) -> dict[str, Any]:
         """A request as this server takes it."""
@@ -250,3 +313,29 @@ def _asked_wait(response: httpx.Response) -> float:
         return max(0.0, float(response.headers.get("Retry-After", 0)))
     except ValueError:
         return 0.0
+
+
+def _num_pictures(content: list[dict[str, Any]]) -> int:
+    return sum(part.get("type") == "image_url" for part in content)
+
+
+def _messages(content: list[dict[str, Any]], apart: int) -> list[dict[str, Any]]:
+    """One message; or one a picture, each acknowledged; or one with the last picture alone.
+
+    >>> text, picture = {"type": "text", "text": "a"}, {"type": "image_url"}
+    >>> [len(_messages([text, picture, text, picture, text], apart)) for apart in (0, 1, 2)]
+    [1, 3, 1]
+    """
+    if not apart or _num_pictures(content) < 2:
+        return [{"role": "user", "content": content}]
+    places = [place for place, part in enumerate(content) if part.get("type") == "image_url"]
+    if apart > 1:
+        kept = [part for place, part in enumerate(content) if place == places[-1] or place not in places]
+        return [{"role": "user", "content": kept}]
+    messages: list[dict[str, Any]] = []
+    for first, last in zip([0, *(place + 1 for place in places[:-2])], places[:-1], strict=True):
+        messages += [
+            {"role": "user", "content": content[first : last + 1]},
+            {"role": "assistant", "content": "Seen."},
+        ]
+    return [*messages, {"role": "user", "content": content[places[-2] + 1 :]}]

@@ -25,7 +25,10 @@ _DIGITS = 16
 def of_model(name: str) -> str:
     """Of a model by its name, as `registry` knows it, and of what was fitted for it on this machine."""
     from reason_iad.models.fits import digest_of
+    from reason_iad.models.registry import JOINT, members_of
 
+    if JOINT in name:
+        return sha256(*(of_model(one) for one in members_of(name)))[:_DIGITS]
     content, fitted = of_weights(name), digest_of(name)
     return sha256(f"{content} {fitted}")[:_DIGITS] if fitted else content
 

@@ -142,7 +142,7 @@ def content_of(choice: dict[str, Any]) -> str:
 def _answer_tokens(choice: dict[str, Any]) -> Iterator[dict[str, Any]]:
     """The token that would be a letter: the first with a sign, or the one that opens the value of a JSON answer."""
     logprobs = choice.get("logprobs")
-    tokens = _dicts(logprobs.get("content") if isinstance(logprobs, dict) else None)
+    tokens = _after_thought(_dicts(logprobs.get("content") if isinstance(logprobs, dict) else None), content_of(choice))
     before = ""
     value = re.compile(r'"(?:answer|option|choice|letter)"\s*:\s*"?\s*$')
     structured = content_of(choice).lstrip().startswith("{")
@@ -156,6 +156,25 @@ def _answer_tokens(choice: dict[str, Any]) -> Iterator[dict[str, Any]]:
             yield token
             return
         before += text
+
+
+def _after_thought(tokens: list[dict[str, Any]], content: str) -> list[dict[str, Any]]:
+    """The tokens of the answer: those behind a thought, whether the text holds it or it came apart.
+
+    Servers list the tokens of a thought before those of the answer, also where the text of it stands elsewhere.
+    """
+    texts = [str(token.get("token", "")) for token in tokens]
+    joined, said = "".join(texts), (without_thought(content) or "").strip()
+    ends = list(_THOUGHT_ENDS.finditer(joined))
+    start = ends[-1].end() if ends else 0
+    if not start and said and (place := joined.rfind(said)) > 0 and joined[place:].strip() == said:
+        start = place
+    passed = 0
+    for number, text in enumerate(texts):
+        if passed >= start:
+            return tokens[number:]
+        passed += len(text)
+    return tokens if not start else []
 
 
 def _plain_letter(text: str, letters: str, options: Sequence[str]) -> str | None:

@@ -32,6 +32,7 @@ class LoadOptions:
     device: str = "auto"
     quantization: memory.Quantization = "none"
     max_image_tokens: int | None = None
+    thinking: int | None = None  # most tokens of a thought of a model on a server
 
     def __post_init__(self) -> None:
         """Refuse settings that have no meaning."""

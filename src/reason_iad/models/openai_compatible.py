@@ -25,6 +25,8 @@ from reason_iad.models.letters import (
     read_letter,
     without_thought,
 )
+from reason_iad.models.turns import Gate
+from reason_iad.types import ServerCost
 
 _LONGEST_SIDE = 1600  # pixels; servers scale larger pictures down themselves
 _TOP = 20  # alternatives of a token that servers give at most
@@ -36,12 +38,26 @@ _SHORT, _LONG = 32, 2048  # tokens of an answer by letter, and of one that a tho
 class OpenAICompatible:
     """A model on a server; implements `ServedModel`."""
 
-    def __init__(self, model: str, connection: Connection, sleep: Callable[[float], None] = time.sleep) -> None:
-        """Connect with the first question, not before."""
+    def __init__(
+        self,
+        model: str,
+        connection: Connection,
+        sleep: Callable[[float], None] = time.sleep,
+        thinking: int | None = None,
+    ) -> None:
+        """Connect with the first question, not before.
+
+        Args:
+            model: its name there.
+            connection: where it is.
+            sleep: waits between tries.
+            thinking: most tokens of a thought before an answer, 0 for none; what the server does by itself where None.
+        """
+        self._thinking = thinking
         self._client, self._address = ChatClient(model, connection, sleep), connection.url
         self._doubts = 0  # answers in a row whose log-probabilities could not be trusted
         self._forms = list(_FORMS)  # of constraint, that the server may keep to
-        self._room = _SHORT  # tokens that an answer by letter needs
+        self._room = _SHORT + (thinking or 0)  # tokens that an answer by letter needs
         self.info = ModelInfo(
             name=model,
             version=f"server {host_of(connection.url)}",
@@ -61,18 +77,36 @@ class OpenAICompatible:
         return Capabilities(latents=False, attention=False, option_probabilities=self._doubts < _MOST_DOUBTS)
 
     @property
+    def spent(self) -> ServerCost:
+        """Requests and tokens of this thread so far."""
+        return self._client.spent
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What a person should know about how the server was asked."""
+        said = {
+            1: "The server takes one picture a message: references and image were sent one by one.",
+            2: "The server takes one picture alone: it was shown the image, not the references.",
+        }
+        return (said[self._client.pictures_apart],) if self._client.pictures_apart else ()
+
+    def ask_at_once(self, most: int) -> None:
+        """Let up to `most` requests be under way, as several threads need."""
+        self._client.gate = Gate(most)
+
+    @property
     def fingerprint(self) -> str:
         """Hash of address and name: what lies behind them, a server does not tell."""
         return of_served(self.info.name, self._address)
 
     @classmethod
-    def from_environment(cls, model: str) -> OpenAICompatible:
-        """Connect to the server that the environment names.
+    def from_environment(cls, model: str, thinking: int | None = None) -> OpenAICompatible:
+        """Connect to the server that the environment names; `thinking` as above.
 
         Raises:
             ModelError: it names none.
         """
-        return cls(model, Connection.from_environment())
+        return cls(model, Connection.from_environment(), thinking=thinking)
 
     def choose(self, parts: Sequence[str | Pixels], num_options: int, options: Sequence[str] = ()) -> Choice:
         """Probabilities of the option letters that the prompt lists.
@@ -91,17 +125,31 @@ class OpenAICompatible:
         """
         letters, content = LETTERS[:num_options], [_part(part) for part in parts]
         if self._doubts < _MOST_DOUBTS:
-            answer = self._client.ask(content, max_tokens=8, temperature=0.0, logprobs=True, top_logprobs=_TOP)
+            room = 8 if self._room == _SHORT else self._room
+            answer = self._ask(content, max_tokens=room, temperature=0.0, logprobs=True, top_logprobs=_TOP)
+            if _is_thought(answer) and self._room < _LONG and self._thinking is None:
+                self._room = _LONG  # a model that thinks: the choice is read after its thought
+                answer = self._ask(content, max_tokens=_LONG, temperature=0.0, logprobs=True, top_logprobs=_TOP)
             if (found := letter_probabilities(answer, letters, options)) is not None:
                 self._doubts = 0
                 return Choice(found, "logprobs")
             self._doubts += 1 if answer.get("logprobs") else _MOST_DOUBTS
         return self._constrained(content, letters) or self._sampled(content, letters, options)
 
+    def _ask(self, content: list[dict[str, Any]], **settings: Any) -> dict[str, Any]:
+        """An answer, with the budget of a thought where one was set, in every form that servers know it by."""
+        if self._thinking is not None:
+            switch: dict[str, Any] = {"enable_thinking": self._thinking > 0}
+            if self._thinking:
+                switch["thinking_budget"] = self._thinking
+            settings |= {"chat_template_kwargs": switch, "thinking_budget_tokens": self._thinking}
+            settings["reasoning_effort"] = "low" if self._thinking else "none"
+        return self._client.ask(content, **settings)
+
     def _constrained(self, content: list[dict[str, Any]], letters: str) -> Choice | None:
         """What the server answers where it may only name a letter; None where it keeps to no form of constraint."""
         while self._forms:
-            settings, read = self._forms[0]
+            settings, read = form_pair = self._forms[0]
             form = settings(letters)
             answer = self._try_form(content, form, logprobs=True, top_logprobs=_TOP, temperature=0.0)
             if answer is not None and read(content_of(answer), letters) is not None:
@@ -112,12 +160,13 @@ class OpenAICompatible:
                 kept = [letter for letter in said if letter is not None]
                 if kept and len(kept) == len(said):
                     return Choice(_shares(kept, letters), "constrained samples")
-            self._forms.pop(0)
+            if form_pair in self._forms:  # another thread may have dropped it meanwhile
+                self._forms.remove(form_pair)
         return None
 
     def _try_form(self, content: list[dict[str, Any]], form: dict[str, Any], **settings: Any) -> dict[str, Any] | None:
         """An answer under a constraint, or None where the server refuses it."""
-        answer = self._client.ask(content, max_tokens=self._room, **settings, **form)
+        answer = self._ask(content, max_tokens=self._room, **settings, **form)
         if any(name in self._client.refused for name in form):
             return None
         if _is_cut(answer) and self._room < _LONG:  # a thought came before the answer
@@ -129,11 +178,11 @@ class OpenAICompatible:
         read: list[str] = []
         texts: list[str] = []
         for number in range(_SAMPLES):
-            answer = self._client.ask(content, max_tokens=self._room, temperature=1.0, seed=number)
+            answer = self._ask(content, max_tokens=self._room, temperature=1.0, seed=number)
             letter = read_letter(content_of(answer), letters, options)
             if letter is None and _is_cut(answer) and self._room < _LONG:
                 self._room = _LONG
-                answer = self._client.ask(content, max_tokens=self._room, temperature=1.0, seed=number)
+                answer = self._ask(content, max_tokens=self._room, temperature=1.0, seed=number)
                 letter = read_letter(content_of(answer), letters, options)
             texts.append(_said(answer))
             read += [] if letter is None else [letter]
@@ -151,10 +200,10 @@ class OpenAICompatible:
             ModelError: the server does not answer, or its answer holds nothing but a thought.
         """
         content = [_part(part) for part in parts]
-        answer = self._client.ask(content, max_tokens=max_new_tokens, temperature=0.0)
+        answer = self._ask(content, max_tokens=max_new_tokens, temperature=0.0)
         text = without_thought(content_of(answer))
         if not (text or "").strip() and _is_cut(answer):
-            answer = self._client.ask(content, max_tokens=max_new_tokens + _LONG, temperature=0.0)
+            answer = self._ask(content, max_tokens=max_new_tokens + _LONG, temperature=0.0)
             text = without_thought(content_of(answer))
         if not (text or "").strip():
             raise ModelError(
@@ -199,6 +248,13 @@ def _shares(read: Sequence[str], letters: str) -> tuple[float, ...]:
 def _is_cut(choice: dict[str, Any]) -> bool:
     """Whether an answer ended because its tokens were used up, or in the middle of a thought."""
     return choice.get("finish_reason") == "length" or without_thought(content_of(choice)) is None
+
+
+def _is_thought(choice: dict[str, Any]) -> bool:
+    """Whether an answer ended in, or was nothing but, a thought."""
+    message = choice.get("message")
+    apart = isinstance(message, dict) and (message.get("reasoning_content") or message.get("reasoning"))
+    return without_thought(content_of(choice)) is None or bool(apart and not content_of(choice).strip())
 
 
 def _said(choice: dict[str, Any]) -> str:

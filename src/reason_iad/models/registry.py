@@ -15,6 +15,19 @@ if TYPE_CHECKING:
 
 NAMES = ("nano",)
 SERVED = "openai:"  # before the name of a model on a server
+JOINT = " + "  # between the names of a panel's models
+
+
+def members_of(name: str) -> tuple[str, ...]:
+    """The models of a panel by its name; one alone where it is none.
+
+    Raises:
+        ModelError: one stands there twice.
+    """
+    found = tuple(one.strip() for one in name.split(JOINT))
+    if len(set(found)) < len(found) or "" in found:
+        raise ModelError(f"found the models {name}; expected different ones: name each once")
+    return found
 
 
 def check_model(name: str) -> None:
@@ -25,6 +38,10 @@ def check_model(name: str) -> None:
     """
     from reason_iad.models.hub import is_hub_id
 
+    if JOINT in name:
+        for one in members_of(name):
+            check_model(one)
+        return
     if name and Path(name).expanduser().is_dir():
         from reason_iad.models.checkpoint import read_checkpoint
 
@@ -81,6 +98,10 @@ def load_model(
     from reason_iad.models.fits import settings_of
 
     check_model(name)
+    if JOINT in name:
+        raise ModelError(
+            f"found a panel of {name}; expected one model here: panels answer in inspect and benchmark mmad"
+        )
     if name in NAMES:
         from reason_iad.models.nano import NanoModel, read_adapter
         from reason_iad.models.sources import default_adapter
@@ -93,7 +114,9 @@ def load_model(
     if name.startswith(SERVED):
         from reason_iad.models.openai_compatible import OpenAICompatible
 
-        served = OpenAICompatible.from_environment(name.removeprefix(SERVED))
+        served = OpenAICompatible.from_environment(
+            name.removeprefix(SERVED), None if options is None else options.thinking
+        )
         return served, settings_of(name, served.fingerprint)
     from reason_iad.models.loading import open_model
 

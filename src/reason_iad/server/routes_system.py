@@ -116,6 +116,7 @@ async def metrics(who: Viewer, server: Server) -> Response:
     server.metrics.queue.set(server.queue.waiting)
     server.metrics.running.set(server.queue.running)
     server.metrics.queue_size.set(server.settings.queue_size)
+    server.metrics.tell_lines(await asyncio.to_thread(server.store.lines.open_alarms))
     return Response(server.metrics.render(), headers={"Content-Type": MEDIA_TYPE})
 
 

@@ -189,6 +189,31 @@ class StatusBody(BaseModel):
     counts: dict[str, int]
 
 
+class AlarmBody(BaseModel):
+    """Parts of a line are no longer like the good parts of its profile."""
+
+    id: str
+    line: str
+    category: str
+    quantity: str = Field(description="that tells most clearly")
+    raised_at: datetime
+    facts: dict[str, Any] = Field(description="shifts of all quantities, since when, and what is proposed")
+    before: str | None = Field(description="address of a picture of a good part")
+    after: str | None = Field(description="address of a picture of a part since the drift began")
+    acknowledged_at: datetime | None
+    acknowledged_by: str | None
+
+
+class LineBody(BaseModel):
+    """A production line, as it last told of itself."""
+
+    name: str
+    sequence: int = Field(description="number of its last message")
+    updated_at: datetime
+    state: dict[str, Any]
+    open_alarms: list[AlarmBody]
+
+
 class HealthBody(BaseModel):
     """A sign of life."""
 
