@@ -37,7 +37,8 @@ class NamerSettings:
     """Constants fitted once on products apart from those reported; docs/naming.md says on which.
 
     Attributes:
-        temperature: T where there are no examples to fit it to.
+        temperature: T that examples draw away from.
+        single: T where each type has one example, so that none can be left out.
         trust: examples' worth of pull towards it.
         examples_share: c, by number of examples of the rarest type: with 1, 2, 4 and 8 or more.
         none_offset: a.
@@ -46,6 +47,7 @@ class NamerSettings:
     """
 
     temperature: float = 1.0
+    single: float = 1.0
     trust: float = 8.0
     examples_share: tuple[float, ...] = (0.7, 0.8, 0.9, 1.0)
     none_offset: float = -2.0
@@ -156,7 +158,7 @@ class Namer:
         own = scores[np.arange(len(scores)), rule.labels]
         known = np.isfinite(own)
         if not known.any():
-            return settings.temperature
+            return settings.single
         scores = np.where(np.isfinite(scores), scores, -1e9)[known]
         own = own[known]
         best, chosen = math.inf, settings.temperature
