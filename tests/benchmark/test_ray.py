@@ -50,7 +50,7 @@ def make_where(folder: str, seconds: float) -> WhereSolver:
 
 
 def test_ray_and_local_runs_write_the_same_records_though_an_actor_is_killed(questions, tmp_path):
-    from reason_iad.benchmark.ray_pool import answer_on_ray
+    from reason_iad.benchmark.pool import answer_on_ray
 
     run_questions(questions, {PLAIN: tmp_path / "alone"}, functools.partial(answer_here, make))
     factory = functools.partial(make, deadly="005", marker=str(tmp_path / "died"))
@@ -63,7 +63,7 @@ def test_ray_and_local_runs_write_the_same_records_though_an_actor_is_killed(que
 def test_two_nodes_share_a_ray_run_and_it_ends_well_when_one_of_them_is_lost(questions, tmp_path):
     from ray.cluster_utils import Cluster
 
-    from reason_iad.benchmark.ray_pool import answer_on_ray
+    from reason_iad.benchmark.pool import answer_on_ray
 
     run_questions(questions, {PLAIN: tmp_path / "alone"}, functools.partial(answer_here, make))
     (tmp_path / "nodes").mkdir()

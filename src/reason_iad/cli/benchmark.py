@@ -351,7 +351,7 @@ def choose_pool(given: dict[str, Any], setting: Setting | None, factory: SolverF
             raise InputError("found --parallel with --workers or --ray; expected one of them: leave one out")
         return functools.partial(pool.answer_in_threads, make, parallel=parallel)
     if "ray" in given:
-        from reason_iad.benchmark.ray_pool import answer_on_ray
+        from reason_iad.benchmark.pool import answer_on_ray
 
         return functools.partial(answer_on_ray, make, address=given["ray"], workers=workers)
     if workers == 1:

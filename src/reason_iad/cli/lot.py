@@ -17,6 +17,7 @@ from reason_iad.cli.batch import InspectsImages, Job, Loader, inspect_all, one_b
 from reason_iad.errors import InputError, ReasonIADError
 from reason_iad.reporting.lines import LotSummary, render_line
 from reason_iad.types import InspectionReport, InspectionRequest
+from reason_iad.words import counted
 
 if TYPE_CHECKING:
     from reason_iad.cli.progress import Progress
@@ -204,10 +205,11 @@ def _outcomes(
 
         return by_panel(turns, args, load_inspector, progress.say)
     count = min(plan.jobs, len(turns.lot.images))
-    if count > 1:
+    if count > 1 or args.ray is not None:
         from reason_iad.cli.parallel import in_processes
 
-        progress.say(f"loading the model in {count} processes")
+        where = f"{counted(count, 'process', 'processes')}" + ("" if args.ray is None else f" on Ray ({args.ray})")
+        progress.say(f"loading the model in {where}")
         return in_processes(turns, count, args, load_inspector)
     if args.parallel > 1:
         from reason_iad.cli.parallel import in_threads
