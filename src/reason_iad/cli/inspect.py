@@ -111,6 +111,8 @@ def _check(args: argparse.Namespace) -> None:
         raise InputError("found --resume without --out; expected both: the reports in --out say what is done")
     if args.watch and (len(args.images) != 1 or not Path(args.images[0]).is_dir()):
         raise InputError(f"found {' '.join(args.images)}; expected one folder with --watch")
+    if args.lot and args.resume:
+        raise InputError("found --lot with --resume; expected one of them: each image of a lot is judged by all others")
     if args.lot and (args.reference or args.watch or args.jobs > 1):
         other = "--reference" if args.reference else "--watch" if args.watch else "--jobs"
         raise InputError(f"found --lot with {other}; expected one of them: one process compares a lot with itself")
