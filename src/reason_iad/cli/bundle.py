@@ -139,7 +139,7 @@ def installed() -> list[str]:
     """Name and version of everything in this environment but the program itself, as pip pins it."""
     from importlib.metadata import distributions
 
-    found = {}
+    found: dict[str, str] = {}
     for one in distributions():
         name = (one.metadata["Name"] or "").lower().replace("_", "-")
         if name and name != "reason-iad":
