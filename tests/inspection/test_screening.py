@@ -136,6 +136,14 @@ def test_a_cleared_part_asks_nobody_until_a_question_comes(made, goods, tiny_nan
     assert asked.report.answers[0].question == "Is it whole?"
 
 
+def test_never_calls_a_calm_part_normal_whatever_the_fusion_thinks_of_a_silent_model(made, goods, tiny_nano):
+    inspector = made("never", Unasked(tiny_nano))
+    found = inspector.run(InspectionRequest(goods[3], "hazelnut", tuple(goods[:3]))).report
+    assert found.verdict == "normal"
+    assert found.probability == pytest.approx(found.anomaly_score)
+    assert found.probability_note.startswith("no model was asked")
+
+
 def test_never_judges_by_the_evidence_and_says_so(made, goods, tiny_nano):
     inspector = made("never", Unasked(tiny_nano))
     odd = goods[3].copy()

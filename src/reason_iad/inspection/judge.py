@@ -25,7 +25,7 @@ from reason_iad.inspection.screening import NOT_ASKED, AnswerRange, LazyDialog, 
 from reason_iad.inspection.served import CLOSED, ServedDialog
 from reason_iad.inspection.session import DETECTION_QUESTION, NO, YES, Context, Session
 from reason_iad.inspection.sources import EvidenceSource, EvidenceSources
-from reason_iad.inspection.verdict import UNCALIBRATED, Fusion, VerdictOptions, decide, fusion_key
+from reason_iad.inspection.verdict import EVIDENCE_ALONE, UNCALIBRATED, Fusion, VerdictOptions, decide, fusion_key
 from reason_iad.knowledge.entries import ANY_PRODUCT
 from reason_iad.knowledge.retrieve import KnowledgeBase, RetrievalOptions
 from reason_iad.models.base import Model, is_open
@@ -108,9 +108,9 @@ class Judge:
                 "found --reason never and nothing to compare the image with; expected normal references or a learned "
                 "profile: add --reference, or leave --reason out"
             )
-        session = self._session(context, SilentDialog(), None)
+        session = dataclasses.replace(self._session(context, SilentDialog(), None), fusion=EVIDENCE_ALONE)
         probability = session.probability(0.5)
-        verdict, reasons = decide(probability, context.summary, limits, None, context.unsuitable)
+        verdict, reasons = decide(probability, context.summary, limits, None, context.unsuitable, asked=False)
         return Judged(session, probability, verdict, (NOT_ASKED, *reasons), None)
 
     def _session(self, context: Context, dialog: Dialog, source: EvidenceSource | None) -> Session:

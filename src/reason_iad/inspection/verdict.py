@@ -67,6 +67,7 @@ class Fusion:
         return None if evidence is None else (self.probability(model, 0.5), self.probability(0.5, evidence))
 
 
+EVIDENCE_ALONE = Fusion(0.0, 0.0, 1.0, "no model was asked: the anomaly score itself, 0.5 for one good part in twenty")
 UNCALIBRATED = Fusion(0.0, 1.0, 1.0, "not calibrated for this model: the mean of the log-odds of model and evidence")
 
 
@@ -85,6 +86,7 @@ def decide(
     options: VerdictOptions,
     alone: tuple[float, float] | None = None,
     unsuitable: str | None = None,
+    asked: bool = True,
 ) -> tuple[Verdict, tuple[str, ...]]:
     """Verdict and, where it is uncertain, why.
 
@@ -97,11 +99,13 @@ def decide(
         options: where "uncertain" begins and ends.
         alone: what model and evidence would each say by itself, see `Fusion.alone`.
         unsuitable: why the image is no picture of the product; None where it is one.
+        asked: whether a model had a say; where none had, the comparison decides alone.
     """
     if unsuitable is not None:
         return "uncertain", (f"Uncertain because {unsuitable}; take the picture again, or check what it shows.",)
     told = _of(probability, options)
     seen = told if evidence is None else judge(_share(evidence, options), options.max_overkill)
+    told = told if asked else seen
     if alone is not None and min(alone) <= options.lower and max(alone) >= options.upper:
         said = (f"the model alone would say {alone[0]:.2f}", f"the comparison with good parts alone {alone[1]:.2f}")
         return "uncertain", (f"{DISAGREE}: {', '.join(said)}; look at the part.",)

@@ -21,10 +21,11 @@ p-values larger and alarms rarer.
 from __future__ import annotations
 
 import bisect
+import math
 import statistics
 from collections import deque
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
@@ -51,27 +52,6 @@ class Quantity:
     least_spread: float = 0.0
 
 
-@dataclass
-class Stakes:
-    """What was staked on one side of one quantity.
-
-    Attributes:
-        side: on which values are drift.
-        values: of each bet.
-        since: parts since the largest began to grow.
-    """
-
-    side: Side
-    values: np.ndarray = field(default_factory=lambda: np.zeros(len(BETS)))
-    since: np.ndarray = field(default_factory=lambda: np.zeros(len(BETS), int))
-
-    def see(self, p_value: float) -> None:
-        """Bet on one more p-value, in (0, 1]."""
-        bets = np.array(BETS)
-        self.values = np.minimum((1 + self.values) * bets * (1 - p_value) ** (bets - 1), MOST)
-        self.since = np.where(self.values > 1, self.since + 1, 0)
-
-
 class Detector:
     """The test of one quantity."""
 
@@ -85,17 +65,16 @@ class Detector:
         self._slack = tolerance * self.spread
         self._rng = rng
         self._room = BASELINE
-        self.stakes = [Stakes(side) for side in quantity.sides]
 
-    def see(self, value: float) -> None:
-        """Test one more part."""
-        for stakes in self.stakes:
-            stakes.see(self._p_value(value, stakes.side))
+    def see(self, value: float) -> list[float]:
+        """P-values of one more part, by side; it is known `LAG` parts later."""
+        found = [self._p_value(value, side) for side in self.quantity.sides]
         if self._room:
             self._coming.append(value)
             if len(self._coming) > LAG:
                 bisect.insort(self._known, self._coming.popleft())
                 self._room -= 1
+        return found
 
     def _p_value(self, value: float, side: Side) -> float:
         """Share of known values beyond this one, ties broken at random, in (0, 1]."""
@@ -122,7 +101,12 @@ class Alarm:
 
 
 class DriftTest:
-    """All quantities of a line; one alarm, after which it rests until it is made anew."""
+    """All quantities of a line; one alarm, after which it rests until it is made anew.
+
+    Attributes:
+        stakes: of each side of each quantity and each bet, (S, B).
+        alarm: what was found; None before.
+    """
 
     def __init__(
         self, known: Mapping[Quantity, Sequence[float]], parts_per_false_alarm: int, tolerance: float, seed: int = 0
@@ -137,6 +121,10 @@ class DriftTest:
         """
         rng = np.random.default_rng(seed)
         self.detectors = [Detector(one, values, tolerance, rng) for one, values in known.items() if len(values)]
+        self._sides = [(one.quantity.name, side) for one in self.detectors for side in one.quantity.sides]
+        self._bets = np.array(BETS)
+        self.stakes = np.zeros((len(self._sides), len(BETS)))
+        self._since = np.zeros(self.stakes.shape, int)  # parts since each began to grow
         self.limit = float(parts_per_false_alarm)
         self.parts = 0
         self.alarm: Alarm | None = None
@@ -144,8 +132,7 @@ class DriftTest:
     @property
     def level(self) -> float:
         """How near an alarm is, from 0 to 1: the mean of all stakes beside the limit."""
-        stakes = [stakes.values for detector in self.detectors for stakes in detector.stakes]
-        return min(1.0, float(np.mean(stakes)) / self.limit) if stakes else 0.0
+        return min(1.0, float(self.stakes.mean()) / self.limit) if len(self._sides) else 0.0
 
     def see(self, values: Mapping[str, float | None]) -> Alarm | None:
         """Test one more part; gives the alarm with the part that raises it.
@@ -156,19 +143,24 @@ class DriftTest:
         if self.alarm is not None:
             return None
         self.parts += 1
+        p_values: list[float] = []
         for detector in self.detectors:
             value = values.get(detector.quantity.name)
-            if value is not None:
-                detector.see(value)
+            p_values += [math.nan] * len(detector.quantity.sides) if value is None else detector.see(value)
+        self._bet(np.array(p_values))
         if self.level < 1:
             return None
-        best, stakes = max(
-            ((detector, stakes) for detector in self.detectors for stakes in detector.stakes),
-            key=lambda pair: float(pair[1].values.max()),
-        )
-        since = int(stakes.since[int(stakes.values.argmax())])
-        self.alarm = Alarm(best.quantity.name, stakes.side, max(1, min(since, self.parts)))
+        best, bet = divmod(int(self.stakes.argmax()), len(BETS))
+        name, side = self._sides[best]
+        self.alarm = Alarm(name, side, max(1, int(self._since[best, bet])))
         return self.alarm
+
+    def _bet(self, p_values: np.ndarray) -> None:
+        """Stake one more unit on each side and bet on its p-value (S,); NaN leaves it as it is."""
+        at = p_values[:, None]
+        grown = np.minimum((1 + self.stakes) * self._bets * (1 - at) ** (self._bets - 1), MOST)
+        self.stakes = np.where(np.isnan(at), self.stakes, grown)
+        self._since = np.where(self.stakes > 1, self._since + 1, 0)
 
 
 def spread_of(values: Sequence[float]) -> float:

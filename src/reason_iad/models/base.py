@@ -237,8 +237,13 @@ class OpenModel(Described, Protocol):
         """
         ...
 
-    def logits(self, hidden: Tensor) -> Tensor:
-        """Vocabulary logits of chosen hidden rows: (..., D) to (..., V)."""
+    def logits(self, hidden: Tensor, wanted: Tensor | None = None) -> Tensor:
+        """Vocabulary logits of chosen hidden rows: (..., D) to (..., V).
+
+        Args:
+            hidden: rows.
+            wanted: tokens that will be read; the logits of others may be anything. All where None.
+        """
         ...
 
     def generate(

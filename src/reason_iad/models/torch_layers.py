@@ -78,8 +78,8 @@ class TorchLayers:
         ).last_hidden_state
         return hidden, None if recorder is None else recorder.segment()
 
-    def logits(self, hidden: Tensor) -> Tensor:
-        """(..., D) to (..., V), float32."""
+    def logits(self, hidden: Tensor, wanted: Tensor | None = None) -> Tensor:
+        """(..., D) to (..., V), float32; all, whatever is wanted: heads differ too much to be cut."""
         result: Tensor = self.lm_head(hidden).float()
         return result
 

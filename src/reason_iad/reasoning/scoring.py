@@ -76,7 +76,8 @@ def ask_all(
         embeds = model.embed(tokens)[None]
         device = embeds.device
         output = model.run_suffix(context, embeds, torch.cat(offsets).to(device), mask.to(device), record=True)
-        logits = model.logits(output.hidden[:, torch.cat(rows).to(device)])
+        wanted = torch.unique(torch.cat([reader.tokens for _, reader in questions])).to(device)
+        logits = model.logits(output.hidden[:, torch.cat(rows).to(device)], wanted)
         for part, (_, reader) in zip(torch.split(logits, [len(r) for r in rows], dim=1), questions, strict=True):
             found.append(reader.read(part)[0])
             _check_finite(model, found[-1])

@@ -17,7 +17,14 @@ from starlette.exceptions import HTTPException
 
 from reason_iad import __version__
 from reason_iad.errors import InputError
-from reason_iad.server import routes_board, routes_inspections, routes_labels, routes_system, routes_threshold
+from reason_iad.server import (
+    routes_board,
+    routes_inspections,
+    routes_labels,
+    routes_lines,
+    routes_system,
+    routes_threshold,
+)
 from reason_iad.server.access import AppState
 from reason_iad.server.guard import Guard
 from reason_iad.server.knowledge import KnowledgeSearch, load_starter
@@ -75,6 +82,7 @@ def create_app(settings: Settings, load_knowledge: Callable[[], KnowledgeBase] =
     app.include_router(routes_system.router)
     app.include_router(routes_threshold.router)
     app.include_router(routes_board.router)
+    app.include_router(routes_lines.router)
     app.include_router(routes_labels.router)
     app.add_middleware(Guard, settings=settings, metrics=metrics)
     app.add_exception_handler(HttpProblem, _on_problem)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, ProcessCollector, generate_latest
 
 SECONDS = (0.05, 0.1, 0.25, 0.5, 1, 2, 3, 5, 10, 30, 60, 120)
@@ -34,6 +36,14 @@ class Metrics:
         self.running = Gauge("reason_iad_running", "Jobs that model processes are at", registry=own)
         self.restarts = Counter("reason_iad_model_restarts", "Model processes that ended by themselves", registry=own)
         self.feedback = Counter("reason_iad_feedback", "Feedback by kind", ["kind"], registry=own)
+        self.line_alarms = Gauge(
+            "reason_iad_line_alarms", "Drift alarms of a line that nobody has acknowledged", ["line"], registry=own
+        )
+
+    def tell_lines(self, alarms: Mapping[str, int]) -> None:
+        """Note the open drift alarms of each production line in the record."""
+        for line, count in alarms.items():
+            self.line_alarms.labels(line).set(count)
 
     def render(self) -> bytes:
         """The text that Prometheus reads."""

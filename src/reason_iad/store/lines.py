@@ -133,6 +133,30 @@ class Lines:
         with self._reads() as session:
             return tuple(_alarm(row) for row in session.scalars(wanted))
 
+    def open_alarms(self) -> dict[str, int]:
+        """How many alarms nobody has acknowledged, by line; lines without any are there, too."""
+        from sqlalchemy import func, select
+
+        from reason_iad.store.tables import DriftAlarmRow, LineRow
+
+        counted = (
+            select(LineRow.name, func.count(DriftAlarmRow.id))
+            .outerjoin(
+                DriftAlarmRow, (DriftAlarmRow.line == LineRow.name) & DriftAlarmRow.acknowledged_at.is_(None)
+            )
+            .group_by(LineRow.name)
+        )  # fmt: skip
+        with self._reads() as session:
+            return {str(name): int(count) for name, count in session.execute(counted)}
+
+    def find_alarm(self, identifier: str) -> DriftAlarm | None:
+        """One alarm; None where there is none."""
+        from reason_iad.store.tables import DriftAlarmRow
+
+        with self._reads() as session:
+            row = session.get(DriftAlarmRow, identifier)
+            return None if row is None else _alarm(row)
+
     def acknowledge(self, identifier: str, who: str) -> DriftAlarm:
         """Note that a person has seen an alarm; the first one counts.
 
