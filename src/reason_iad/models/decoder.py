@@ -312,4 +312,6 @@ def _join(segments: Sequence[Segment]) -> Segment:
     return Segment(
         tuple(torch.cat(layer, dim=2) for layer in zip(*(s.keys for s in segments), strict=True)),
         tuple(torch.cat(layer, dim=2) for layer in zip(*(s.values for s in segments), strict=True)),
+        segments[-1].layers,
+        segments[-1].states,
     )
