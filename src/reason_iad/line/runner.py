@@ -52,6 +52,7 @@ class Chosen:
 
     frame: Frame
     fired: Fired
+    at: float  # on the steady clock, when it was chosen
 
 
 @dataclass
@@ -62,7 +63,9 @@ class Tally:
     parts: Counter[str] = field(default_factory=Counter)  # by verdict, and not_inspected
     last: dict[str, Any] | None = None
     record_errors: int = 0
-    delays: list[float] = field(default_factory=list)  # seconds from the picture to the record, of the last parts
+    delays: list[float] = field(
+        default_factory=list
+    )  # seconds from the choice of a picture to the record, of the last parts
 
 
 class LineRunner:
@@ -129,7 +132,7 @@ class LineRunner:
         """Look at one picture; whether the source has ended."""
         frame = self.capture.slot.take(0.1)
         if frame is not None and (fired := self._trigger.see(frame)) is not None:
-            self._choose(Chosen(frame, fired))
+            self._choose(Chosen(frame, fired, self.clock.seconds()))
         for part in self._trigger.missed():
             self._not_inspected(part, "no picture came in time")
         return frame is None and self.capture.ended.is_set()
@@ -160,7 +163,7 @@ class LineRunner:
         request = InspectionRequest(frame.data or encode_png(frame.pixels), category, name=name)
         inspection = self._keeping(lambda: self._store.accept(request, self.name, "line", kind))
         self._keeping(lambda: self._store.start(inspection))
-        waited = 1000 * (self.clock.seconds() - frame.seconds)
+        waited = 1000 * (self.clock.seconds() - chosen.at)
         try:
             looked = self._pool.submit(request).result()
         except (ReasonIADError, TaskFailedError) as error:
@@ -170,12 +173,12 @@ class LineRunner:
             part = not_inspected(category, chosen.fired.part, why, inspection)
             draft = self._draft("part", chosen, part=part)
             self._keeping(lambda: self._store.fail(inspection, why, adding([draft])))
-            self._count(part, frame)
+            self._count(part, chosen)
             return
         part = part_of(looked.report, inspection, chosen.fired.part, waited, looked.milliseconds)
         draft = self._draft("part", chosen, part=part)
         self._keeping(lambda: self._store.finish(inspection, looked.report, looked.files, adding([draft])))
-        self._count(part, frame)
+        self._count(part, chosen)
         self._see_drift(looked, inspection, frame)
 
     def _see_drift(self, looked: Looked, inspection: str, frame: Frame) -> None:
@@ -190,21 +193,23 @@ class LineRunner:
         found = not_inspected(self.settings.line.category, part, why)
         draft = self._draft("part", chosen, part=found)
         self._keeping(lambda: self._store.outbox.put(draft))
-        self._count(found, None if chosen is None else chosen.frame)
+        self._count(found, chosen)
         self._say(f"a part was not inspected: {why}")
 
-    def _count(self, part: Part, frame: Frame | None) -> None:
+    def _count(self, part: Part, chosen: Chosen | None) -> None:
         self.tally.parts[part.verdict or "not_inspected"] += 1
         self.tally.last = {
             "verdict": part.verdict, "inspection_id": part.inspection_id, "part": part.part,
-            "at": None if frame is None else frame.taken_at.isoformat(), "defect_type": part.defect_type,
+            "at": None if chosen is None else chosen.frame.taken_at.isoformat(), "defect_type": part.defect_type,
             "anomaly_score": part.anomaly_score, "error": part.error,
         }  # fmt: skip
-        if frame is not None:
-            self.tally.delays = [*self.tally.delays[-199:], self.clock.seconds() - frame.seconds]
+        if chosen is not None:
+            self.tally.delays = [*self.tally.delays[-199:], self.clock.seconds() - chosen.at]
         self._wake()
 
     def _notice(self, event: str, detail: str) -> None:
+        if self._halt.is_set():  # a camera that goes after the line is not its business
+            return
         kind: NoticeKind = event  # type: ignore[assignment]
         draft = self._draft("notice", None, notice=Notice(event=kind, detail=detail[:500]))
         self._keeping(lambda: self._store.outbox.put(draft))
@@ -272,7 +277,7 @@ class LineRunner:
         self._profile_changed = changed
         if self.watch is not None:
             self.watch.renew(known)
-            self._say(f"version {known.version} of the profile is there; drift is watched anew")
+            self._notice("drift_cleared", f"version {known.version} of the profile is there; drift is watched anew")
             return
         self.watch = DriftWatch(self.settings.drift, self.name, category, known)
         if self.watch.why_blind is not None:
@@ -283,7 +288,7 @@ class LineRunner:
 
     def _keep(self) -> None:
         """Note the line's state, look after alarms and profile, and forget what is old."""
-        next_prune = time.monotonic() + PRUNE_SECONDS
+        next_prune, failing = time.monotonic() + PRUNE_SECONDS, False
         while not self._halt.wait(TELL_SECONDS):
             try:
                 self._store.lines.tell(self.name, self.state())
@@ -291,9 +296,12 @@ class LineRunner:
                 if time.monotonic() >= next_prune:
                     next_prune = time.monotonic() + PRUNE_SECONDS
                     self.prune()
+                failing = False
             except Exception as error:  # noqa: BLE001 - the line goes on, and this is tried again
                 self.tally.record_errors += 1
-                self._say(f"the state cannot be kept ({type(error).__name__}); it is tried again")
+                if not failing:
+                    self._say(f"the state cannot be kept ({error}); it is tried again")
+                failing = True
 
     def _look_after_drift(self) -> None:
         self._know_profile()
@@ -303,7 +311,7 @@ class LineRunner:
         still_open = {alarm.id for alarm in self._store.lines.alarms(self.name, open_only=True)}
         if watch.open_alarm not in still_open:
             watch.acknowledge()
-            self._say("the alarm was acknowledged; drift is watched anew")
+            self._notice("drift_cleared", "the alarm was acknowledged; drift is watched anew")
 
     def prune(self) -> None:
         """Forget inspections and delivered messages that are older than the record keeps them."""
