@@ -165,7 +165,7 @@ def report(out: Path, camera: Camera, runner: LineRunner, sizes: list[tuple[floa
     days = ((file.name, one.at.strftime("%Y-%m-%d")) for file, ones in zip(files, rows, strict=True) for one in ones)
     print(json.dumps({
         "given": camera.given, "dropped": runner.capture.slot.dropped,
-        "parts_told": sum(one.kind == "part" for one in told), "verdicts": dict(runner.tally.parts),
+        "parts_told": sum(one.kind == "part" for one in told), "verdicts": dict(runner.telling.tally.parts),
         "numbers_without_gap": [one.sequence for one in told] == list(range(1, len(told) + 1)),
         "files": [file.name for file in files], "each_in_the_file_of_its_day": all(day in name for name, day in days),
         "times_that_went_back": back, "notices": [one.notice.event for one in told if one.notice is not None],

@@ -273,9 +273,8 @@ def report(truth: dict[str, Any], plant: Plant, args: argparse.Namespace) -> Non
     """Compare with what is known."""
     rows = [LineMessage.model_validate_json(row) for row in (args.out / "messages.jsonl").read_text().splitlines()]
     sent = [one for one in rows if one.kind == "part" and one.rest_at is not None]
-    began = statistics.median(
-        when(one.rest_at) - rest for one, rest in zip(sent, truth["rests"], strict=False) if one.rest_at is not None
-    )
+    started = when(rows[0].at)  # the film begins right after it; which part is the first one found is told by that
+    began = min((when(sent[0].rest_at) - rest for rest in truth["rests"][:4]), key=lambda one: abs(one - started))
     matched: dict[int, LineMessage] = {}
     extra = 0
     for one in sent:

@@ -50,6 +50,10 @@ class OpcUa:
         host = f"[{self._settings.host}]" if ":" in self._settings.host else self._settings.host
         return f"opc.tcp://{host}:{self._settings.port}/reason-iad/"
 
+    def begin(self) -> None:
+        """Begin to serve; see `Sink`."""
+        self._open()
+
     def send(self, message: Waiting) -> None:
         """Write a message into the nodes; see `Sink`."""
         self._open()
