@@ -76,7 +76,7 @@ def pool_named(name: str, load: Any) -> Pool:
     if name.isdecimal() and int(name) > 0:
         return functools.partial(answer_in_processes, load, workers=int(name))
     if name == "ray":
-        from reason_iad.benchmark.ray_pool import answer_on_ray
+        from reason_iad.benchmark.pool import answer_on_ray
 
         return functools.partial(answer_on_ray, load, workers=2)
     raise InputError(f"the pool is {name!r}; expected here, a number of processes, or ray")

@@ -7,8 +7,10 @@ import json
 import pytest
 from made_solver import MadeSolver, write_questions
 
+from reason_iad.benchmark.setting import Setting
 from reason_iad.benchmark.solver import InspectorSolver
 from reason_iad.cli.app import main
+from reason_iad.cli.benchmark import usual_workers
 
 
 @pytest.fixture
@@ -143,6 +145,18 @@ def test_precision_and_device_reach_the_model(data, tmp_path, monkeypatch):
     monkeypatch.setattr(InspectorSolver, "load", classmethod(load))
     assert mmad(data, tmp_path / "run", "--dtype", "float32", "--device", "cpu") == 0
     assert seen == [("float32", "cpu", "nano")]
+
+
+def test_the_bundled_model_answers_on_every_core_that_has_memory_for_it(monkeypatch):
+    monkeypatch.setattr("reason_iad.processor.cores", lambda: 6)
+    monkeypatch.setattr("reason_iad.models.memory.free_bytes", lambda _: 9 * 2**30)
+    assert usual_workers(Setting(), 1) == 4
+    assert usual_workers(Setting(), 2) == 3
+    assert usual_workers(Setting(), 8) == 1
+    assert usual_workers(Setting(model="openai:x", latents="off"), 1) == 1
+    assert usual_workers(Setting(device="cuda"), 1) == 1
+    monkeypatch.setattr("reason_iad.models.memory.free_bytes", lambda _: None)
+    assert usual_workers(Setting(), 1) == 1
 
 
 def panel(data, out, *more):

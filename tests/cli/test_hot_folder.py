@@ -18,8 +18,9 @@ from scripted_inspector import ScriptedInspector
 from reason_iad.cli import inspect, watch
 from reason_iad.cli.app import build_parser
 from reason_iad.cli.lot import Plan
+from reason_iad.cli.made_by import made_by
 from reason_iad.cli.recorder import Recorder
-from reason_iad.errors import ModelError
+from reason_iad.errors import InputError, ModelError
 from reason_iad.images import encode_png
 from reason_iad.reporting.folder import ReportFolder
 from reason_iad.store.store import Store
@@ -177,6 +178,13 @@ def test_a_resumed_batch_inspects_only_what_is_missing(lot, tmp_path, capsys):
     assert (len(inspector.calls), inspector.loads) == (3, loads)
 
 
+def test_reports_of_a_lot_that_was_compared_with_itself_are_not_mixed_with_others(lot, tmp_path):
+    alone, together = arguments(lot, "--out", tmp_path / "out"), arguments(lot, "--out", tmp_path / "out", "--lot")
+    assert made_by(alone, ()) != made_by(together, ())
+    with pytest.raises(InputError, match="found --lot with --resume"):
+        run(ScriptedInspector(), lot, "--out", tmp_path / "out", "--lot", "--resume")
+
+
 @pytest.mark.parametrize(
     ("changed", "word"),
     [
@@ -187,8 +195,6 @@ def test_a_resumed_batch_inspects_only_what_is_missing(lot, tmp_path, capsys):
     ],
 )
 def test_reports_of_other_settings_are_not_resumed(lot, tmp_path, changed, word, capsys):
-    from reason_iad.errors import InputError
-
     (tmp_path / "good.png").write_bytes(png(9))
     changed = [str(tmp_path / "good.png") if one == "REFERENCE" else one for one in changed]
     out, inspector = tmp_path / "out", ScriptedInspector()
@@ -203,8 +209,6 @@ def test_reports_of_other_settings_are_not_resumed(lot, tmp_path, changed, word,
 
 
 def test_a_second_run_into_the_same_folder_is_refused(lot, tmp_path, capsys):
-    from reason_iad.errors import InputError
-
     with ReportFolder.create(tmp_path / "out"), pytest.raises(InputError, match="is written by process"):
         run(ScriptedInspector(), lot, "--out", tmp_path / "out")
     assert run(ScriptedInspector(), lot, "--out", tmp_path / "out") == 0
@@ -254,7 +258,5 @@ def test_a_batch_can_be_kept_in_the_record(lot, tmp_path, capsys):
 
 @pytest.mark.parametrize("given", [["--resume"], ["--watch", "--jobs", "2"]])
 def test_options_that_do_not_go_together_are_refused(lot, given):
-    from reason_iad.errors import InputError
-
     with pytest.raises(InputError, match="expected"):
         run(ScriptedInspector(), lot, *given)

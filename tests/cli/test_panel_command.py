@@ -56,8 +56,8 @@ def run(lot, loaded, capsys, *models, broken=()):
 
 
 def test_a_panel_reports_each_image_once_with_everybodys_voice(lot, capsys):
-    code, reports, _ = run(lot, [], capsys, "openai:a", "openai:b")
-    assert code == 0
+    code, reports, said = run(lot, [], capsys, "openai:a", "openai:b")
+    assert code == 0, said
     assert [report.image for report in reports] == ["2.png", "3.png"]
     for report in reports:
         voices = next(a.voices for a in report.answers if a.voices)

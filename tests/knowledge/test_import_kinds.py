@@ -282,3 +282,29 @@ def test_mmads_none_is_no_type_of_defect(tmp_path: Path) -> None:
     import_sources(tmp_path / "base", [tmp_path / "k.json"])
     found = {(e.kind, e.defect_type) for e in read_base(tmp_path / "base", None).entries}
     assert found == {("normal", None), ("defect", "dent")}
+
+
+@pytest.mark.parametrize(
+    "heading",
+    [
+        "Produit;Défaut;Description;Cause;Conséquence;Action", "Producto;Defecto;Descripción;Causa;Consecuencia;Acción",
+        "Prodotto;Difetto;Descrizione;Causa;Conseguenza;Azione", "Produto;Defeito;Descrição;Causa;Consequência;Ação",
+        "Product;Gebrek;Omschrijving;Oorzaak;Gevolg;Maatregel", "Produkt;Wada;Opis;Przyczyna;Skutek;Działanie",
+        "Výrobek;Vada;Popis;Příčina;Následek;Opatření", "Изделие;Дефект;Описание;Причина;Последствие;Действие",
+        "产品;缺陷;描述;原因;后果;措施", "製品;欠陥;説明;原因;影響;対策", "제품;결함;설명;원인;영향;조치",
+        "Ürün;Hata;Açıklama;Neden;Sonuç;Önlem", "Produkt;Fel;Beskrivning;Orsak;Följd;Åtgärd",
+    ],
+)  # fmt: skip
+def test_columns_are_known_by_their_names_in_other_languages(read, heading: str) -> None:
+    found = read("a.csv", f"{heading}\nscrew;scratch;A bright line.;A tool.;Rust.;Sort out.\n")
+    assert facts(found) == {("screw", "defect", "scratch"), ("screw", "process", "scratch")}
+    texts = " ".join(entry[3] for entry in found)
+    assert all(word in texts for word in ("bright line", "A tool", "Rust", "Sort out"))
+
+
+def test_no_heading_in_another_language_is_a_word_of_polarity() -> None:
+    from reason_iad.knowledge.columns import ELSEWHERE
+    from reason_iad.knowledge.polarity import read_polarity
+
+    others = [name for role, names in ELSEWHERE.items() if role != "defect_type" for name in names.split()]
+    assert [name for name in others if read_polarity(name.replace("_", " "))] == []

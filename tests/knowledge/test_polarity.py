@@ -23,13 +23,28 @@ BAD = """
     Defects which must be rejected|不合格|不良|Non conforme|Défauts|Incorrect|Not normal|unsatisfactory|
     Not without defects|nicht bestanden|2.2 Not acceptable|❌
 """
+GOOD_ELSEWHERE = """
+    Acceptable|Conforme|Pièces bonnes|Sans défaut|Accepté|Aceptable|Aprobado|Sin defectos|Accettabile|Accettato|
+    Senza difetti|Aceitável|Aprovado|Sem defeitos|Acceptabel|Goedgekeurd|Goed|Zonder gebreken|Dopuszczalne|Zgodny|
+    Zaakceptowane|Bez wad|Dobre|Přijatelné|Bez vad|Shodné|Vyhovuje|Kabul edilebilir|Hatasız|Uygun|Годен|
+    Без дефектов|Приемлемо|Godkänd|Utan fel|合格|良品|OK品|양품|합격|Megfelelő|Hibátlan|Hyväksytty|Godkendt|Uden fejl
+"""
+BAD_ELSEWHERE = """
+    Non acceptable|Non conforme|Défauts|Rebut|Refusé|Inacceptable|Pièces défectueuses|No aceptable|Rechazado|
+    No conforme|Defectos|Inaceptable|Non accettabile|Difetti|Scarto|Respinto|Não aceitável|Reprovado|Rejeitado|
+    Não conforme|Defeitos|Inaceitável|Niet acceptabel|Afgekeurd|Afkeur|Gebreken|Niet goed|Fouten|Niedopuszczalne|
+    Niezgodny|Odrzucone|Wady|Wadliwe|Nepřijatelné|Vady|Neshodné|Zamítnuto|Nevyhovuje|Kabul edilemez|Hatalı|
+    Kusurlar|Uygun değil|Брак|Дефекты|Не годен|
+    Неприемлемо|Ej godkänd|Underkänd|Fel|不合格|不良|缺陷|NG品|불량|불합격|Hibás|
+    Nem megfelelő|Ei hyväksytty|Ikke godkendt|Fejl
+"""
 BOTH = """
     Accept / reject|Pass/fail|OK / NOK|Good and bad parts|Accepted vs rejected|i.O. / n.i.O.|gut/schlecht|
     Acceptable and not acceptable|Conforming or nonconforming
 """
 NEITHER = """
     Storage|Second pass of the weld|Goods receipt|IO module|Good manufacturing practice|In order to clean|
-    Correct the offset|Right side|Tolerances|Gutachten|No. 5|Instructions|Los 5
+    Correct the offset|Right side|Tolerances|SEM images|Gutachten|No. 5|Instructions|Los 5
 """
 
 
@@ -42,6 +57,8 @@ def texts(given: str) -> list[str]:
     [
         *((text, "normal") for text in texts(GOOD)),
         *((text, "defect") for text in texts(BAD)),
+        *((text, "normal") for text in texts(GOOD_ELSEWHERE)),
+        *((text, "defect") for text in texts(BAD_ELSEWHERE)),
         *((text, "mixed") for text in texts(BOTH)),
         *((text, None) for text in texts(NEITHER)),
     ],

@@ -131,6 +131,15 @@ def _qwen(version: str) -> Callable[[Size], Parts]:
             "image_token_id": number("<|image_pad|>"), "video_token_id": number("<|video_pad|>"),
             "vision_start_token_id": number("<|vision_start|>"), "vision_end_token_id": number("<|vision_end|>"),
         }  # fmt: skip
+        if version.startswith("Qwen3_5"):
+            rope |= {"partial_rotary_factor": 1.0, "mrope_interleaved": True}
+            layers = max(4, size.num_layers)
+            text |= {
+                "num_hidden_layers": layers, "head_dim": size.hidden_size // size.num_heads,
+                "layer_types": ["linear_attention", "full_attention"] * (layers // 2),
+                "linear_key_head_dim": 8, "linear_value_head_dim": 8, "linear_num_key_heads": 2,
+                "linear_num_value_heads": 4,
+            }  # fmt: skip
         patch = 4
         vision: dict[str, Any] = {"depth": 2, "num_heads": 2, "patch_size": patch}
         if version == "Qwen2VL":
@@ -139,8 +148,12 @@ def _qwen(version: str) -> Callable[[Size], Parts]:
             vision.update(hidden_size=16, out_hidden_size=size.hidden_size, intermediate_size=32)
         if version == "Qwen2_5_VL":
             vision.update(window_size=4 * patch, fullatt_block_indexes=[1])
-        if version == "Qwen3VLMoe":
+        if version.endswith("Moe"):
             text.update(moe_intermediate_size=16, num_experts=4, num_experts_per_tok=2)
+        if version.startswith("Qwen3_5"):
+            vision.update(num_position_embeddings=64)
+        if version == "Qwen3_5Moe":
+            text.update(shared_expert_intermediate_size=16)
         if version.startswith("Qwen3VL"):
             text["head_dim"] = size.hidden_size // size.num_heads
             vision.update(num_position_embeddings=64, deepstack_visual_indexes=[0, 1])
@@ -149,6 +162,34 @@ def _qwen(version: str) -> Callable[[Size], Parts]:
         return Parts(config, tokenizer, processor)
 
     return build
+
+
+def _glm46v(size: Size) -> Parts:
+    from transformers import Glm46VConfig
+    from transformers.models.glm46v.image_processing_pil_glm46v import Glm46VImageProcessorPil
+
+    marks = ("<|image|>", "<|begin_of_image|>", "<|end_of_image|>", "<|video|>", "<|begin_of_video|>",
+             "<|end_of_video|>")  # fmt: skip
+    tokenizer = _byte_level(("[gMASK]", "<sop>", "<|system|>", "<|user|>", "<|assistant|>", *marks))
+    number, patch = tokenizer.convert_tokens_to_ids, 4
+    half = size.hidden_size // size.num_heads // 2
+    rope = {
+        "rope_type": "default", "rope_theta": 1e4, "partial_rotary_factor": 1.0,
+        "mrope_section": [half - 2 * (half // 3), half // 3, half // 3],
+    }  # fmt: skip
+    vision = {
+        "depth": 2, "num_heads": 2, "patch_size": patch, "hidden_size": 16, "intermediate_size": 32,
+        "out_hidden_size": size.hidden_size, "image_size": 32,
+    }  # fmt: skip
+    names = ("image", "video")
+    ids = {f"{name}_token_id": number(f"<|{name}|>") for name in names}
+    ids |= {f"{name}_start_token_id": number(f"<|begin_of_{name}|>") for name in names}
+    ids |= {f"{name}_end_token_id": number(f"<|end_of_{name}|>") for name in names}
+    text = size.text(len(tokenizer), model_type="glm4v_text", rope_parameters=rope)
+    config = Glm46VConfig(text_config=text, vision_config=vision, **ids)
+    least = (2 * patch) ** 2 * 4
+    processor = Glm46VImageProcessorPil(patch_size=patch, size={"shortest_edge": least, "longest_edge": 10**6})
+    return Parts(config, tokenizer, processor)
 
 
 def _llava(size: Size) -> Parts:
@@ -247,6 +288,33 @@ def _gemma3(size: Size) -> Parts:
     return Parts(config, tokenizer, processor)
 
 
+def _gemma4(size: Size) -> Parts:
+    from transformers import Gemma4Config, GemmaTokenizer
+    from transformers.models.gemma4.image_processing_pil_gemma4 import Gemma4ImageProcessorPil
+
+    first = ("<pad>", "<eos>", "<bos>", "<unk>", "<mask>")
+    more = {"boi_token": "<|image>", "eoi_token": "<image|>", "image_token": "<|image|>"}
+    tokenizer = GemmaTokenizer(vocab=_pieces(first), merges=[], extra_special_tokens=more)
+    tokenizer.add_tokens(["<|turn>", "<turn|>", "<|video|>", "<|audio|>"], special_tokens=True)
+    number, width = tokenizer.convert_tokens_to_ids, size.hidden_size // size.num_heads
+    text = size.text(
+        len(tokenizer), head_dim=width, sliding_window=24, hidden_size_per_layer_input=0,
+        final_logit_softcapping=30.0, use_bidirectional_attention="vision", vocab_size_per_layer_input=len(tokenizer),
+        layer_types=["full_attention" if i % 3 == 2 else "sliding_attention" for i in range(size.num_layers)],
+    )  # fmt: skip
+    vision = {
+        "hidden_size": 16, "intermediate_size": 32, "num_hidden_layers": 2, "num_attention_heads": 2,
+        "num_key_value_heads": 2, "head_dim": 8, "patch_size": 4, "pooling_kernel_size": 2,
+    }  # fmt: skip
+    config = Gemma4Config(
+        vision_config=vision, text_config=text, audio_config=None, image_token_id=number("<|image|>"),
+        video_token_id=number("<|video|>"), audio_token_id=number("<|audio|>"), boi_token_id=number("<|image>"),
+        eoi_token_id=number("<image|>"),
+    )  # fmt: skip
+    processor = Gemma4ImageProcessorPil(patch_size=4, pooling_kernel_size=2, max_soft_tokens=140)
+    return Parts(config, tokenizer, processor)
+
+
 def _mistral3(size: Size) -> Parts:
     from transformers import Mistral3Config
     from transformers.models.pixtral.image_processing_pil_pixtral import PixtralImageProcessorPil
@@ -268,11 +336,15 @@ _BUILDERS: Mapping[str, Callable[[Size], Parts]] = {
     "qwen2_5_vl": _qwen("Qwen2_5_VL"),
     "qwen3_vl": _qwen("Qwen3VL"),
     "qwen3_vl_moe": _qwen("Qwen3VLMoe"),
+    "qwen3_5": _qwen("Qwen3_5"),
+    "qwen3_5_moe": _qwen("Qwen3_5Moe"),
+    "glm46v": _glm46v,
     "internvl": _internvl,
     "llava": _llava,
     "llava_onevision": _llava_onevision,
     "idefics3": _idefics("Idefics3"),
     "smolvlm": _idefics("SmolVLM"),
     "gemma3": _gemma3,
+    "gemma4": _gemma4,
     "mistral3": _mistral3,
 }

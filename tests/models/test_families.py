@@ -40,6 +40,7 @@ class Case:
     settings: Any = None  # further arguments of the processor class
     painted: tuple[tuple[int, int], ...] = ((111, 159), (183, 69))  # sizes at which boxes are exact
     least: int = 0  # fewest image tokens that its tiles allow
+    kinds: str = "token_type_ids"  # what tells the model which tokens are visual, where those see each other
 
 
 QWEN = "<|vision_start|><|image_pad|><|vision_end|>"
@@ -48,6 +49,11 @@ CASES = {
     "qwen2_5_vl": Case("qwen2_5_vl.Qwen2_5_VLProcessor", QWEN),
     "qwen3_vl": Case("qwen3_vl.Qwen3VLProcessor", QWEN),
     "qwen3_vl_moe": Case("qwen3_vl.Qwen3VLProcessor", QWEN),
+    "qwen3_5": Case("qwen3_vl.Qwen3VLProcessor", QWEN),
+    "qwen3_5_moe": Case("qwen3_vl.Qwen3VLProcessor", QWEN),
+    "glm46v": Case(
+        "glm46v.Glm46VProcessor", "<|begin_of_image|><|image|><|end_of_image|>", painted=((112, 160), (184, 72))
+    ),
     "internvl": Case("internvl.InternVLProcessor", "<IMG_CONTEXT>", settings={"image_seq_length": 4}),
     "llava": Case(
         "llava.LlavaProcessor", "<image>",
@@ -66,6 +72,10 @@ CASES = {
         "smolvlm.SmolVLMProcessor", "<image>", "prompt", settings={"image_seq_len": 4, "video_processor": None}
     ),
     "gemma3": Case("gemma3.Gemma3Processor", "<start_of_image>", settings={"image_seq_length": 16}),
+    "gemma4": Case(
+        "gemma4.Gemma4Processor", "<|image|>", "alone", settings={"feature_extractor": None, "video_processor": None},
+        painted=((96, 96), (64, 128)), least=70, kinds="mm_token_type_ids",
+    ),
     "mistral3": Case("pixtral.PixtralProcessor", "[IMG]", settings={"patch_size": 4, "spatial_merge_size": 2}),
 }  # fmt: skip
 SIZES = [(37, 53), (61, 23), (48, 48)]
@@ -125,7 +135,7 @@ def own_inputs(model, images: list[np.ndarray]) -> Own:
     made = model.image_processor(nested, return_tensors="pt", **family.options(model.config))
     spelled = [processor.replace_image_token(made, index) for index in range(len(images))]
     # a processor replaces the image token alone; what its chat template writes around it stays
-    token = case.placeholder if case.placeholder != QWEN else family.image_token
+    token = family.image_token if family.image_token in case.placeholder else case.placeholder
     numbers = iter(spelled)
     text = "".join(
         part if isinstance(part, str) else case.placeholder.replace(token, next(numbers))
@@ -141,8 +151,8 @@ def own_inputs(model, images: list[np.ndarray]) -> Own:
     if family.positions == "M-RoPE":
         inputs["mm_token_type_ids"] = kinds
     if family.mutual:
-        inputs["token_type_ids"] = kinds
-    if case.nest == "alone":
+        inputs[case.kinds] = kinds
+    if family.model_type == "llava_onevision":
         inputs["batch_num_images"] = torch.ones(len(images), dtype=torch.long)
     return Own(ids, inputs)
 
@@ -239,13 +249,15 @@ def test_attention_to_the_inspected_image_is_that_of_eager_attention(model) -> N
     prefix = model.extend(Prefix(), parts[:-1])
     cue = model.embed(model.tokenize(parts[-1]))
     span = prefix.query_image
-    capture = AttentionCapture(frozenset({1, 2}), 3, span.start, span.stop, span.patches)
+    attending = model.info.attention_layers or tuple(range(model.info.num_layers))
+    last = attending[-2:]  # of a hybrid decoder only those that attend; transformers lists them alone, too
+    capture = AttentionCapture(frozenset(last), 3, span.start, span.stop, span.patches)
     model.run_suffix(prefix, cue[None], capture=capture)
     own = own_inputs(model, pictures(*SIZES))
     with eager(model):
         found = model.model(input_ids=own.input_ids, **own.inputs, use_cache=False, output_attentions=True).attentions
     first = own.input_ids.shape[1] - cue.shape[0]
-    rows = torch.stack([found[layer][0] for layer in (1, 2)]).mean((0, 1))[first : first + 3]
+    rows = torch.stack([found[attending.index(layer)][0] for layer in last]).mean((0, 1))[first : first + 3]
     torch.testing.assert_close(capture.mean()[0], rows[:, span.start + span.patches], atol=1e-5, rtol=1e-3)
 
 

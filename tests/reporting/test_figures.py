@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from made_report import make_map, make_pixels, make_report
 
 from reason_iad import types
-from reason_iad.reporting import figures
+from reason_iad.reporting import figures, fonts
 
 
 def lightness(rgb: np.ndarray) -> np.ndarray:
@@ -97,7 +97,7 @@ def test_any_shape_of_image_can_be_drawn(image_hw: tuple[int, int]) -> None:
 
 def test_letters_outside_the_font_are_spelled_out() -> None:
     report = make_report(image="Prüf–teil_中.png", description="x" * 120 + " ñandú " * 60)
-    assert figures._ascii(report.image) == "Pruf-teil_?.png"
+    assert fonts.drawn(report.image) == "Pruf-teil_?.png"
     assert figures.draw_figure(report, make_pixels()).shape[0] < 1500
 
 

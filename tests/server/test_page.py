@@ -68,7 +68,7 @@ def test_the_main_flow_works_by_keyboard_alone(page, picture):
     page.keyboard.press("Tab")
     assert page.evaluate("() => document.activeElement.className") == "skip"
     page.set_input_files("#file", {"name": "plate.png", "mimeType": "image/png", "buffer": picture()})
-    for _ in range(12):
+    for _ in range(20):
         page.keyboard.press("Tab")
         if page.evaluate("() => document.activeElement.id") == "go":
             break
@@ -132,3 +132,38 @@ def test_axe_finds_no_serious_fault_in_any_view(page, picture, scheme, width):
     assert serious_faults(page) == []
     page.goto(link)
     page.wait_for_selector("body[data-ready]")
+
+
+@pytest.mark.parametrize("code", ["de", "zh", "ja"])
+def test_every_view_is_in_the_language_of_the_browser_and_fits_a_phone(browser, address, picture, code):
+    context = browser.new_context(viewport={"width": 390, "height": 844}, locale=code)
+    page = context.new_page()
+    page.goto(address)
+    page.wait_for_selector("body[data-ready]")
+    assert page.get_attribute("html", "lang") == code
+    inspect(page, picture(240, 320), "uncertain_.png")
+    verdict = {"de": "Unsicher", "zh": "不确定", "ja": "判定保留"}[code]
+    assert page.inner_text("#verdict-word") == verdict
+    for view in ("inspect", "history", "knowledge", "threshold"):
+        if view != "inspect":
+            page.click(f"nav [data-view={view}]")
+            page.wait_for_timeout(400)
+        assert serious_faults(page) == []
+        assert page.evaluate("() => document.documentElement.scrollWidth") <= 390
+        keep(page, f"{code}-{view}")
+    page.select_option("#language", "en")
+    page.wait_for_selector("html[lang=en] body[data-ready]")
+    assert page.inner_text("nav [data-view=history]") == "History"
+    refused = page.request.post(f"{address}/v1/inspections", headers={"Accept-Language": code, "Cookie": ""}, data="x")
+    assert refused.status == 415
+    context.close()
+    report = page_report(address, code)
+    assert f'<html lang="{code}">' in report
+    assert verdict in report
+
+
+def page_report(address: str, code: str) -> str:
+    import httpx
+
+    newest = httpx.get(f"{address}/v1/inspections?limit=1").json()["inspections"][0]["id"]
+    return httpx.get(f"{address}/v1/inspections/{newest}/report.html", headers={"Accept-Language": code}).text

@@ -1,7 +1,9 @@
-"""Units to workers: in this process, or in several local ones; a lost worker's unit is asked again.
+"""Units to workers: in this process, in several local ones, or on Ray; a lost worker's unit is asked again.
 
-Each pool is a generator of records, one for each job; closing it ends its workers. Which worker answers what does not
-show in a record.
+The machines of a Ray cluster read images and cache at the same paths, from a shared file system. What travels are the
+units (names and questions, a few kilobytes an image) and their records; pixels, features and weights never do. A pool
+is a generator of records, one for each job; closing it ends its workers. Which worker answers what shows in no
+record.
 """
 
 from __future__ import annotations
@@ -9,14 +11,14 @@ from __future__ import annotations
 import functools
 import queue
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
 from reason_iad.benchmark.plan import Unit, pending
 from reason_iad.benchmark.record_log import Record
 from reason_iad.benchmark.solver import SolverFactory, error_record
 from reason_iad.errors import WorkerLostError
-from reason_iad.workers import MAX_ATTEMPTS, Tell, WorkerPool
+from reason_iad.workers import MAX_ATTEMPTS, Event, Tell, WorkerPool
 
 
 def answer_here(factory: SolverFactory, units: Sequence[Unit]) -> Iterator[Record]:
@@ -46,18 +48,45 @@ def answer_in_processes(factory: SolverFactory, units: Sequence[Unit], workers: 
         TaskFailedError: a fault of the program.
     """
     with WorkerPool(functools.partial(_load, factory), min(workers, len(units))) as pool:
-        done: set[str] = set()  # keys of the units that are being asked
-        for event in pool.events(units):
-            if event.kind == "told":
-                if event.content["key"] not in done:  # else told before its worker was lost
-                    done.add(event.content["key"])
-                    yield event.content
-                continue
-            if event.kind == "failed" and not isinstance(event.content, WorkerLostError):
-                raise event.content
-            for unit in pending([event.task], done):
-                yield from give_up(unit)
-            done.difference_update(job.key for job in event.task.jobs)
+        yield from _records(pool.events(units))
+
+
+def answer_on_ray(
+    factory: SolverFactory, units: Sequence[Unit], address: str = "local", workers: int = 1
+) -> Iterator[Record]:
+    """Answer units by actors of a Ray cluster.
+
+    Args:
+        factory: makes the solver inside an actor; must be picklable.
+        units: the work.
+        address: of the cluster ("ray://host:10001", "auto"); "local" starts one on this machine and ends it.
+        workers: number of actors.
+
+    Raises:
+        InputError: Ray is not installed, or the cluster cannot be reached.
+        ReasonIADError: the actors cannot be started, or not load the model.
+        TaskFailedError: a fault of the program.
+    """
+    from reason_iad.workers.ray_pool import RayPool
+
+    with RayPool(functools.partial(_load, factory), min(workers, len(units)), address) as pool:
+        yield from _records(pool.events(units))
+
+
+def _records(events: Iterable[Event]) -> Iterator[Record]:
+    """One record for each job of the units that a pool is at."""
+    done: set[str] = set()  # keys of the units that are being asked
+    for event in events:
+        if event.kind == "told":
+            if event.content["key"] not in done:  # else told before its worker was lost
+                done.add(event.content["key"])
+                yield event.content
+            continue
+        if event.kind == "failed" and not isinstance(event.content, WorkerLostError):
+            raise event.content
+        for unit in pending([event.task], done):
+            yield from give_up(unit)
+        done.difference_update(job.key for job in event.task.jobs)
 
 
 def _load(factory: SolverFactory, tell: Tell) -> Callable[[Unit, Tell], Any]:

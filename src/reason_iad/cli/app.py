@@ -32,6 +32,7 @@ from reason_iad.cli import (
     weights,
 )
 from reason_iad.errors import ReasonIADError
+from reason_iad.languages import LANGUAGES, _, from_environment, speak, told
 
 DONE, FAILURE, BAD_INPUT, INTERRUPTED, BROKEN_PIPE = 0, 1, 2, 130, 141
 
@@ -61,6 +62,10 @@ def build_parser() -> argparse.ArgumentParser:
         epilog=_EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
+    parser.add_argument(
+        "--language", choices=tuple(LANGUAGES), metavar="CODE",
+        help="of what is said and of reports: en, de, zh or ja (default: by LANG); JSON stays English",
+    )  # fmt: skip
     parser.add_argument("--version", action="version", version=f"reason-iad {__version__}")
     subparsers = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
     for command in (
@@ -92,6 +97,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         args = build_parser().parse_args(argv)
     except SystemExit as stop:  # argparse has said what it had to say
         return stop.code if isinstance(stop.code, int) else DONE
+    speak(args.language or from_environment())
     return guarded(lambda: int(args.run(args)))
 
 
@@ -117,7 +123,7 @@ def _explain(error: Exception) -> int:
     if os.environ.get("REASON_IAD_DEBUG"):
         traceback.print_exception(error)
     if isinstance(error, ReasonIADError):
-        _say(f"error: {error}")
+        _say(_("error: {message}", message=told(str(error))))
         return BAD_INPUT
     if isinstance(error, OSError) and error.errno in _NO_ROOM:
         where = f" at {error.filename}" if error.filename else ""

@@ -126,7 +126,9 @@ def _read(job: Job) -> LoadedImage:
     from reason_iad.images import LoadedImage, read_image
 
     given = job.request.image
-    return given if isinstance(given, LoadedImage) else read_image(job.path, name=job.name, scale=job.scale)
+    if isinstance(given, LoadedImage):
+        return given
+    return read_image(given if isinstance(given, bytes) else job.path, name=job.name, scale=job.scale)
 
 
 def with_faithfulness(found: Any, inspector: Any, job: Job) -> Inspection:

@@ -28,6 +28,7 @@ RUN_OPTIONS = (
     "parallel",
     "minutes",
 )  # fmt: skip
+MOST_WORKERS, BYTES_EACH = 8, 2 * 2**30  # of the bundled model, where no number of processes is given
 
 
 def add_parser(subparsers: Any) -> None:
@@ -110,7 +111,8 @@ def _add_run_options(parser: argparse.ArgumentParser, questions: bool = True) ->
         "--limit", type=_count, metavar="N", help="only N images, spread over the file; of detect: a category"
     )
     parser.add_argument("--shard", metavar="I/N", help="this process's share of the images, such as 0/2")
-    parser.add_argument("--workers", type=_count, metavar="N", help="local processes, each with a model (default: 1)")
+    parser.add_argument("--workers", type=_count, metavar="N", help="local processes, each with a model (default: one "
+                        "for each core that has memory for the bundled model, else 1)")  # fmt: skip
     parser.add_argument("--threads", type=_count, metavar="N", help="threads of each worker (default: 1)")
     parser.add_argument(
         "--parallel", type=_count, metavar="N", help="questions at a time that wait for a server (default: 1)"
@@ -345,18 +347,34 @@ def choose_pool(given: dict[str, Any], setting: Setting | None, factory: SolverF
 
     cache, threads = given.get("cache"), given.get("threads", 1)
     make: SolverFactory = factory or functools.partial(InspectorSolver.load, setting, cache, threads)
-    workers = given.get("workers", 1)
-    if (parallel := given.get("parallel", 1)) > 1:
+    parallel = given.get("parallel", 1)
+    apart = factory is not None or setting is None or "ray" in given or parallel > 1
+    workers = given.get("workers", 1 if apart or setting is None else usual_workers(setting, threads))
+    if workers > 1 and "workers" not in given:
+        _say(f"answering in {workers} processes, one for each core (--workers 1 for one)")
+    if parallel > 1:
         if "ray" in given or workers > 1:
             raise InputError("found --parallel with --workers or --ray; expected one of them: leave one out")
         return functools.partial(pool.answer_in_threads, make, parallel=parallel)
     if "ray" in given:
-        from reason_iad.benchmark.ray_pool import answer_on_ray
+        from reason_iad.benchmark.pool import answer_on_ray
 
         return functools.partial(answer_on_ray, make, address=given["ray"], workers=workers)
     if workers == 1:
         return functools.partial(pool.answer_here, make)
     return functools.partial(pool.answer_in_processes, make, workers=workers)
+
+
+def usual_workers(setting: Setting, threads: int) -> int:
+    """Local processes where none are named: as many of the bundled model as have cores and memory, one of others."""
+    from reason_iad.models.memory import free_bytes
+    from reason_iad.processor import cores
+
+    if setting.model != "nano" or setting.bundled_device != "cpu":
+        return 1
+    free = free_bytes("cpu")
+    fit = 1 if free is None else free // BYTES_EACH
+    return max(1, min(cores() // threads, fit, MOST_WORKERS))
 
 
 def merged_options(args: argparse.Namespace) -> dict[str, Any]:

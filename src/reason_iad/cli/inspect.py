@@ -63,6 +63,9 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
         "--jobs", type=_count, default=1, metavar="N", help="inspect in N processes, each with a model (default: 1)"
     )
     parser.add_argument(
+        "--ray", metavar="ADDRESS", help="inspect a lot by --jobs actors of that Ray cluster: auto, host:port, or local"
+    )
+    parser.add_argument(
         "--parallel", type=_count, default=1, metavar="N", help="images at a time that wait for a server (default: 1)"
     )
     parser.add_argument(
@@ -108,9 +111,14 @@ def _check(args: argparse.Namespace) -> None:
         raise InputError("found --resume without --out; expected both: the reports in --out say what is done")
     if args.watch and (len(args.images) != 1 or not Path(args.images[0]).is_dir()):
         raise InputError(f"found {' '.join(args.images)}; expected one folder with --watch")
+    if args.lot and args.resume:
+        raise InputError("found --lot with --resume; expected one of them: each image of a lot is judged by all others")
     if args.lot and (args.reference or args.watch or args.jobs > 1):
         other = "--reference" if args.reference else "--watch" if args.watch else "--jobs"
         raise InputError(f"found --lot with {other}; expected one of them: one process compares a lot with itself")
+    if args.ray is not None and (args.lot or args.watch or args.parallel > 1 or " + " in args.model):
+        other = "--watch" if args.watch else "--lot" if args.lot else "--parallel" if args.parallel > 1 else "a panel"
+        raise InputError(f"found --ray with {other}; expected one of them: leave one out")
     if args.parallel > 1 and (args.watch or args.lot or args.jobs > 1):
         other = "--watch" if args.watch else "--lot" if args.lot else "--jobs"
         raise InputError(f"found --parallel with {other}; expected one of them: leave one out")

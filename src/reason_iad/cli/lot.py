@@ -15,8 +15,10 @@ from typing import TYPE_CHECKING, Any
 
 from reason_iad.cli.batch import InspectsImages, Job, Loader, inspect_all, one_by_one
 from reason_iad.errors import InputError, ReasonIADError
+from reason_iad.languages import _, told
 from reason_iad.reporting.lines import LotSummary, render_line
 from reason_iad.types import InspectionReport, InspectionRequest
+from reason_iad.words import counted
 
 if TYPE_CHECKING:
     from reason_iad.cli.progress import Progress
@@ -87,12 +89,12 @@ class LotPrinter:
         else:
             print(render_text(report, color=color, width=min(width, 120)), end="\n\n" if self.several else "\n")
 
-    def fail(self, _: Job | None, message: str) -> None:
+    def fail(self, job: Job | None, message: str) -> None:
         """Say that an image could not be inspected."""
         self.clear()
         self.summary.failed += 1
         if self.several:
-            print(f"reason-iad: error: {message}", file=sys.stderr)
+            print("reason-iad:", _("error: {message}", message=told(message)), file=sys.stderr)
         else:
             self.errors.append(message)
 
@@ -105,7 +107,7 @@ class LotPrinter:
             print(f"{said}\nreports of an earlier run: {taken:,}" if taken else said, file=stream)
         if folder is not None:
             folder.left_out = left_out
-            print(f"report: {folder.finish()}", file=stream)
+            print(_("report: {path}", path=folder.finish()), file=stream)
         stream.flush()
 
 
@@ -204,10 +206,11 @@ def _outcomes(
 
         return by_panel(turns, args, load_inspector, progress.say)
     count = min(plan.jobs, len(turns.lot.images))
-    if count > 1:
+    if count > 1 or args.ray is not None:
         from reason_iad.cli.parallel import in_processes
 
-        progress.say(f"loading the model in {count} processes")
+        where = f"{counted(count, 'process', 'processes')}" + ("" if args.ray is None else f" on Ray ({args.ray})")
+        progress.say(f"loading the model in {where}")
         return in_processes(turns, count, args, load_inspector)
     if args.parallel > 1:
         from reason_iad.cli.parallel import in_threads

@@ -39,6 +39,7 @@ def made_by(args: argparse.Namespace, references: Sequence[LoadedImage]) -> dict
         "question": args.question,
         "choices": list(args.choices),
         "faithfulness": args.faithfulness,
+        "compared with the lot": getattr(args, "lot", False),
     }
     plain: dict[str, Any] = json.loads(json.dumps(settings, default=str))  # as it will be read again
     return plain

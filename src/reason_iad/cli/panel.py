@@ -63,9 +63,21 @@ def by_panel(jobs: Iterable[Job], args: argparse.Namespace, load: Loader, tell: 
             yield job, next(one.errors[job.name] for one in passes if job.name in one.errors)
             continue
         failed = [f"{one.name}: {one.errors[job.name]}" for one in passes if job.name in one.errors]
-        report = combine(mine, memory, args.max_overkill)
+        report = combine(mine, memory, args.max_overkill or _usual_rate(mine, job))
         report = dataclasses.replace(report, notes=(*report.notes, *failed))
         yield job, _inspection(job, report, passes)
+
+
+def _usual_rate(reports: dict[str, InspectionReport], job: Job) -> float:
+    """The false-alarm rate where none was asked for: that of the category's profile, if it was compared with one."""
+    from reason_iad.evidence.profile_store import find_profile
+    from reason_iad.evidence.threshold import read_threshold
+    from reason_iad.inspection.options import USUAL_OVERKILL
+
+    category = next(iter(reports.values())).category
+    folder = None if job.request.references else find_profile(category)
+    chosen = None if folder is None else read_threshold(folder).current
+    return USUAL_OVERKILL if chosen is None else chosen.max_overkill
 
 
 def _run(passes: Sequence[_Pass], tell: Tell) -> None:

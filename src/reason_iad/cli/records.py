@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from reason_iad.errors import InputError
+from reason_iad.files import write_whole
 from reason_iad.words import counted
 
 if TYPE_CHECKING:
@@ -43,6 +44,16 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     export = actions.add_parser("export", parents=[common, select], help="write inspections into a ZIP archive")
     export.add_argument("--out", type=Path, required=True, metavar="FILE", help="the archive, such as june.zip")
     export.add_argument("--no-files", action="store_true", help="leave out images and maps")
+    pdf = actions.add_parser("pdf", parents=[common], help="write the report of one inspection as PDF")
+    pdf.add_argument("id", metavar="ID")
+    shift = actions.add_parser("shift", parents=[common], help="write the report of a shift as PDF")
+    shift.add_argument("--hours", type=float, default=8.0, metavar="H", help="hours of it (default: 8)")
+    shift.add_argument("--until", metavar="TIME", help="its end, such as 2026-11-28T14:00 (default: now)")
+    shift.add_argument("--category", metavar="C", help="of one category")
+    shift.add_argument("--line", metavar="NAME", help="of one line, by the name it acts under")
+    for paper in (pdf, shift):
+        paper.add_argument("--out", type=Path, required=True, metavar="FILE", help="the file, such as shift.pdf")
+        paper.add_argument("--paper", choices=("A4", "Letter"), default="A4", help="its format (default: A4)")
     prune = actions.add_parser("prune", parents=[common], help="delete old inspections and their files")
     prune.add_argument("--older-than", required=True, metavar="AGE", help="such as 90d")
     prune.add_argument("--with-feedback", action="store_true", help="also those that people said something about")
@@ -63,9 +74,11 @@ def run(args: argparse.Namespace) -> int:
         return 0
     store = open_record(args.data, args.database, make=args.action == "migrate")
     try:
-        return {"list": _list, "show": _show, "export": _export, "prune": _prune, "migrate": _migrate}[args.action](
-            args, store
-        )
+        actions = {
+            "list": _list, "show": _show, "export": _export, "pdf": _pdf, "shift": _shift, "prune": _prune,
+            "migrate": _migrate,
+        }  # fmt: skip
+        return actions[args.action](args, store)
     finally:
         store.close()
 
@@ -143,6 +156,34 @@ def _export(args: argparse.Namespace, store: Store) -> int:
     from reason_iad.store.export import export
 
     print(f"{export(store, args.out, _filter(args), files=not args.no_files)} inspections in {args.out}")
+    return 0
+
+
+def _pdf(args: argparse.Namespace, store: Store) -> int:
+    from reason_iad.server.rendering import render_pdf
+
+    record = store.get(args.id)
+    if record is None or record.report is None:
+        raise InputError(f"there is no finished inspection {args.id!r}; list them with `reason-iad records list`")
+    write_whole(args.out, render_pdf(store, record, args.paper))
+    print(args.out)
+    return 0
+
+
+def _shift(args: argparse.Namespace, store: Store) -> int:
+    from reason_iad.reporting.pdf import shift_pdf
+    from reason_iad.reporting.shift import read_shift
+    from reason_iad.store.record import BoardFilter
+
+    try:
+        until = datetime.now().astimezone() if args.until is None else datetime.fromisoformat(args.until).astimezone()
+    except ValueError as error:
+        raise InputError(f"the end is {args.until!r}; expected a time such as 2026-11-28T14:00") from error
+    if not 0 < args.hours <= 24 * 366:
+        raise InputError(f"the shift has {args.hours:g} hours; expected more than 0 and at most a year")
+    found = read_shift(store, BoardFilter(args.category, args.line), until - timedelta(hours=args.hours), until)
+    write_whole(args.out, shift_pdf(found, args.paper))
+    print(f"{counted(sum(found.counts.values()), 'part')} in {args.out}")
     return 0
 
 

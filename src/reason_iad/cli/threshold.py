@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from reason_iad.errors import InputError
+from reason_iad.languages import _, localized, number
 
 if TYPE_CHECKING:
     from reason_iad.evidence.threshold import Threshold
@@ -67,8 +68,10 @@ def run(args: argparse.Namespace) -> int:
         found = read_threshold(folder)
         print(_now(found))
         for choice in found.history:
-            did = "taken back" if choice.max_overkill is None else f"set to {choice.max_overkill:.2%}"
-            print(f"  {choice.at}  {did} by {choice.who}{f': {choice.why}' if choice.why else ''}")
+            rate = "" if choice.max_overkill is None else localized(f"{choice.max_overkill:.2%}")
+            did = _("set to {rate}", rate=rate) if rate else _("taken back")
+            who = _("by {who}", who=choice.who)
+            print(f"  {choice.at}  {did} {who}{f': {choice.why}' if choice.why else ''}")
         _look(args, found)
     return 0
 
@@ -78,8 +81,9 @@ def _now(threshold: Threshold) -> str:
 
     held = threshold.current
     if held is None:
-        return f"false-alarm rate {USUAL_OVERKILL:.2%}: the usual one, nothing was set"
-    return f"false-alarm rate {held.max_overkill:.2%}: set by {held.who} on {held.at[:10]}"
+        return _("false-alarm rate {rate}: the usual one, nothing was set", rate=localized(f"{USUAL_OVERKILL:.2%}"))
+    rate = localized(f"{held.max_overkill:.2%}")
+    return _("false-alarm rate {rate}: set by {who} on {day}", rate=rate, who=held.who, day=held.at[:10])
 
 
 def _look(args: argparse.Namespace, threshold: Threshold) -> None:
@@ -87,9 +91,15 @@ def _look(args: argparse.Namespace, threshold: Threshold) -> None:
     from reason_iad.evidence.profile_store import same_category
     from reason_iad.inspection.options import USUAL_OVERKILL
     from reason_iad.inspection.what_if import what_if
+    from reason_iad.reporting.text import padded
 
     if args.database is None and not (args.data / "record.db").is_file():
-        print(f"no record at {args.data}: name its folder with --data to see what other rates would have meant")
+        print(
+            _(
+                "no record at {path}: name its folder with --data to see what other rates would have meant",
+                path=args.data,
+            )
+        )
         return
     since = None if args.newer_than is None else datetime.now(UTC) - parse_age(args.newer_than)
     store = open_record(args.data, args.database)
@@ -99,20 +109,27 @@ def _look(args: argparse.Namespace, threshold: Threshold) -> None:
     finally:
         store.close()
     now = USUAL_OVERKILL if threshold.current is None else threshold.current.max_overkill
-    print(f"\n{len(parts):,} parts of the record, with the 95 % interval of each share")
-    print(f"  {'rate':>7}  {'stopped':<26}{'uncertain':<26}{'missed, of known':<26}good ones stopped, of known")
+    print("\n" + _("{count} parts of the record, with the 95 % interval of each share", count=number(len(parts))))
+    heads = (_("stopped"), _("uncertain"), _("missed, of known"), _("good ones stopped, of known"))
+    rate = _("rate")
+    print(f"  {padded(rate, 9)}{''.join(padded(head, 28) for head in heads)}".rstrip())
     for row in what_if(parts, now):
         print(_row(row, now))
 
 
 def _row(row: WhatIf, now: float) -> str:
+    from reason_iad.reporting.text import padded
+
     total = row.total
-    cells = "".join(f"{_cell(one):<26}" for one in (total.stopped, total.uncertain, total.missed, total.false_alarms))
-    return f"{'>' if row.max_overkill == now else ' '} {row.max_overkill:>7.2%}  {cells}".rstrip()
+    shares = (total.stopped, total.uncertain, total.missed, total.false_alarms)
+    cells = "".join(padded(_cell(one), 28) for one in shares)
+    rate = localized(f"{row.max_overkill:>7.2%}")
+    return f"{'>' if row.max_overkill == now else ' '} {rate}  {cells}".rstrip()
 
 
 def _cell(share: Share) -> str:
     if not share.of:
-        return "nothing known"
+        return _("nothing known")
     low, high = share.interval
-    return f"{share.count:,} of {share.of:,} ({low:.1%}-{high:.1%})"
+    ends = localized(f"{low:.1%}-{high:.1%}")
+    return _("{count} of {n}", count=number(share.count), n=number(share.of)) + f" ({ends})"

@@ -70,6 +70,18 @@ def list_profiles() -> tuple[str, ...]:
     return tuple(sorted(path.parent.name for path in home.glob("*/profile.json"))) if home.is_dir() else ()
 
 
+def read_facts(category: str) -> dict[str, Any]:
+    """What is known for people about the current version of a category's profile, without reading its bank.
+
+    Raises:
+        EvidenceError: there is none, or it is damaged.
+    """
+    folder = find_profile(category)
+    if folder is None:
+        raise EvidenceError(f"there is no profile of {category!r}; learn it with `reason-iad learn CATEGORY DIR`")
+    return _read_json(folder / "profile.json")
+
+
 def load_stored(category: str) -> CategoryProfile:
     """The profile of a category; see `profile.load_profile`."""
     folder = find_profile(category)

@@ -146,6 +146,7 @@ class _CueReader:
 
     def __init__(self, model: OpenModel) -> None:
         self.ending = cue_ending(model.tokenize(model.info.template.cue))
+        self.tokens = torch.zeros(0, dtype=torch.long)
 
     def read(self, logits: Tensor) -> Tensor:
         """Two equal options, so that the pass is defined: (M, R, V) to (M, 2)."""

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import csv
+import unicodedata
 from collections.abc import Sequence
+from functools import cache
 
 from reason_iad.knowledge.bulk import KINDS
 from reason_iad.knowledge.polarity import is_empty, is_label, read_polarity, says_no_defect
@@ -45,6 +47,25 @@ COLUMNS = {
         "kriterium", "anforderung", "area", "bereich",
     ),
 }  # fmt: skip
+# The same in other languages, without accents; ranked behind those above.
+ELSEWHERE = {
+    "category": "produit piece article producto pieza articulo prodotto pezzo articolo produto peca artigo onderdeel "
+    "wyrob czesc vyrobek dil изделие деталь продукт urun parca produkt termek tuote 产品 零件 製品 部品 品名 제품 부품",
+    "defect_type": "defaut type_de_defaut defecto tipo_de_defecto difetto tipo_di_difetto defeito tipo_de_defeito "
+    "gebrek fout defectsoort wada rodzaj_wady vada druh_vady дефект вид_дефекта hata kusur fel feltyp fejl fejltype "
+    "hiba vika 缺陷 缺陷类型 缺陷名称 欠陥 不良 不良名 欠陥名 결함 불량 불량명",
+    "text": "aspect descripcion apariencia descrizione aspetto descricao aparencia omschrijving beschrijving opis "
+    "popis описание внешний_вид aciklama beskrivning beskrivelse leiras kuvaus 描述 说明 外观 説明 外観 설명 외관",
+    "cause": "causa causas cause_possible oorzaak przyczyna pricina причина neden orsak arsag syy 原因 원인",
+    "consequence": "effet consecuencia efecto conseguenza effetto consequencia efeito gevolg skutek nasledek "
+    "последствие sonuc foljd folge kovetkezmeny seuraus 后果 影响 影響 결과 영향",
+    "check": "mesure accion medida azione misura acao maatregel dzialanie opatreni мера действие onlem atgard handling "
+    "tiltag intezkedes toimenpide 措施 对策 対策 処置 조치 대책",
+    "subject": "critere caracteristique criterio caracteristica caratteristica kenmerk kryterium cecha kriterium znak "
+    "критерий признак kriter ozellik egenskap 项目 检查项目 項目 検査項目 항목 검사항목",
+    "status": "decision_finale decision resultat resultado risultato resultaat wynik vysledek результат решение "
+    "sonuc_karar 判定 结果 結果 판정",
+}  # fmt: skip
 _TEXTS = ("text", "normal", "defect")
 MARKS = frozenset(
     ("x", "yes", "y", "ja", "j", "true", "1", "\u2713", "\u2714", "\u2705", "\u25cf", "\u2022", "o", "\u25cb")
@@ -56,12 +77,28 @@ def _key(name: str) -> str:
     return "_".join(name.strip(" \t*`:_#").casefold().replace("-", " ").replace("_", " ").split())
 
 
+def _bare(key: str) -> str:
+    """A heading without accents."""
+    kept = "".join(c for c in unicodedata.normalize("NFD", key) if not unicodedata.combining(c))
+    return unicodedata.normalize("NFC", kept).replace("\u0142", "l").replace("\u0131", "i")
+
+
+@cache
+def _without_accents() -> dict[str, str]:
+    """The role of each heading in any language by its bare form."""
+    ours = {_bare(name): role for role, names in COLUMNS.items() for name in names}
+    return {_bare(name): role for role, names in ELSEWHERE.items() for name in names.split()} | ours
+
+
 def _role(name: str) -> tuple[str | None, int]:
     """What a column's name means, and how sure that is (the lower, the surer)."""
     key = _key(name)
     for role, names in COLUMNS.items():
         if key in names:
             return role, names.index(key)
+    found = _without_accents().get(_bare(key))
+    if found is not None:
+        return found, len(COLUMNS[found])
     polarity = read_polarity(name)
     return ("status" if polarity == "mixed" else polarity), 99
 

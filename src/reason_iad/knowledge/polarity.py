@@ -1,8 +1,9 @@
 """Whether a heading, a column's name or a cell speaks of good parts or of faults.
 
 Words carry a polarity, negation turns it, and what permits ("acceptable defects") outweighs what it permits. This is a
-rule over English, German and some French, Spanish, Italian, Chinese and Japanese words, so its result is always shown
-to the user, who can correct it.
+rule over English and German words and those that stand in headings in French, Spanish, Italian, Portuguese, Dutch,
+Polish, Czech, Russian, Turkish, Hungarian, the Nordic languages, Chinese, Japanese and Korean, so its result is always
+shown to the user, who can correct it.
 """
 
 from __future__ import annotations
@@ -18,36 +19,46 @@ Polarity = Literal["normal", "defect", "mixed"]
 _PERMIT = (
     r"accept(?:able|ed|ance|ability|s)?|allow(?:ed|able)|permitted|permissible|tolera(?:ble|ted)|admissible|passed|"
     r"approved|akzeptab\w+|akzeptiert\w*|zulaessig\w*|erlaubt\w*|tolerier\w+|annehmbar\w*|angenommen\w*|"
-    r"freigegeben\w*|freigabe|bestanden\w*|admis\w*|tolere\w*|tolerad\w*|acepta\w+|accetta\w+|ammess\w+|admit\w+|permis\w*"
+    r"freigegeben\w*|freigabe|bestanden\w*|admis\w*|tolere\w*|tolerad\w*|acepta\w+|accetta\w+|ammess\w+|admit\w+|permis\w*|"
+    r"acceptee?s?|acceptabel\w*|aceit\w+|aprova\w+|aproba\w+|approuv\w+|approvat\w+|goedgekeurd\w*|toegestaan\w*|"
+    r"dopuszcz\w+|akcept\w+|zaakcept\w+|prijateln\w+|pripustn\w+|vyhovuj\w+|schvalen\w*|godkaen\w+|godken\w+|godkan\w+|"
+    r"hyv(?:ae|a)ksyt\w+|elfogad\w+|приемлем\w*|допустим\w*|принят\w*"
 )
 _FORBID = (
     r"reject\w*|refus\w*|forbidden|prohibited|disallowed|disapproved|fail(?:ed|s|ing)?|abgelehnt\w*|zurueckgewiesen\w*|"
-    r"rueckweis\w+|verboten\w*|gesperrt\w*|beanstand\w*|rejet\w*|rebut\w*|rechaz\w+|scart\w+|rifiut\w+"
+    r"rueckweis\w+|verboten\w*|gesperrt\w*|beanstand\w*|rejet\w*|rebut\w*|rechaz\w+|scart\w+|rifiut\w+|"
+    r"reprov\w+|rejeit\w+|respint\w+|afgekeur\w*|afkeur\w*|odrzuc\w+|zamitnut\w+|underk(?:ae|a)n\w+|kassera\w*|reddedil\w*|"
+    r"отклонен\w*|брак\w{0,3}|забракован\w*"
 )
 _GOOD = (
     r"good|normal(?:e[rsnm]?|zustand|teil\w*|bild\w*|fall)?|conform\w*|compl(?:iant|iance|ies|ying)|intact|ok|okay|satisfactory|flawless|perfect|"
     r"proper|usable|gut(?:e[rsnm]?)?|gut(?:teil|stueck|muster|bild|zustand|fall|beispiel)\w*|(?!nicht)\w*konform\w*|normgerecht\w*|"
     r"einwandfrei\w*|tadellos\w*|makellos\w*|brauchbar\w*|ordnungsgemaess\w*|sollzustand|intakt\w*|bon(?:ne)?s?|"
-    r"buen[oa]s?|buon[oaie]?|normale?s?|aceptables?|bien|fehlerlos\w*|korrekt\w*"
+    r"buen[oa]s?|buon[oaie]?|normale?s?|aceptables?|bien|fehlerlos\w*|korrekt\w*|"
+    r"goede?|zgodn\w+|dobr(?:y|a|e|ych|ymi)|shodn\w+|megfelelo\w*|hibatlan\w*|hatas[iı]z\w*|kusursuz\w*|uygun|"
+    r"годен|годн\w+|исправн\w+"
 )
 _BAD = (
     r"defect(?:s|ive|ives)?|fault(?:s|y)?|flaw(?:s|ed)?|anomal\w+|bad|ng|nok|nio|failures?|scrap(?:s|ped)?|"
     r"damage[sd]?|broken|imperfections?|blemish(?:es|ed)?|discrepan\w+|deviat\w+|errors?|irregular\w*|substandard|"
     r"\w*fehler\w*|\w*mangel|mangelhaft\w*|\w*maengel\w*|schlecht\w*|ausschuss\w*|\w*schaden|\w*schaeden|schadhaft\w*|"
     r"schad(?:bild|stelle)\w*|beschaedig\w*|\w*defekt\w*|abweich\w+|auffaellig\w*|anormal\w*|"
-    r"defauts?|defectueu\w+|mauvais\w*|defecto\w*|mal[oa]s?|difett\w+|abnormal\w*|aberrant\w*"
+    r"defauts?|defectueu\w+|mauvais\w*|defecto\w*|mal[oa]s?|difett\w+|abnormal\w*|aberrant\w*|"
+    r"defeit\w+|gebrek\w*|fout(?:en|ief|ieve)?|wad(?:a|y|liw\w+)?|vad(?:a|y|n\w+)?|hatal[iı]\w*|kusur(?:lar|lu)?|"
+    r"дефект\w*|fel|fejl|virheet?|hib(?:a|as|ak)"
 )
 # Words with other meanings ("pass 2 of the weld", "correct the offset"): they count where nothing else is said.
 _WEAK_GOOD = r"pass(?:es)?|fine|sound|correct|right|fit|clean|io|richtig\w*|inorder"
 _WEAK_BAD = r"wrong|poor|falsch\w*|fail|incorrect|ko"
 _NOT = (
     r"not|no|non|never|nothing|without|none|neither|nor|lacking|cannot|nicht|kein\w{0,2}|ohne|nie|niemals|weder|noch|nichts|frei_von|"
-    r"pas|sans|aucune?|sin|ningun[oa]?|senza|nessun[oa]?|zero"
+    r"pas|sans|aucune?|sin|ningun[oa]?|senza|nessun[oa]?|zero|nao|niet|geen|zonder|bez|ne|не|без|ej|inte|ikke|uden|utan|nem|ei"
 )
-_SPREADING = r"without|ohne|frei_von|sans|sin|senza"  # hold for every member of a list: "without cracks and defects"
+# These hold for every member of a list: "without cracks and defects".
+_SPREADING = r"without|ohne|frei_von|sans|sin|senza|zonder|bez|без|uden|utan"
 _FREE = r"free|frei\w{0,2}|less|los"
-_PREFIX = re.compile(r"(?:un|non|in|im|ab|dis|nicht|nich|not)(?=\w{3})")
-_FREE_SUFFIX = re.compile(r"(?:s?frei|free|los|less)(?:e[rsnm]?)?$")
+_PREFIX = re.compile(r"(?:un|non|in|im|ab|dis|nicht|nich|not|nie|ne|не|on)(?=\w{3})")
+_FREE_SUFFIX = re.compile(r"(?:s?frei|free|los|less|vrij|loos|fri)(?:e[rsnm]?)?$")
 _FILLER = (
     r"the|a|an|of|for|to|be|is|are|as|in|on|and|or|vs|und|oder|der|die|das|den|des|le|la|les|de|das|"
     r"part|parts|piece|pieces|item|items|unit|units|product|products|example|examples|sample|samples|image|images|"
@@ -63,13 +74,14 @@ _SIGNS: tuple[tuple[str, str], ...] = tuple(
     (sign, word)
     for signs, word in (
         (
-            "不合格 不良 次品 异常 異常 不可 ✗ ✘ ❌",
+            "不合格 不良 次品 异常 異常 不可 불합격 불량 ✗ ✘ ❌",
             "nok",
         ),
-        ("缺陷 欠陥 缺陥", "defect"),
-        ("合格 良品 正常 ✓ ✔ ✅", "ok"),
+        ("缺陷 欠陥 缺陥 결함", "defect"),
+        ("合格 良品 正常 합격 양품 정상 ✓ ✔ ✅", "ok"),
         ("无 無", "no"),
         ("なし", "free"),
+        ("品", "part"),
     )
     for sign in signs.split()
 )
@@ -83,6 +95,9 @@ _SHORT: tuple[tuple[re.Pattern[str], str], ...] = tuple(
         (r"\bn\s?\.\s?g\b\.?", "ng"),
         (r"\bn\s?\.\s?o\s?\.\s?k\b\.?|\bn\s?[./]\s?ok\b|\bn[.-]?o[.-]?k\b\.?", "nok"),
         (r"\bo\s?\.\s?k\b\.?", "ok"),
+        (r"\bsem (?=defeit|falha|problema)", "sans"),  # Portuguese; elsewhere a microscope
+        (r"\bkabul edileme\w*|\buygun değil\w*", "nok"),
+        (r"\bkabul edil\w*", "ok"),
         (r"\bgood (?:manufacturing |laboratory )?practices?\b|\bin order to\b|\berror codes?\b", "matter"),
         (r"\bin order\b", "inorder"),
         (r"\b(?:out of|outside|beyond) (?:the )?(?:specifications?|specs?|tolerances?|limits?)\b", "nok"),

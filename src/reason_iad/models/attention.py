@@ -15,16 +15,28 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from reason_iad.models.hybrid import States
+
 ATTENTION_NAME = "reason_iad"
 QUERY_BLOCK = 256  # query rows a block when attending to stored segments: bounds the score matrix
 
 
 @dataclass(frozen=True)
 class Segment:
-    """Keys and values of n consecutive prompt tokens in every layer, each (1, H/G, n, d), positions applied."""
+    """Keys and values of n consecutive prompt tokens in every layer, each (1, H/G, n, d), positions applied.
+
+    Of a hybrid decoder only the layers with attention have them; the others leave a state behind the last token.
+    """
 
     keys: tuple[Tensor, ...]
     values: tuple[Tensor, ...]
+    layers: tuple[int, ...] | None = None  # which layer each of them is of; all in order where None
+    states: States = field(default_factory=dict)
+
+    def of(self, layer: int) -> tuple[Tensor, Tensor]:
+        """Keys and values of one layer."""
+        place = layer if self.layers is None else self.layers.index(layer)
+        return self.keys[place], self.values[place]
 
     @property
     def length(self) -> int:
@@ -40,8 +52,9 @@ class Segment:
 
     @property
     def num_bytes(self) -> int:
-        """Memory held by keys and values."""
-        return sum(t.numel() * t.element_size() for t in (*self.keys, *self.values))
+        """Memory held by keys, values and states."""
+        held = sum(t.numel() * t.element_size() for t in (*self.keys, *self.values))
+        return held + sum(state.num_bytes for state in self.states.values())
 
 
 @dataclass
@@ -132,7 +145,7 @@ def shared_prefix_attention(
             query, key, value, attn_mask=attention_mask, is_causal=causal, scale=scaling, enable_gqa=grouped
         )
         return output.transpose(1, 2), None
-    past = [(segment.keys[layer], segment.values[layer]) for segment in segments]
+    past = [segment.of(layer) for segment in segments]
     mask = _suffix_mask(query, attention_mask)
     seen = [None] * len(segments) if window is None else list(window[1:])
     if window is not None:

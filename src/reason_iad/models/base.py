@@ -61,6 +61,7 @@ class ModelInfo:
     answer_scale: float  # multiplies the mean log-likelihood per token before the softmax over options
     sees_references: bool  # whether reference images join the prompt, or speak through the evidence alone
     template: ChatTemplate
+    attention_layers: tuple[int, ...] | None = None  # that attend to all tokens, of a hybrid decoder; all where None
 
 
 @dataclass(frozen=True, eq=False)
@@ -237,8 +238,13 @@ class OpenModel(Described, Protocol):
         """
         ...
 
-    def logits(self, hidden: Tensor) -> Tensor:
-        """Vocabulary logits of chosen hidden rows: (..., D) to (..., V)."""
+    def logits(self, hidden: Tensor, wanted: Tensor | None = None) -> Tensor:
+        """Vocabulary logits of chosen hidden rows: (..., D) to (..., V).
+
+        Args:
+            hidden: rows.
+            wanted: tokens that will be read; the logits of others may be anything. All where None.
+        """
         ...
 
     def generate(

@@ -84,8 +84,8 @@ class DecoderLayers(Protocol):
         """
         ...
 
-    def logits(self, hidden: Tensor) -> Tensor:
-        """Vocabulary logits in float32, which entropies need: (..., D) to (..., V)."""
+    def logits(self, hidden: Tensor, wanted: Tensor | None = None) -> Tensor:
+        """Vocabulary logits in float32, which entropies need: (..., D) to (..., V); see `OpenModel.logits`."""
         ...
 
 
@@ -212,9 +212,9 @@ class CachedDecoder:
         hidden, segment = self.layers.run(prefix.segments, embeds, positions, mask, record, capture, order=order)
         return SuffixOutput(hidden, segment)
 
-    def logits(self, hidden: Tensor) -> Tensor:
-        """Vocabulary logits of chosen hidden rows in float32, which entropies need: (..., D) to (..., V)."""
-        return self.layers.logits(hidden)
+    def logits(self, hidden: Tensor, wanted: Tensor | None = None) -> Tensor:
+        """Vocabulary logits in float32, which entropies need: (..., D) to (..., V); see `OpenModel.logits`."""
+        return self.layers.logits(hidden, wanted)
 
     @torch.no_grad()
     def generate(
@@ -312,4 +312,6 @@ def _join(segments: Sequence[Segment]) -> Segment:
     return Segment(
         tuple(torch.cat(layer, dim=2) for layer in zip(*(s.keys for s in segments), strict=True)),
         tuple(torch.cat(layer, dim=2) for layer in zip(*(s.values for s in segments), strict=True)),
+        segments[-1].layers,
+        segments[-1].states,
     )

@@ -58,7 +58,9 @@ _IDEFICS = ChatTemplate(
 _GEMMA = ChatTemplate(
     "<bos><start_of_turn>user\n", "\n\n", "<end_of_turn>\n<start_of_turn>model\n", CUE, "<end_of_turn>"
 )
+_GEMMA4 = ChatTemplate("<bos><|turn>system\n", "<turn|>\n<|turn>user\n", "<turn|>\n<|turn>model\n", CUE, "<turn|>")
 _MISTRAL = ChatTemplate("<s>[SYSTEM_PROMPT]", "[/SYSTEM_PROMPT][INST]", "[/INST]", CUE, "</s>")
+_GLM = ChatTemplate("[gMASK]<sop><|system|>\n", "<|user|>\n", "<|assistant|>\n<think></think>\n", CUE, "<|user|>")
 _VISION = ("<|vision_start|>", "<|vision_end|>")
 
 _ROWS = (
@@ -83,7 +85,22 @@ _ROWS = (
         positions="M-RoPE", deep=True, thinking="enable_thinking",
     ),
     Family(
-        "internvl", "InternVL3", "InternVLForConditionalGeneration", "<IMG_CONTEXT>", ("<img>", "</img>"),
+        "qwen3_5", "Qwen3.5", "Qwen3_5ForConditionalGeneration", "<|image_pad|>", _VISION,
+        layouts.merged_grid, limits.limit_area, _chatml(), ("pixel_values", "image_grid_thw"),
+        positions="M-RoPE", thinking="enable_thinking",
+    ),
+    Family(
+        "qwen3_5_moe", "Qwen3.5 (experts)", "Qwen3_5MoeForConditionalGeneration", "<|image_pad|>", _VISION,
+        layouts.merged_grid, limits.limit_area, _chatml(), ("pixel_values", "image_grid_thw"),
+        positions="M-RoPE", thinking="enable_thinking",
+    ),
+    Family(
+        "glm46v", "GLM-4.6V", "Glm46VForConditionalGeneration", "<|image|>", ("<|begin_of_image|>", "<|end_of_image|>"),
+        layouts.merged_grid, limits.limit_area, _GLM, ("pixel_values", "image_grid_thw"),
+        positions="M-RoPE", thinking="enable_thinking",
+    ),
+    Family(
+        "internvl", "InternVL3, InternVL3.5", "InternVLForConditionalGeneration", "<IMG_CONTEXT>", ("<img>", "</img>"),
         layouts.tiles_and_thumbnail, limits.limit_tiles, _chatml(), options=lambda config: {"crop_to_patches": True},
         thinking="enable_thinking",
     ),
@@ -112,6 +129,11 @@ _ROWS = (
         "gemma3", "Gemma 3", "Gemma3ForConditionalGeneration", "<image_soft_token>",
         ("\n\n<start_of_image>", "<end_of_image>\n\n"), layouts.square, limits.fixed, _GEMMA, mutual=True,
         default_tokens=None,
+    ),
+    Family(
+        "gemma4", "Gemma 4", "Gemma4ForConditionalGeneration", "<|image|>", ("<|image>", "<image|>"),
+        layouts.pooled_grid, limits.limit_soft, _GEMMA4, ("pixel_values", "image_position_ids"), mutual=True,
+        thinking="enable_thinking", default_tokens=1120,
     ),
     Family(
         "mistral3", "Mistral Small 3.1", "Mistral3ForConditionalGeneration", "[IMG]", ("[IMG_BREAK]", "[IMG_END]"),

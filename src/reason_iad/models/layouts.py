@@ -49,6 +49,13 @@ def merged_grid(image: Encoded, marks: tuple[str, ...]) -> Plan:
     return Plan((height // merge, width // merge), _around(image, marks))
 
 
+def pooled_grid(image: Encoded, marks: tuple[str, ...]) -> Plan:
+    """Gemma 4: one grid of any shape, its places listed by the processor, pooled cell by cell."""
+    columns, rows = (int(n) + 1 for n in torch.as_tensor(image.inputs["image_position_ids"])[0].max(dim=0).values)
+    pool = int(image.processor.pooling_kernel_size)
+    return Plan((rows // pool, columns // pool), _around(image, marks))
+
+
 def square(image: Encoded, marks: tuple[str, ...]) -> Plan:
     """Gemma 3 and PaliGemma: the image stretched to one square of tokens."""
     side = math.isqrt(image.tokens.shape[0])

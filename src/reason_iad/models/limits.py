@@ -58,6 +58,15 @@ def limit_pinpoints(processor: Any, config: Any, tokens: int) -> None:
     processor.image_grid_pinpoints = config.image_grid_pinpoints = [list(pair) for pair in kept]
 
 
+def limit_soft(processor: Any, config: Any, tokens: int) -> None:
+    """Gemma 4: one of a few numbers that it was trained with."""
+    from transformers.models.gemma4.image_processing_pil_gemma4 import _SUPPORTED_SOFT_TOKENS
+
+    _at_least(tokens, min(_SUPPORTED_SOFT_TOKENS))
+    most = max(count for count in _SUPPORTED_SOFT_TOKENS if count <= tokens)
+    processor.max_soft_tokens = min(int(processor.max_soft_tokens), most)
+
+
 def fixed(processor: Any, config: Any, tokens: int) -> None:
     """LLaVA-1.5 and Gemma 3: the number cannot be chosen, so a smaller one is refused."""
     count = getattr(config, "mm_tokens_per_image", None)

@@ -59,9 +59,13 @@ class OnnxLayers:
         """Input embeddings of tokens: (T, D)."""
         return self._table[torch.tensor(list(token_ids), dtype=torch.long)]
 
-    def logits(self, hidden: Tensor) -> Tensor:
-        """(..., D) to (..., V), float32."""
-        return F.linear(hidden, self._table)
+    def logits(self, hidden: Tensor, wanted: Tensor | None = None) -> Tensor:
+        """(..., D) to (..., V), float32; only those of the wanted tokens are computed, the others are not a number."""
+        if wanted is None:
+            return F.linear(hidden, self._table)
+        found = hidden.new_full((*hidden.shape[:-1], self._table.shape[0]), float("nan"))
+        found[..., wanted] = F.linear(hidden, self._table[wanted])
+        return found
 
     @property
     def torch_layers(self) -> TorchLayers:

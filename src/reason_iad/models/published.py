@@ -73,7 +73,13 @@ def _qwen3_vision(width: int, large: bool) -> dict[str, Any]:
     return {**dict(zip(names, size, strict=True)), **fixed, "out_hidden_size": width}
 
 
+def _qwen3_5_vision(width: int) -> dict[str, Any]:
+    fixed = {"depth": 27, "hidden_size": 1152, "intermediate_size": 4304, "num_heads": 16, "patch_size": 16}
+    return {**fixed, "out_hidden_size": width}
+
+
 _HEAD = {"head_dim": 128}
+_ON_QWEN3 = {"model_type": "qwen3", **_HEAD}
 _ON_QWEN, _ON_LLAMA = {"model_type": "qwen2"}, {"model_type": "llama"}
 _CLIP = _vit(1024, 4096, 24, 16, 336, 14, model_type="clip_vision_model", projection_dim=768)
 _SIGLIP = _vit(1152, 4304, 26, 16, 384, 14, model_type="siglip_vision_model", vision_use_head=False)
@@ -81,6 +87,11 @@ _SIGLIP_GEMMA = _vit(1152, 4304, 27, 16, 896, 14, vision_use_head=False)
 _SIGLIP_SMALL = _vit(768, 3072, 12, 12, 512, 16)
 _INTERN_300M = _vit(1024, 4096, 24, 16, 448, 14, attention_bias=True, use_qk_norm=False)
 _INTERN_6B = _vit(3200, 12800, 45, 25, 448, 14, attention_bias=False, use_qk_norm=True, norm_type="rms_norm")
+_GLM_VIT = {"depth": 24, "hidden_size": 1536, "out_hidden_size": 4096, "intermediate_size": 13696}
+_GEMMA4_VIT = {
+    "hidden_size": 1152, "intermediate_size": 4304, "num_hidden_layers": 27, "num_attention_heads": 16,
+    "num_key_value_heads": 16, "head_dim": 72, "patch_size": 16, "pooling_kernel_size": 3,
+}  # fmt: skip
 _PIXTRAL = _vit(1024, 4096, 24, 16, 1540, 14, model_type="pixtral", head_dim=64)
 
 _M = PublishedModel
@@ -106,11 +117,33 @@ PUBLISHED: tuple[PublishedModel, ...] = (
     _M("Qwen/Qwen3-VL-30B-A3B-Instruct", "qwen3_vl_moe", 31_070_754_032,
        _text(2048, 6144, 48, 32, 4, 151936, moe_intermediate_size=768, num_experts=128, num_experts_per_tok=8, **_HEAD),
        _qwen3_vision(2048, True)),
+    _M("Qwen/Qwen3.5-9B", "qwen3_5", 9_409_813_744,
+       _text(4096, 12288, 32, 16, 4, 248320, head_dim=256, linear_num_value_heads=32), _qwen3_5_vision(4096)),
+    _M("Qwen/Qwen3.5-27B", "qwen3_5", 27_356_728_560,
+       _text(5120, 17408, 64, 24, 4, 248320, head_dim=256, linear_num_value_heads=48), _qwen3_5_vision(5120)),
+    _M("Qwen/Qwen3.5-35B-A3B", "qwen3_5_moe", 35_107_181_936,
+       {"hidden_size": 2048, "num_hidden_layers": 40, "num_attention_heads": 16, "num_key_value_heads": 2,
+        "vocab_size": 248320, "head_dim": 256, "moe_intermediate_size": 512, "num_experts": 256,
+        "num_experts_per_tok": 8}, _qwen3_5_vision(2048)),
+    _M("zai-org/GLM-4.6V-Flash", "glm46v", 10_292_777_472,
+       _text(4096, 13696, 40, 32, 2, 151552, model_type="glm4v_text"), _GLM_VIT),
     _M("OpenGVLab/InternVL3-1B-hf", "internvl", 938_193_024, _qwen2("0.5B", 151674, **_ON_QWEN), _INTERN_300M),
     _M("OpenGVLab/InternVL3-2B-hf", "internvl", 2_088_957_440, _qwen2("1.5B", 151674, **_ON_QWEN), _INTERN_300M),
     _M("OpenGVLab/InternVL3-8B-hf", "internvl", 7_944_373_760, _qwen2("7B", 151674, **_ON_QWEN), _INTERN_300M),
     _M("OpenGVLab/InternVL3-14B-hf", "internvl", 15_117_256_704, _qwen2("14B", 151674, **_ON_QWEN), _INTERN_300M),
     _M("OpenGVLab/InternVL3-38B-hf", "internvl", 38_388_164_992, _qwen2("32B", 151674, **_ON_QWEN), _INTERN_6B),
+    _M("OpenGVLab/InternVL3_5-1B-HF", "internvl", 1_060_897_792, _text(1024, 3072, 28, 16, 8, 151936, **_ON_QWEN3),
+       _INTERN_300M),
+    _M("OpenGVLab/InternVL3_5-2B-HF", "internvl", 2_348_347_392, _text(2048, 6144, 28, 16, 8, 151936, **_ON_QWEN3),
+       _INTERN_300M),
+    _M("OpenGVLab/InternVL3_5-4B-HF", "internvl", 4_732_489_216, _text(2560, 9728, 36, 32, 8, 151936, **_ON_QWEN3),
+       _INTERN_300M),
+    _M("OpenGVLab/InternVL3_5-8B-HF", "internvl", 8_528_318_464, _text(4096, 12288, 36, 32, 8, 151936, **_ON_QWEN3),
+       _INTERN_300M),
+    _M("OpenGVLab/InternVL3_5-14B-HF", "internvl", 15_119_523_840, _text(5120, 17408, 40, 40, 8, 151936, **_ON_QWEN3),
+       _INTERN_300M),
+    _M("OpenGVLab/InternVL3_5-38B-HF", "internvl", 38_390_405_504, _text(5120, 25600, 64, 64, 8, 151936, **_ON_QWEN3),
+       _INTERN_6B),
     _M("llava-hf/llava-1.5-7b-hf", "llava", 7_063_427_072, _text(4096, 11008, 32, 32, 32, 32064, **_ON_LLAMA), _CLIP),
     _M("llava-hf/llava-1.5-13b-hf", "llava", 13_351_494_656, _text(5120, 13824, 40, 40, 40, 32064, **_ON_LLAMA), _CLIP),
     _M("llava-hf/llava-onevision-qwen2-0.5b-ov-hf", "llava_onevision", 893_675_552,
@@ -131,6 +164,9 @@ PUBLISHED: tuple[PublishedModel, ...] = (
        _SIGLIP_GEMMA, True),
     _M("google/gemma-3-27b-it", "gemma3", 27_432_406_640, _text(5376, 21504, 62, 32, 16, 262208, **_HEAD),
        _SIGLIP_GEMMA, True),
+    _M("google/gemma-4-31B-it", "gemma4", 31_273_086_512,
+       _text(5376, 21504, 60, 32, 16, 262144, head_dim=256, global_head_dim=512, num_global_key_value_heads=4,
+             attention_k_eq_v=True, hidden_size_per_layer_input=0), _GEMMA4_VIT, True, {"audio_config": None}),
     _M("mistralai/Mistral-Small-3.1-24B-Instruct-2503", "mistral3", 24_011_361_280,
        _text(5120, 32768, 40, 32, 8, 131072, model_type="mistral", **_HEAD), _PIXTRAL, more={"spatial_merge_size": 2}),
 )  # fmt: skip

@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from reason_iad.models.attention import AttentionCapture, Recorder, Segment, register_attention
+from reason_iad.models.hybrid import LayerStates
+
+FULL, RECURRENT = "full_attention", frozenset({"linear_attention", "conv"})  # transformers' names of kinds of layers
 
 
 class TorchLayers:
@@ -25,6 +29,9 @@ class TorchLayers:
         self.text_model = text_model.eval().requires_grad_(False)
         self.lm_head = lm_head.eval().requires_grad_(False)
         self.kept_dtype = kept_dtype
+        kinds = getattr(getattr(text_model, "config", None), "layer_types", None) or ()
+        hybrid = bool(set(kinds) & RECURRENT)
+        self.attention_layers = tuple(i for i, kind in enumerate(kinds) if kind == FULL) if hybrid else None
         self._table: nn.Embedding = text_model.get_input_embeddings()  # type: ignore[operator]
 
     @classmethod
@@ -66,22 +73,35 @@ class TorchLayers:
     ) -> tuple[Tensor, Segment | None]:
         """See `DecoderLayers.run`; `extra` reaches every layer."""
         recorder = Recorder(self.kept_dtype) if record else None
+        allowed: Any = None if mask is None else mask[None, None]
+        states = None
+        if self.attention_layers is not None:
+            states = LayerStates(segments[-1].states if segments else {}, embeds.shape[0])
+            others = set(self.text_model.config.layer_types) - {FULL}  # type: ignore[arg-type, union-attr]
+            allowed = {FULL: allowed, **dict.fromkeys(others)}
+            extra["cache"] = states
         hidden: Tensor = self.text_model(
             inputs_embeds=embeds,
             position_ids=positions,
-            attention_mask=None if mask is None else mask[None, None],
+            attention_mask=allowed,
             use_cache=False,
             segments=segments,
             recorder=recorder,
             capture=capture,
             **extra,
         ).last_hidden_state
-        return hidden, None if recorder is None else recorder.segment()
+        if recorder is None:
+            return hidden, None
+        found = recorder.segment()
+        if states is not None:
+            found = replace(found, layers=self.attention_layers, states=states.states)
+        return hidden, found
 
-    def logits(self, hidden: Tensor) -> Tensor:
-        """(..., D) to (..., V), float32."""
+    def logits(self, hidden: Tensor, wanted: Tensor | None = None) -> Tensor:
+        """(..., D) to (..., V), float32; all, whatever is wanted: heads differ too much to be cut."""
         result: Tensor = self.lm_head(hidden).float()
-        return result
+        cap = getattr(getattr(self.text_model, "config", None), "final_logit_softcapping", None)  # of Gemma 4
+        return result if cap is None else cap * torch.tanh(result / cap)
 
 
 def table_rms(table: Tensor) -> float:

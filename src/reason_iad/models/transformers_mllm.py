@@ -62,6 +62,13 @@ class TransformersMLLM(CachedDecoder):
         """
         config: Any = model.config
         text = config.get_text_config()
+        if getattr(text, "hidden_size_per_layer_input", 0):
+            raise ModelError(
+                f"{name or family.title} reads tokens anew in every layer (per-layer inputs), which latents have not; "
+                "expected a release without them, such as google/gemma-4-31B-it"
+            )
+        base: Any = model.base_model
+        layers = TorchLayers.from_transformers(getattr(base, family.text_model), model.lm_head)  # type: ignore[arg-type]
         info = ModelInfo(
             name=name or family.title,
             version=version,
@@ -73,9 +80,8 @@ class TransformersMLLM(CachedDecoder):
             answer_scale=1.0,
             sees_references=True,
             template=template or family.template,
+            attention_layers=layers.attention_layers,
         )
-        base: Any = model.base_model
-        layers = TorchLayers.from_transformers(getattr(base, family.text_model), model.lm_head)  # type: ignore[arg-type]
         super().__init__(layers, tokenizer, info, lambda: fingerprint or of_tensors(model.state_dict()))
         self.model: Any = model.eval().requires_grad_(False)
         self.config, self.family, self.image_processor = config, family, image_processor

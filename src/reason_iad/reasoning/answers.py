@@ -62,6 +62,11 @@ class AnswerReader(Protocol):
         """The fixed end of the suffix."""
         ...
 
+    @property
+    def tokens(self) -> Tensor:
+        """Tokens whose logits `read` looks at."""
+        ...
+
     def read(self, logits: Tensor) -> Tensor:
         """Logits of the ending's rows (M, R, V) to log-probabilities (M, C), normalized over the options."""
         ...
@@ -79,6 +84,12 @@ class ContentReader:
         self._scale = model.info.answer_scale
         self.ending = self._tree.ending
 
+    @property
+    def tokens(self) -> Tensor:
+        """Tokens that the branches of the forks begin with."""
+        found: Tensor = torch.unique(self._tree.branches)
+        return found
+
     def read(self, logits: Tensor) -> Tensor:
         """Logits (M, R, V) to log-probabilities of the options (M, C)."""
         return torch.log_softmax(self._scale * self._tree.read(logits), dim=-1)
@@ -93,6 +104,11 @@ class LetterReader:
         cue = model.tokenize(model.info.template.cue)
         self.ending = cue_ending(cue)
         self._letters = torch.tensor(tokens)
+
+    @property
+    def tokens(self) -> Tensor:
+        """The letters."""
+        return self._letters
 
     def read(self, logits: Tensor) -> Tensor:
         """Logits (M, 1, V) to log-probabilities of the options (M, C)."""

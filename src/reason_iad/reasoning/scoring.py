@@ -76,7 +76,8 @@ def ask_all(
         embeds = model.embed(tokens)[None]
         device = embeds.device
         output = model.run_suffix(context, embeds, torch.cat(offsets).to(device), mask.to(device), record=True)
-        logits = model.logits(output.hidden[:, torch.cat(rows).to(device)])
+        wanted = torch.unique(torch.cat([reader.tokens for _, reader in questions])).to(device)
+        logits = model.logits(output.hidden[:, torch.cat(rows).to(device)], wanted)
         for part, (_, reader) in zip(torch.split(logits, [len(r) for r in rows], dim=1), questions, strict=True):
             found.append(reader.read(part)[0])
             _check_finite(model, found[-1])
@@ -156,8 +157,13 @@ class SuffixScorer:
         capture = None
         if attend:
             image = self._prefix.query_image
+            info = self._model.info
             capture = AttentionCapture(
-                middle_layers(self._model.info.num_layers), latents.shape[1], image.start, image.stop, image.patches
+                middle_layers(info.num_layers, info.attention_layers),
+                latents.shape[1],
+                image.start,
+                image.stop,
+                image.patches,
             )
         log_probs, latent_logits = self._run(self.suffix(latents, patches), latents.shape[1], capture)
         thoughts = truncated_entropy(latent_logits, self._reward.entropy_tokens).mean(-1)
@@ -194,12 +200,13 @@ class SuffixScorer:
         return torch.cat([torch.arange(ahead), self._reader.ending.offsets + ahead])
 
 
-def middle_layers(num_layers: int) -> frozenset[int]:
-    """The middle third of the layers, where attention to the image carries meaning.
+def middle_layers(num_layers: int, attending: Sequence[int] | None = None) -> frozenset[int]:
+    """The middle third of the layers, where attention to the image carries meaning; of those that attend at all.
 
-    >>> sorted(middle_layers(6))
-    [2, 3]
+    >>> sorted(middle_layers(6)), sorted(middle_layers(8, [1, 3, 5, 7]))
+    ([2, 3], [3])
     """
-    third = max(1, num_layers // 3)
-    start = (num_layers - third) // 2
-    return frozenset(range(start, start + third))
+    layers = range(num_layers) if attending is None else attending
+    third = max(1, len(layers) // 3)
+    start = (len(layers) - third) // 2
+    return frozenset(layers[start : start + third])

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from reason_iad.languages import _, number
 from reason_iad.types import LatentTrace
 
 WIDTH, HEIGHT = 640, 240  # of the SVG view box
@@ -60,16 +61,23 @@ def reward_curve(trace: LatentTrace) -> RewardCurve | None:
             corners.append((x_of(position), corners[-1][1]))
         corners.append((x_of(position), y_of(step.best_reward)))
     stride = max(1, -(-last // 10))
-    begin = "" if trace.start_reward is None else f" from {trace.start_reward:.3f}"
     return RewardCurve(
         candidates=tuple((x_of(p), y_of(r)) for p, step in steps for r in step.rewards),
         means=tuple((x_of(p), y_of(step.mean_reward)) for p, step in steps),
         best=" ".join(f"{x:.1f},{y:.1f}" for x, y in corners),
         start_y=None if trace.start_reward is None else y_of(trace.start_reward),
         x_ticks=tuple(Tick(x_of(p), str(p)) for p in range(0, last + 1, stride)),
-        y_ticks=tuple(Tick(y_of(v), f"{v:.3f}") for v in _levels(low, high, 4)),
-        summary=f"The best reward went{begin} to {trace.steps[-1].best_reward:.3f} in {last} steps.",
+        y_ticks=tuple(Tick(y_of(v), number(v, 3)) for v in _levels(low, high, 4)),
+        summary=_summary(trace),
     )
+
+
+def _summary(trace: LatentTrace) -> str:
+    best, steps = number(trace.steps[-1].best_reward, 3), len(trace.steps)
+    if trace.start_reward is None:
+        return _("The best reward went to {best} in {steps} steps.", best=best, steps=steps)
+    start = number(trace.start_reward, 3)
+    return _("The best reward went from {start} to {best} in {steps} steps.", start=start, best=best, steps=steps)
 
 
 def _padded(low: float, high: float) -> tuple[float, float]:

@@ -6,7 +6,6 @@ only; other letters are written without their accents, and as '?' where that lea
 
 from __future__ import annotations
 
-import unicodedata
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -15,14 +14,17 @@ import numpy.typing as npt
 from PIL import Image, ImageDraw, ImageFont
 
 from reason_iad.images import Pixels
+from reason_iad.knowledge.translations import told
+from reason_iad.languages import _, language, number, several, speaking, translatable
+from reason_iad.reporting.fonts import drawable, drawn, letters
 from reason_iad.reporting.text import (
-    VERDICT_WORDS,
     category_phrase,
     check_next,
     percent,
     probability_words,
     small_percent,
     uncertain_reasons,
+    verdict_word,
 )
 from reason_iad.types import InspectionReport, Region, Verdict
 
@@ -43,7 +45,7 @@ VERDICT_COLORS: dict[Verdict, Color] = {"normal": (22, 110, 62), "defective": (1
 _INK, _SOFT, _PAPER, _LINE = (24, 28, 33), (92, 100, 110), (255, 255, 255), (222, 226, 230)
 _BACK = (238, 240, 242)
 _MARGIN, _PANEL = 28, 440
-_LEGEND_LOW, _LEGEND_HIGH = "0  as normal", "1  far beyond normal"
+_LEGEND_LOW, _LEGEND_HIGH = translatable("0  as normal"), translatable("1  far beyond normal")
 
 
 @dataclass(frozen=True)
@@ -93,14 +95,33 @@ def draw_figure(
         options: sizes and opacity.
         truth: what the image really shows, where that is known (the demo).
     """
-    options = options or FigureOptions()
+    with speaking(language() if drawable() else "en"):  # better English than letters that nobody can read
+        return _draw_figure(report, pixels, anomaly_map, options or FigureOptions(), truth)
+
+
+def marked_picture(
+    report: InspectionReport, pixels: Pixels, anomaly_map: FloatMap | None = None, options: FigureOptions | None = None
+) -> Pixels:
+    """The image (H, W, 3) with its map and numbered regions, without words."""
+    return np.asarray(_marked(report, pixels, anomaly_map, options or FigureOptions()).convert("RGB"))
+
+
+def _marked(
+    report: InspectionReport, pixels: Pixels, anomaly_map: FloatMap | None, options: FigureOptions
+) -> Image.Image:
     picture = _fit(pixels, options)
     if anomaly_map is not None:
         overlay = map_overlay(anomaly_map, (picture.height, picture.width)).astype(np.float64)
         overlay[..., 3] *= options.map_opacity
         picture.alpha_composite(Image.fromarray(overlay.round().astype(np.uint8)))
     _draw_regions(picture, report.regions, picture.width / report.image_hw[1], picture.height / report.image_hw[0])
+    return picture
 
+
+def _draw_figure(
+    report: InspectionReport, pixels: Pixels, anomaly_map: FloatMap | None, options: FigureOptions, truth: str | None
+) -> Pixels:
+    picture = _marked(report, pixels, anomaly_map, options)
     panel = _panel_lines(report, truth)
     legend = 54 if anomaly_map is not None else 0
     height = max(picture.height + legend, sum(line.height for line in panel)) + 2 * _MARGIN
@@ -138,7 +159,7 @@ def _draw_regions(picture: Image.Image, regions: Sequence[Region], scale_x: floa
     """Box and number each region; a dark rim under a light line is visible on every ground."""
     draw = ImageDraw.Draw(picture)
     font = ImageFont.load_default(20)
-    for number, region in enumerate(regions, 1):
+    for position, region in enumerate(regions, 1):
         x0, y0, x1, y1 = region.box_xyxy
         # A box drawn around the area, not over it: a scratch may be thinner than the line.
         box = (x0 * scale_x - 4, y0 * scale_y - 4, x1 * scale_x + 3, y1 * scale_y + 3)
@@ -147,7 +168,7 @@ def _draw_regions(picture: Image.Image, regions: Sequence[Region], scale_x: floa
         right, bottom = max(right, left + 1), max(bottom, top + 1)
         draw.rectangle((left - 2, top - 2, right + 2, bottom + 2), outline=(0, 0, 0, 255), width=6)
         draw.rectangle((left, top, right, bottom), outline=(255, 255, 255, 255), width=2)
-        label = str(number)
+        label = str(position)
         chip_w = int(font.getlength(label)) + 16
         chip_y = top - 30 if top >= 30 else min(bottom + 4, picture.height - 28)
         chip_x = min(max(left - 2, 0), picture.width - chip_w)
@@ -157,14 +178,14 @@ def _draw_regions(picture: Image.Image, regions: Sequence[Region], scale_x: floa
 
 def _draw_legend(canvas: Image.Image, draw: ImageDraw.ImageDraw, x: int, y: int, width: int) -> None:
     """Draw the fixed scale as it looks on a mid-gray ground."""
-    font = ImageFont.load_default(15)
+    font = letters(15)
     ramp = np.repeat(np.linspace(0, 1, width, dtype=np.float32)[None], 14, axis=0)
     ground = Image.new("RGBA", (width, 14), (205, 208, 212, 255))
     ground.alpha_composite(Image.fromarray(colorize(ramp)))
     canvas.paste(ground.convert("RGB"), (x, y))
     draw.rectangle((x, y, x + width - 1, y + 13), outline=_SOFT)
-    draw.text((x, y + 19), _LEGEND_LOW, font=font, fill=_SOFT)
-    draw.text((x + width, y + 19), _LEGEND_HIGH, font=font, fill=_SOFT, anchor="ra")
+    draw.text((x, y + 19), _(_LEGEND_LOW), font=font, fill=_SOFT)
+    draw.text((x + width, y + 19), _(_LEGEND_HIGH), font=font, fill=_SOFT, anchor="ra")
 
 
 def _panel_lines(report: InspectionReport, truth: str | None) -> list[_Line]:
@@ -184,34 +205,38 @@ def _panel_lines(report: InspectionReport, truth: str | None) -> list[_Line]:
 
     color = VERDICT_COLORS[report.verdict]
     add(report.image, 17, _SOFT, gap=2, limit=1)
-    add(VERDICT_WORDS[report.verdict], 46, color, gap=2)
+    add(verdict_word(report.verdict), 46, color, gap=2)
     lines.append(_Line("", 0, color, 24, bar=report.probability))
-    add(f"{percent(report.probability)} probability of a defect: {probability_words(report.probability)}", 19, gap=16)
+    share, words = percent(report.probability), probability_words(report.probability)
+    add(_("{share} probability of a defect: {words}", share=share, words=words), 19, gap=16)
     if truth:
-        fact("What it really is", truth)
+        fact(_("What it really is"), told(truth))
     for reason in uncertain_reasons(report)[:2]:
-        fact("Why uncertain", reason)
-    fact("Category", category_phrase(report))
+        fact(_("Why uncertain"), reason)
+    fact(_("Category"), category_phrase(report))
     if report.defect_type:
-        fact("Defect", report.defect_type)
+        fact(_("Defect"), told(report.defect_type))
     if report.regions:
-        places = [
-            f"{i}  {r.place}, {'weak, ' * r.weak}strength {r.strength:.2f}, {small_percent(r.area)} of the image"
-            for i, r in enumerate(report.regions[:3], 1)
-        ]
-        add("Regions", 15, _SOFT)
+        places = [f"{i}  {told(r.place)}, {_where(r)}" for i, r in enumerate(report.regions[:3], 1)]
+        add(_("Regions"), 15, _SOFT)
         for i, place in enumerate(places):
             add(place, 19, gap=13 if i == len(places) - 1 else 0, limit=2)
     if report.description:
-        fact("Description", report.description, limit=6)
+        fact(_("Description"), told(report.description), limit=6)
     if report.consequence:
-        fact("Possible consequence", report.consequence)
+        fact(_("Possible consequence"), told(report.consequence))
     if (following := check_next(report)) is not None:
-        fact("Check next", following)
+        fact(_("Check next"), told(following))
     if report.evidence is not None:
         count = report.evidence.num_references
-        fact("Compared with", f"{count} normal reference{'' if count == 1 else 's'}")
+        fact(_("Compared with"), several("{count} normal reference", "{count} normal references", count))
     return lines
+
+
+def _where(region: Region) -> str:
+    strength, area = number(region.strength, 2), small_percent(region.area)
+    weak = _("weak, ") if region.weak else ""
+    return weak + _("strength {strength}, {area} of the image", strength=strength, area=area)
 
 
 def _draw_panel(draw: ImageDraw.ImageDraw, lines: Sequence[_Line], x: int, y: int) -> None:
@@ -221,23 +246,15 @@ def _draw_panel(draw: ImageDraw.ImageDraw, lines: Sequence[_Line], x: int, y: in
             end = x + max(round((_PANEL - 1) * line.bar), 10)
             draw.rounded_rectangle((x, y + 6, end, y + 15), radius=5, fill=line.color)
         else:
-            draw.text((x, y), line.text, font=ImageFont.load_default(line.size), fill=line.color)
+            draw.text((x, y), line.text, font=letters(line.size), fill=line.color)
         y += line.height
-
-
-def _ascii(text: str) -> str:
-    """Spell text with the letters the bundled font has."""
-    for found, plain in (("–", "-"), ("—", "-"), ("×", "x"), ("·", "-"), ("’", "'"), ("ß", "ss"), ("…", "...")):
-        text = text.replace(found, plain)
-    bare = "".join(c for c in unicodedata.normalize("NFKD", text) if not unicodedata.combining(c))
-    return "".join(c if " " <= c <= "~" else "?" for c in " ".join(bare.split()))
 
 
 def _wrap(text: str, size: int, width: int) -> list[str]:
     """Break text into lines that fit `width` pixels; a word that is too long is cut."""
-    font = ImageFont.load_default(size)
+    font = letters(size)
     lines = [""]
-    for word in _ascii(text).split(" "):
+    for word in drawn(text).split(" "):
         candidate = f"{lines[-1]} {word}".strip()
         if font.getlength(candidate) <= width:
             lines[-1] = candidate

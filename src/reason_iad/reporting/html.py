@@ -23,6 +23,8 @@ import numpy as np
 
 from reason_iad import __version__
 from reason_iad.images import Pixels, encode_jpeg, encode_png, resize
+from reason_iad.knowledge.translations import told
+from reason_iad.languages import _, language, number, several
 from reason_iad.reporting import text
 from reason_iad.reporting.curve import HEIGHT, WIDTH, reward_curve
 from reason_iad.reporting.figures import COLORMAP, MAX_ALPHA, FloatMap, map_overlay
@@ -128,7 +130,7 @@ def render_report(
     )
 
 
-def render_index(rows: Sequence[IndexRow], title: str = "Inspection", introduction: str = "") -> str:
+def render_index(rows: Sequence[IndexRow], title: str | None = None, introduction: str = "") -> str:
     """Write the page of a batch: counts, and a row per image with a link to its page."""
     counts = Counter(row.verdict or "failed" for row in rows)
     types = sum((Counter(row.types) for row in rows), Counter())
@@ -141,7 +143,7 @@ def index_parts(
     count: int,
     counts: Mapping[str, int],
     has_truth: bool = False,
-    title: str = "Inspection",
+    title: str | None = None,
     introduction: str = "",
     left_out: str = "",
     types: Mapping[str, int] | None = None,
@@ -166,7 +168,7 @@ def index_parts(
         counts={word: counts.get(word, 0) for word in text.VERDICT_WORDS},
         failed=counts.get("failed", 0),
         has_truth=has_truth,
-        title=title,
+        title=title or _("Inspection"),
         introduction=introduction,
         left_out=left_out,
         types=ordered,
@@ -279,6 +281,7 @@ def _parts(template: str, **values: Any) -> Iterator[str]:
             script_hash=digest,
             written=now.strftime("%Y-%m-%d %H:%M %z"),
             version=__version__,
+            language=language(),
             legend=legend_gradient(),
             curve_size=(WIDTH, HEIGHT),
             **values,
@@ -304,9 +307,15 @@ def _environment() -> jinja2.Environment:
         duration=text.duration,
         web_link=_web_link,
         file_href=_file_href,
+        told=told,
     )
     environment.globals.update(
-        verdict_words=text.VERDICT_WORDS,
+        verdict_word=text.verdict_word,
+        _=_,
+        several=several,
+        number=number,
+        stop_reason=text.stop_reason,
+        knowledge_text=text.knowledge_text,
         category_phrase=text.category_phrase,
         stop_phrase=text.stop_phrase,
         types_phrase=text.types_phrase,

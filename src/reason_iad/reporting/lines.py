@@ -6,6 +6,8 @@ import re
 from collections import Counter
 from dataclasses import dataclass, field
 
+from reason_iad.knowledge.translations import told
+from reason_iad.languages import _, language, number, several
 from reason_iad.reporting.text import (
     ANSI,
     UNCERTAIN_NOTE,
@@ -13,13 +15,14 @@ from reason_iad.reporting.text import (
     answer_phrase,
     duration,
     other_notes,
+    padded,
     percent,
     printable,
     total_milliseconds,
     uncertain_reasons,
+    verdict_word,
 )
 from reason_iad.types import InspectionReport
-from reason_iad.words import counted
 
 MOST_NOTES = 500  # kinds that are counted; a lot with more of them has one for each image
 NAMED = 3  # images that a note names
@@ -38,7 +41,7 @@ class _Note:
 
 def render_line(report: InspectionReport, question: str | None = None, *, color: bool = False, width: int = 100) -> str:
     """Verdict, probability of a defect, time, image, and where and what it is, in one line at most `width` wide."""
-    word = f"{VERDICT_WORDS[report.verdict]:<9}"
+    word = padded(verdict_word(report.verdict), 10)
     took = duration(total_milliseconds(report)) if report.milliseconds else ""
     head = f"{word}  {percent(report.probability):>9}  {took:>12}  "
     said = f"{printable(report.image)}{_findings(report, question)}"
@@ -51,12 +54,16 @@ def _findings(report: InspectionReport, question: str | None) -> str:
     """What is said behind the image's name: `: crack, upper left`."""
     found = []
     if report.verdict != "normal" and report.defect_type:
-        found.append(report.defect_type)
+        found.append(told(report.defect_type))
     if report.verdict != "normal" and report.regions:
-        found.append(report.regions[0].place)
+        found.append(told(report.regions[0].place))
     if report.verdict == "uncertain" and (reasons := uncertain_reasons(report)):
-        found.append(brief(reasons[0]))
-    found += [f"answer: {answer_phrase(one)}" for one in report.answers if question and one.question == question]
+        found.append(brief(reasons[0]) if language() == "en" else reasons[0])
+    found += [
+        _("answer: {answer}", answer=answer_phrase(one))
+        for one in report.answers
+        if question and one.question == question
+    ]
     return f": {printable(', '.join(found))}" if found else ""
 
 
@@ -103,28 +110,35 @@ class LotSummary:
 
     def text(self, seconds: float, left_out: str = "") -> str:
         """The lines below the last image: counts, time, what was left out, and each note once."""
-        counts = ", ".join(f"{self.verdicts[word]:,} {word}" for word in VERDICT_WORDS if self.verdicts[word])
-        lines = [f"{counted(self.count, 'image')} in {duration(1000 * seconds)}: {counts or 'none inspected'}"]
+        said = [f"{number(self.verdicts[word])} {told(word)}" for word in VERDICT_WORDS if self.verdicts[word]]
+        took = duration(1000 * seconds)
+        counts = ", ".join(said) or _("none inspected")
+        lines = [several("{count} image in {time}: {counts}", "{count} images in {time}: {counts}", self.count,
+                         time=took, counts=counts)]  # fmt: skip
         if self.failed:
-            lines[0] += f"; {self.failed:,} not inspected"
+            lines[0] += _("; {count} not inspected", count=number(self.failed))
         if left_out:
-            lines.append(f"left out: {left_out}")
+            lines.append(_("left out: {files}", files=left_out))
         if self.categories:
-            several = len(self.categories) > 1
-            named = (f"{printable(name)}{f' {n:,}' if several else ''}" for name, n in self.categories.most_common(8))
-            lines.append(f"{'categories' if several else 'category'}: {', '.join(named)}")
+            many = len(self.categories) > 1
+            shown = self.categories.most_common(8)
+            named = ", ".join(f"{printable(told(name))}{f' {number(n)}' if many else ''}" for name, n in shown)
+            lines.append(_("categories: {names}", names=named) if many else _("category: {name}", name=named))
         notes = sorted(self._notes.values(), key=lambda one: -one.times)
         lines += [f"{self._whose(note)}: {printable(note.text)}" for note in notes]
         if self.verdicts["uncertain"]:
-            lines.append("why some are uncertain, in full, and what settles it: -v, or the reports of --out")
+            lines.append(_("why some are uncertain, in full, and what settles it: -v, or the reports of --out"))
         return "\n".join(lines)
 
     def _whose(self, note: _Note) -> str:
-        first = ", figures of the first" if note.varies else ""
+        first = _(", figures of the first") if note.varies else ""
         if note.times == self.count:
-            return f"note on all{first}" if note.times > 1 else "note"
+            on_all = _("note on all")
+            return f"{on_all}{first}" if note.times > 1 else _("note")
         more = ", ..." if note.times > len(note.names) else ""
-        return f"note on {counted(note.times, 'image')} ({', '.join(map(printable, note.names))}{more}){first}"
+        names = f"{', '.join(map(printable, note.names))}{more}"
+        said = several("note on {count} image ({names})", "note on {count} images ({names})", note.times, names=names)
+        return said + first
 
 
 def _without_name(note: str, image: str) -> str:

@@ -196,8 +196,15 @@ def _key(sha256: str, name: str) -> str:
 
 
 def _short(value: Any) -> str:
+    """A setting in a message.
+
+    >>> _short(True), _short(None), _short(["a", "b"])
+    ('yes', 'none', '2 (a, ...)')
+    """
     if isinstance(value, list) and len(value) > 1:
         return f"{len(value)} ({_short(value[0])}, ...)"
+    if value is True or value is False:
+        return "yes" if value else "no"
     text = "none" if value in (None, "", []) else str(value[0] if isinstance(value, list) else value)
     return text if len(text) <= 60 else f"{text[:57]}..."
 

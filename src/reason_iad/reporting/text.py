@@ -5,11 +5,15 @@ from __future__ import annotations
 import datetime
 import os
 import textwrap
+import unicodedata
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TextIO
 
+from reason_iad.knowledge.translations import told
+from reason_iad.languages import _, date_words, language, localized, number, several, translatable
 from reason_iad.types import (
     Answer,
+    Citation,
     DefectNaming,
     FaithfulnessRow,
     InspectionReport,
@@ -17,15 +21,16 @@ from reason_iad.types import (
     LikeExample,
     Verdict,
 )
-from reason_iad.words import counted
 
-VERDICT_WORDS: dict[Verdict, str] = {"normal": "Normal", "defective": "Defective", "uncertain": "Uncertain"}
+VERDICT_WORDS: dict[Verdict, str] = {
+    "normal": translatable("Normal"), "defective": translatable("Defective"), "uncertain": translatable("Uncertain"),
+}  # fmt: skip
 STOP_WORDS = {
-    "sure": "the plain answer was already sure",
-    "patience": "the reward had stopped growing",
-    "steps": "all steps were used",
-    "time": "the time budget was spent",
-    "off": "latent reasoning was off",
+    "sure": translatable("the plain answer was already sure"),
+    "patience": translatable("the reward had stopped growing"),
+    "steps": translatable("all steps were used"),
+    "time": translatable("the time budget was spent"),
+    "off": translatable("latent reasoning was off"),
 }
 UNCERTAIN_NOTE = "Uncertain because"  # how the inspector begins a note that gives its reason
 ANSI = {"normal": "\x1b[1;32m", "defective": "\x1b[1;31m", "uncertain": "\x1b[1;33m"}
@@ -39,10 +44,15 @@ def percent(share: float) -> str:
     ('97 %', 'over 99 %', 'under 1 %', '1 %')
     """
     if share > 0.99:
-        return "over 99 %"
+        return _("over 99 %")
     if share < 0.01:
-        return "under 1 %"
+        return _("under 1 %")
     return f"{share * 100:.0f} %"
+
+
+def verdict_word(verdict: Verdict) -> str:
+    """The verdict as people read it."""
+    return _(VERDICT_WORDS[verdict])
 
 
 def small_percent(share: float) -> str:
@@ -52,8 +62,8 @@ def small_percent(share: float) -> str:
     ('31 %', '1.2 %', 'under 0.1 %')
     """
     if share < 0.001:
-        return "under 0.1 %"
-    return f"{share * 100:.0f} %" if share >= 0.1 else f"{share * 100:.1f} %"
+        return _("under 0.1 %")
+    return f"{number(share * 100, 0 if share >= 0.1 else 1)} %"
 
 
 def probability_words(probability: float) -> str:
@@ -63,16 +73,16 @@ def probability_words(probability: float) -> str:
     ('almost certainly defective', 'as likely defective as normal', 'very likely normal')
     """
     for bound, words in (
-        (0.05, "almost certainly normal"),
-        (0.20, "very likely normal"),
-        (0.40, "more likely normal than defective"),
-        (0.60, "as likely defective as normal"),
-        (0.80, "more likely defective than normal"),
-        (0.95, "very likely defective"),
+        (0.05, _("almost certainly normal")),
+        (0.20, _("very likely normal")),
+        (0.40, _("more likely normal than defective")),
+        (0.60, _("as likely defective as normal")),
+        (0.80, _("more likely defective than normal")),
+        (0.95, _("very likely defective")),
     ):
         if probability < bound:
             return words
-    return "almost certainly defective"
+    return _("almost certainly defective")
 
 
 def entropy_words(entropy: float) -> str:
@@ -81,10 +91,15 @@ def entropy_words(entropy: float) -> str:
     >>> entropy_words(0.05), entropy_words(0.95)
     ('sure', 'undecided')
     """
-    for bound, words in ((0.15, "sure"), (0.45, "fairly sure"), (0.75, "leaning"), (0.9, "hardly decided")):
+    for bound, words in (
+        (0.15, _("sure")),
+        (0.45, _("fairly sure")),
+        (0.75, _("leaning")),
+        (0.9, _("hardly decided")),
+    ):
         if entropy < bound:
             return words
-    return "undecided"
+    return _("undecided")
 
 
 def duration(milliseconds: float) -> str:
@@ -94,11 +109,11 @@ def duration(milliseconds: float) -> str:
     ('0.4 ms', '412 ms', '2.3 s', '1 min 15 s')
     """
     if milliseconds < 10:
-        return f"{milliseconds:.1f} ms"
+        return f"{number(milliseconds, 1)} ms"
     if milliseconds < 1000:
         return f"{milliseconds:.0f} ms"
     if milliseconds < 60_000:
-        return f"{milliseconds / 1000:.1f} s"
+        return f"{number(milliseconds / 1000, 1)} s"
     return f"{milliseconds // 60_000:.0f} min {milliseconds % 60_000 / 1000:.0f} s"
 
 
@@ -111,17 +126,31 @@ def total_milliseconds(report: InspectionReport) -> float:
 def category_phrase(report: InspectionReport) -> str:
     """Name the category and say where it comes from."""
     if report.category_source == "given":
-        return f"{report.category} (given)"
+        return _("{category} (given)", category=told(report.category))
     if report.category_source == "recognized":
-        sure = "" if report.category_probability is None else f", {percent(report.category_probability)}"
-        return f"{report.category} (recognized{sure})"
-    return "unknown (neither given nor recognized)"
+        if report.category_probability is None:
+            return _("{category} (recognized)", category=told(report.category))
+        sure = percent(report.category_probability)
+        return _("{category} (recognized, {share})", category=told(report.category), share=sure)
+    return _("unknown (neither given nor recognized)")
 
 
 def stop_phrase(trace: LatentTrace) -> str:
     """Say how many steps the latent reasoning took and why it ended."""
-    steps = len(trace.steps)
-    return f"{steps} step{'' if steps == 1 else 's'}; {STOP_WORDS.get(trace.stopped, trace.stopped)}"
+    steps = several("{count} step", "{count} steps", len(trace.steps))
+    return f"{steps}; {stop_reason(trace)}"
+
+
+def stop_reason(trace: LatentTrace) -> str:
+    """Say why the latent reasoning ended."""
+    return _(STOP_WORDS.get(trace.stopped, trace.stopped))
+
+
+def knowledge_text(citation: Citation) -> str:
+    """A knowledge entry in the reader's language, where it is there; the model has read it in English."""
+    from reason_iad.knowledge.translations import text_of
+
+    return text_of(citation.entry_id, citation.text)
 
 
 def answer_phrase(answer: Answer) -> str:
@@ -130,7 +159,7 @@ def answer_phrase(answer: Answer) -> str:
     parts = [] if chosen is None else [percent(chosen)]
     if answer.entropy is not None:
         parts.append(entropy_words(answer.entropy))
-    return f"{answer.text} ({', '.join(parts)})" if parts else answer.text
+    return f"{told(answer.text)} ({', '.join(parts)})" if parts else told(answer.text)
 
 
 def grounds_phrase(answer: Answer) -> str:
@@ -139,7 +168,9 @@ def grounds_phrase(answer: Answer) -> str:
     >>> grounds_phrase(Answer("?", "Left.", grounds=("the measured place and look",)))
     'the model, joined with the measured place and look'
     """
-    return f"the model, joined with {' and '.join(answer.grounds)}" if answer.grounds else "the model alone"
+    if not answer.grounds:
+        return _("the model alone")
+    return _("the model, joined with {grounds}", grounds=_(" and ").join(told(ground) for ground in answer.grounds))
 
 
 def types_phrase(naming: DefectNaming) -> str:
@@ -149,8 +180,13 @@ def types_phrase(naming: DefectNaming) -> str:
     >>> types_phrase(DefectNaming(None, (OptionProbability("scratch", 0.4), OptionProbability("dent", 0.3))))
     'scratch 40 %, dent 30 %'
     """
-    said = ", ".join(f"{one.text} {percent(one.probability)}" for one in naming.types[:3])
-    return f"{said} (from {counted(naming.num_examples, 'labeled example')})" if naming.num_examples else said
+    said = ", ".join(f"{told(one.text)} {percent(one.probability)}" for one in naming.types[:3])
+    if not naming.num_examples:
+        return said
+    return several(
+        "{types} (from {count} labeled example)", "{types} (from {count} labeled examples)", naming.num_examples,
+        types=said,
+    )  # fmt: skip
 
 
 def like_phrase(naming: DefectNaming, examples: Sequence[LikeExample]) -> str | None:
@@ -159,8 +195,8 @@ def like_phrase(naming: DefectNaming, examples: Sequence[LikeExample]) -> str | 
     found = [known[name] for name in naming.like if name in known]
     if not found:
         return None
-    said = " and ".join(f"{one.defect_type}, {day_phrase(one.date)} ({one.image})" for one in found)
-    return f"{said}; {naming.against}" if naming.against else said
+    said = _(" and ").join(f"{told(one.defect_type)}, {day_phrase(one.date)} ({one.image})" for one in found)
+    return f"{said}; {told(naming.against)}" if naming.against else said
 
 
 def day_phrase(date: str) -> str:
@@ -173,7 +209,7 @@ def day_phrase(date: str) -> str:
         day = datetime.date.fromisoformat(date)
     except ValueError:
         return date
-    return f"{day.day} {day:%B %Y}"
+    return date_words(day)
 
 
 def counts_phrase(counts: Mapping[str, int]) -> str:
@@ -182,7 +218,7 @@ def counts_phrase(counts: Mapping[str, int]) -> str:
     >>> counts_phrase({"scratch": 2, "dent": 1})
     'scratch 2; dent 1'
     """
-    return "; ".join(f"{name} {count}" for name, count in counts.items())
+    return "; ".join(f"{told(name)} {number(count)}" for name, count in counts.items())
 
 
 def as_far(row: FaithfulnessRow) -> int:
@@ -195,30 +231,42 @@ def uncertain_reasons(report: InspectionReport) -> tuple[str, ...]:
     if report.verdict != "uncertain":
         return ()
     evidence = report.evidence
-    reasons = [note for note in report.notes if note.startswith(UNCERTAIN_NOTE)]
+    reasons = [told(note) for note in report.notes if note.startswith(UNCERTAIN_NOTE)]
     if not reasons and 0.2 <= report.probability < 0.8:
         share = percent(report.probability)
-        reasons.append(f"The probability of a defect is {share}: neither normal nor defective is likely enough.")
+        said = _("The probability of a defect is {share}: neither normal nor defective is likely enough.", share=share)
+        reasons.append(said)
     if evidence is None:
         reasons.append(
-            "No normal reference was compared, so nothing but the model speaks: give one to four images of good parts "
-            "of the same kind (--reference)."
+            _(
+                "No normal reference was compared, so nothing but the model speaks: give one to four images of good "
+                "parts of the same kind (--reference)."
+            )
         )
     else:
         odd = evidence.gate_open and evidence.anomaly_score > 0.5
         if odd != (report.probability >= 0.5):
-            found = "finds an odd area" if odd else "finds nothing beyond their own spread"
+            values = {"score": number(evidence.anomaly_score, 2), "words": probability_words(report.probability)}
             reasons.append(
-                f"The comparison with the references {found} (anomaly score {evidence.anomaly_score:.2f}), "
-                f"yet all together the part is {probability_words(report.probability)}: the two do not agree."
+                _(
+                    "The comparison with the references finds an odd area (anomaly score {score}), yet all together "
+                    "the part is {words}: the two do not agree.",
+                    **values,
+                )
+                if odd
+                else _(
+                    "The comparison with the references finds nothing beyond their own spread (anomaly score {score}), "
+                    "yet all together the part is {words}: the two do not agree.",
+                    **values,
+                )
             )
         if evidence.num_references < 2:
-            reasons.append("There was one reference only, so the normal spread is a guess: give two to four.")
+            reasons.append(_("There was one reference only, so the normal spread is a guess: give two to four."))
     if report.trace is not None and report.trace.unstable:
-        reasons.append("The latent reasoning changed the answer for too little gain, so the plain answer was kept.")
+        reasons.append(_("The latent reasoning changed the answer for too little gain, so the plain answer was kept."))
     if report.category_source == "unknown":
-        reasons.append("The category is unknown, so no knowledge of it could be used: name it (--category).")
-    return tuple(reasons or ["The evidence and the model do not settle it: have a person look at the part."])
+        reasons.append(_("The category is unknown, so no knowledge of it could be used: name it (--category)."))
+    return tuple(reasons or [_("The evidence and the model do not settle it: have a person look at the part.")])
 
 
 def check_next(report: InspectionReport) -> str | None:
@@ -230,21 +278,39 @@ def check_next(report: InspectionReport) -> str | None:
         return report.check_next
     if not report.regions:
         return None
-    places = " and ".join(f"{number} ({region.place})" for number, region in enumerate(report.regions[:3], 1))
-    word = "region" if len(report.regions) == 1 else "regions"
-    why = "its kind of defect is" if report.defect_type is None else "its cause is"
-    good = " beside a good part" if report.evidence is not None else ""
-    return f"Have a person look at {word} {places}{good}: {why} not known for certain."
+    named = enumerate(report.regions[:3], 1)
+    places = _(" and ").join(f"{position} ({told(region.place)})" for position, region in named)
+    look = (
+        several("Have a person look at region {places}", "Have a person look at regions {places}", len(report.regions),
+                places=places)
+        if report.evidence is None
+        else several("Have a person look at region {places} beside a good part",
+                     "Have a person look at regions {places} beside a good part", len(report.regions), places=places)
+    )  # fmt: skip
+    if report.defect_type is None:
+        return _("{look}: its kind of defect is not known for certain.", look=look)
+    return _("{look}: its cause is not known for certain.", look=look)
 
 
 def other_notes(report: InspectionReport) -> tuple[str, ...]:
     """Notes that are not already said as the reasons of an uncertain verdict."""
-    return tuple(note for note in report.notes if note not in uncertain_reasons(report))
+    said = uncertain_reasons(report)
+    return tuple(translated for note in report.notes if (translated := told(note)) not in said)
 
 
 def printable(text: str) -> str:
     """Replace control characters, so that a file name or a knowledge entry cannot steer the terminal."""
     return "".join(c if c.isprintable() else "�" for c in " ".join(text.split()))
+
+
+def padded(text: str, width: int) -> str:
+    """Text filled with blanks to a width on the terminal, where letters of Chinese and Japanese take two places.
+
+    >>> padded("不良", 6), padded("ok", 6)
+    ('不良  ', 'ok    ')
+    """
+    taken = sum(2 if unicodedata.east_asian_width(letter) in "WF" else 1 for letter in text)
+    return text + " " * (width - taken)
 
 
 def wants_color(stream: TextIO) -> bool:
@@ -254,17 +320,18 @@ def wants_color(stream: TextIO) -> bool:
 
 def render_text(report: InspectionReport, *, color: bool = False, width: int = 100) -> str:
     """Write the short answer for a terminal `width` columns wide, ending without a line break."""
-    word = VERDICT_WORDS[report.verdict].upper()
+    word = verdict_word(report.verdict).upper()
     if color:
         word = f"{ANSI[report.verdict]}{word}\x1b[0m"
     head = f"{printable(report.image)}: {word}, {probability_words(report.probability)}"
-    lines = [f"{head} (p = {report.probability:.2f})"]
+    lines = [f"{head} (p = {number(report.probability, 2)})"]
     indent = " " * (_LABEL_WIDTH + 2)
     for label, value in _rows(report):
+        wide = language() in ("zh", "ja") and not value.isascii()  # letters of two places: half as many in a line
         lines += textwrap.wrap(
             printable(value),
-            max(width, 40),
-            initial_indent=f"  {label:<{_LABEL_WIDTH}}",
+            max(width // 2 + _LABEL_WIDTH // 2 if wide else width, 40),
+            initial_indent=padded(f"  {label}", _LABEL_WIDTH + 2),
             subsequent_indent=indent,
         )
     return "\n".join(lines)
@@ -273,48 +340,58 @@ def render_text(report: InspectionReport, *, color: bool = False, width: int = 1
 def _rows(report: InspectionReport) -> Iterator[tuple[str, str]]:
     """Label and value of each line under the verdict."""
     for reason in uncertain_reasons(report):
-        yield "why uncertain", reason
-    yield "category", category_phrase(report)
+        yield _("why uncertain"), reason
+    yield _("category"), category_phrase(report)
     if report.defect_type:
-        yield "defect", report.defect_type
+        yield _("defect"), told(report.defect_type)
     if report.naming is not None:
-        yield "types", types_phrase(report.naming)
+        yield _("types"), types_phrase(report.naming)
         if (like := like_phrase(report.naming, report.examples)) is not None:
-            yield "looks like", like
+            yield _("looks like"), like
     if len(report.regions) > 1 and report.defect_counts:
-        yield "defects by type", counts_phrase(report.defect_counts)
+        yield _("defects by type"), counts_phrase(report.defect_counts)
     if report.description:
-        yield "description", report.description
+        yield _("description"), told(report.description)
     if report.consequence:
-        yield "consequence", report.consequence
+        yield _("consequence"), told(report.consequence)
     if (following := check_next(report)) is not None:
-        yield "check next", following
+        yield _("check next"), told(following)
     for i, region in enumerate(report.regions, 1):
-        x0, y0, x1, y1 = region.box_xyxy
-        area = f"{small_percent(region.area)} of the image, box {x0} {y0} {x1} {y1}"
-        weak = "weak, " if region.weak else ""
-        kind = "" if region.naming is None or region.naming.defect_type is None else f"{region.naming.defect_type}, "
-        yield f"region {i}", f"{kind}{region.place}, {weak}strength {region.strength:.2f}, {area}"
+        weak = _("weak, ") if region.weak else ""
+        where = _(
+            "strength {strength}, {area} of the image, box {box}", strength=number(region.strength, 2),
+            area=small_percent(region.area), box=" ".join(map(str, region.box_xyxy)),
+        )  # fmt: skip
+        kind = ""
+        if region.naming is not None and region.naming.defect_type is not None:
+            kind = f"{told(region.naming.defect_type)}, "
+        yield _("region {number}", number=i), f"{kind}{told(region.place)}, {weak}{where}"
     if report.evidence is not None:
-        yield "evidence", report.evidence.text
+        yield _("evidence"), told(report.evidence.text)
     for answer in report.answers:
-        yield "question", answer.question
-        yield "answer", answer_phrase(answer)
+        yield _("question"), told(answer.question)
+        yield _("answer"), answer_phrase(answer)
     if report.trace is not None and report.trace.steps:
         trace = report.trace
         patches = len(trace.patches)
         gain = ""
         if trace.start_reward is not None and trace.best_reward is not None:
-            gain = f", reward {trace.start_reward:.3f} to {trace.best_reward:.3f}"
-        yield "reasoning", f"{stop_phrase(trace)}{gain}, {patches} image patch{'' if patches == 1 else 'es'} injected"
+            start, best = number(trace.start_reward, 3), number(trace.best_reward, 3)
+            gain = _(", reward {start} to {best}", start=start, best=best)
+        joined = several("{count} image patch injected", "{count} image patches injected", patches)
+        yield _("reasoning"), f"{stop_phrase(trace)}{gain}, {joined}"
     for row in report.faithfulness.rows if report.faithfulness is not None else ():
-        control = (
-            f"; at random it moved as far {as_far(row)} of {len(row.random_moved)} times" if row.random_moved else ""
+        control = ""
+        if row.random_moved:
+            control = _("; at random it moved as far {count} of {n} times", count=as_far(row), n=len(row.random_moved))
+        moved, after = localized(f"{row.moved:+.3f}"), number(row.probability, 3)
+        yield (
+            _("faithfulness"),
+            _("{change}: {moved} to {after}", change=told(row.change), moved=moved, after=after) + control,
         )
-        yield "faithfulness", f"{row.change}: {row.moved:+.3f} to {row.probability:.3f}{control}"
     if report.citations:
-        yield "knowledge", "; ".join(f"{c.entry_id} ({c.source})" for c in report.citations)
+        yield _("knowledge"), "; ".join(f"{c.entry_id} ({c.source})" for c in report.citations)
     for note in other_notes(report):
-        yield "note", note
+        yield _("note"), note
     if report.milliseconds:
-        yield "time", duration(total_milliseconds(report))
+        yield _("time"), duration(total_milliseconds(report))

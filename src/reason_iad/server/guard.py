@@ -12,6 +12,7 @@ import time
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
+from reason_iad.languages import LANGUAGES, from_header, speak
 from reason_iad.server.metrics import Metrics
 from reason_iad.server.problems import HttpProblem
 from reason_iad.server.settings import Settings, is_loopback
@@ -44,6 +45,7 @@ class Guard:
         request_id = secrets.token_hex(6)
         scope["state"] = {**scope.get("state", {}), "request_id": request_id}
         began, status, answering = time.monotonic(), 500, False
+        speak(_language(scope))
 
         async def answer(message: Message) -> None:
             nonlocal status, answering
@@ -122,6 +124,16 @@ class Guard:
             return message
 
         return counted
+
+
+def _language(scope: Scope) -> str:
+    """The language of whoever asks: what they chose on the page, else what their browser likes."""
+    headers = {name: value.decode("latin-1") for name, value in scope["headers"]}
+    for cookie in headers.get(b"cookie", "").split(";"):
+        name, _equals, value = cookie.strip().partition("=")
+        if name == "language" and value in LANGUAGES:
+            return str(value)
+    return from_header(headers.get(b"accept-language", ""))
 
 
 async def _send_problem(send: Send, problem: HttpProblem, request_id: str) -> None:

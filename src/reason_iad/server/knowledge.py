@@ -10,6 +10,8 @@ from collections.abc import Callable
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
+from reason_iad.errors import EvidenceError
+
 if TYPE_CHECKING:
     from reason_iad.knowledge.retrieve import KnowledgeBase
 
@@ -83,10 +85,13 @@ def profile_facts(category: str) -> dict[str, Any]:
     Raises:
         EvidenceError: there is none.
     """
-    from reason_iad.evidence.profile import load_profile
+    from reason_iad.evidence.profile_store import read_facts
 
-    profile = load_profile(category)
-    return {
-        "category": profile.category, "version": profile.version, "normals": len(profile.normals),
-        "defectives": len(profile.defectives), "history": list(profile.history), "warnings": list(profile.warnings),
-    }  # fmt: skip
+    facts = read_facts(category)
+    try:
+        return {
+            "category": facts["category"], "version": facts["version"], "normals": facts["num_normals"],
+            "defectives": facts["num_defectives"], "history": facts["history"], "warnings": facts["warnings"],
+        }  # fmt: skip
+    except KeyError as error:
+        raise EvidenceError(f"the profile of {category!r} lacks {error}; learn the category again") from error

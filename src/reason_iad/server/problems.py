@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from reason_iad.languages import told
+
 if TYPE_CHECKING:
     from reason_iad.types import InspectionRequest
 
@@ -49,4 +51,4 @@ class HttpProblem(Exception):  # noqa: N818 - it is an answer, not a fault
 
 def error_body(code: str, message: str, request_id: str) -> dict[str, dict[str, str]]:
     """The one shape of every error."""
-    return {"error": {"code": code, "message": message, "request_id": request_id}}
+    return {"error": {"code": code, "message": told(message), "request_id": request_id}}

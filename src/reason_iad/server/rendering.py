@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from reason_iad.images import Pixels, encode_png, read_image
+from reason_iad.reporting.pdf import Paper
 from reason_iad.store.record import Record
 from reason_iad.store.store import Store
 from reason_iad.types import InspectionReport
@@ -34,6 +35,14 @@ def render_figure(store: Store, record: Record) -> bytes:
 
     report, pixels, anomaly_map = _parts(store, record)
     return encode_png(draw_figure(report, pixels, anomaly_map))
+
+
+def render_pdf(store: Store, record: Record, paper: Paper) -> bytes:
+    """The report of an inspection on paper."""
+    from reason_iad.reporting.pdf import report_pdf
+
+    report, pixels, anomaly_map = _parts(store, record)
+    return report_pdf(report, pixels, anomaly_map, _shown(store, record), paper)
 
 
 def _parts(store: Store, record: Record) -> tuple[InspectionReport, Pixels, Any]:

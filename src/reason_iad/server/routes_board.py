@@ -8,10 +8,12 @@ from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Depends, Query, Request
+from fastapi import APIRouter, Depends, Query, Request, Response
 from fastapi.responses import StreamingResponse
 from pydantic import BaseModel, Field
 
+from reason_iad.reporting.pdf import Paper, shift_pdf
+from reason_iad.reporting.shift import read_shift
 from reason_iad.server.access import AppState, Server, Viewer, errors
 from reason_iad.server.problems import HttpProblem
 from reason_iad.store.record import BoardFilter, BoardState, LastPart
@@ -136,6 +138,20 @@ async def follow(request: Request, who: Viewer, server: Server, asked: Annotated
                 quiet += LOOK_SECONDS
 
     return StreamingResponse(events(), media_type="text/event-stream", headers={"X-Accel-Buffering": "no"})
+
+
+@router.get("/shift.pdf", response_class=Response, responses=errors(content={"application/pdf": {}}))
+async def shift(
+    who: Viewer, server: Server, asked: Annotated[Asked, Depends()], paper: Annotated[Paper, Query()] = "A4"
+) -> Response:
+    """The shift so far on paper: counts, drift, and the picture of every part that was stopped."""
+    now = datetime.now().astimezone()
+
+    def make() -> bytes:
+        return shift_pdf(read_shift(server.store, asked.filter, asked.since(now), now), paper)
+
+    async with server.decoding:
+        return Response(await asyncio.to_thread(make), media_type="application/pdf")
 
 
 async def _look(server: AppState, asked: Asked) -> dict[str, Any]:

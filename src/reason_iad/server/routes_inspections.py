@@ -13,12 +13,13 @@ from fastapi import APIRouter, Path, Query, Request, Response
 from fastapi.responses import StreamingResponse
 
 from reason_iad.errors import InputError
+from reason_iad.reporting.pdf import Paper
 from reason_iad.server.access import Admin, AppState, Inspector, Server, Viewer, audit, errors
 from reason_iad.server.intake import BODY, check_choices, read_inspection
 from reason_iad.server.job_handler import Task
 from reason_iad.server.problems import HttpProblem
 from reason_iad.server.queue import Job, event_text
-from reason_iad.server.rendering import render_figure, render_page
+from reason_iad.server.rendering import render_figure, render_page, render_pdf
 from reason_iad.server.schemas import (
     VERDICTS,
     FeedbackBody,
@@ -169,6 +170,15 @@ async def figure(id: Id, who: Viewer, server: Server) -> Response:
     record = await _finished(server, id)
     async with server.decoding:
         return Response(await asyncio.to_thread(render_figure, server.store, record), media_type="image/png")
+
+
+@router.get("/{id}/report.pdf", response_class=Response, responses=errors(404, 409, content={"application/pdf": {}}))
+async def pdf(id: Id, who: Viewer, server: Server, paper: Annotated[Paper, Query()] = "A4") -> Response:
+    """The report on paper, in the language of Accept-Language."""
+    record = await _finished(server, id)
+    async with server.decoding:
+        data = await asyncio.to_thread(render_pdf, server.store, record, paper)
+    return Response(data, media_type="application/pdf")
 
 
 @router.post("/{id}/questions", response_model=QuestionAnswer, responses=errors(404, 408, 409, 413, 500, 503))

@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+import functools
+import json
 from importlib.resources import files
 from typing import Annotated, Any
 
+import jinja2
 from fastapi import APIRouter, Path, Query, Request, Response
+from markupsafe import Markup
 
 from reason_iad import __version__
+from reason_iad.languages import LANGUAGES, _, language, messages
 from reason_iad.server.access import Admin, Server, Viewer, audit, errors, state_of
 from reason_iad.server.intake import read_images
 from reason_iad.server.job_handler import Lesson
@@ -59,19 +64,19 @@ _PAGE_POLICY = (
 @router.get("/", include_in_schema=False)
 async def page() -> Response:
     """The page to work in."""
-    return Response(_asset("index.html"), media_type="text/html", headers={"Content-Security-Policy": _PAGE_POLICY})
+    return _page("index.html")
 
 
 @router.get("/board", include_in_schema=False)
 async def board() -> Response:
     """The page for a screen over the line."""
-    return Response(_asset("board.html"), media_type="text/html", headers={"Content-Security-Policy": _PAGE_POLICY})
+    return _page("board.html")
 
 
 @router.get("/label", include_in_schema=False)
 async def label() -> Response:
     """The page to name defects on."""
-    return Response(_asset("label.html"), media_type="text/html", headers={"Content-Security-Policy": _PAGE_POLICY})
+    return _page("label.html")
 
 
 @router.get("/assets/{name}", include_in_schema=False)
@@ -212,6 +217,21 @@ async def report_schema(who: Viewer) -> Response:
     from reason_iad.reporting.schema import schema_text
 
     return Response(schema_text(), media_type="application/schema+json")
+
+
+def _page(name: str) -> Response:
+    """A page in the language of whoever asks, with the words that its scripts need."""
+    words = json.dumps(messages(language()), ensure_ascii=False).replace("<", "\\u003c")
+    text = _templates().get_template(name).render(language=language(), languages=LANGUAGES, words=Markup(words))  # noqa: S704
+    headers = {"Content-Security-Policy": _PAGE_POLICY, "Vary": "Accept-Language, Cookie"}
+    return Response(text, media_type="text/html", headers=headers)
+
+
+@functools.cache
+def _templates() -> jinja2.Environment:
+    found = jinja2.Environment(loader=jinja2.PackageLoader("reason_iad.server", "web"), autoescape=True)
+    found.globals.update(_=_)
+    return found
 
 
 def _asset(name: str) -> bytes:

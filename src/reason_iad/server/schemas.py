@@ -8,6 +8,8 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from reason_iad.knowledge.translations import told
+from reason_iad.languages import language
 from reason_iad.store.record import FeedbackKind, Record, State
 from reason_iad.types import Answer, InspectionReport
 
@@ -107,6 +109,9 @@ class InspectionBody(BaseModel):
     why_uncertain: list[str] = Field([], description="why the verdict is open, and what would settle it")
     check_next: str | None = Field(None, description="what to examine on the part")
     report: InspectionReport | None = None
+    translations: dict[str, str] = Field(
+        {}, description="texts of the report in the language of Accept-Language; the report itself is English"
+    )
 
 
 class InspectionList(BaseModel):
@@ -241,7 +246,26 @@ def inspection_body(record: Record, position: int | None = None, full: bool = Fa
             for f in record.feedback
         ],
         "why_uncertain": list(reasons), "check_next": following, "report": record.report if full else None,
+        "translations": translations(record.report) if full and record.report else {},
     }  # fmt: skip
+
+
+def translations(report: dict[str, Any]) -> dict[str, str]:
+    """The texts of a report that have one, in the language spoken."""
+    from reason_iad.knowledge.translations import text_of
+
+    if language() == "en":
+        return {}
+    found = {one["text"]: text_of(one["entry_id"], one["text"]) for one in report.get("citations", ())}
+    texts = [
+        report.get(name) for name in ("defect_type", "description", "consequence", "probability_note", "check_next")
+    ]
+    texts += [*report.get("notes", ()), *(region["place"] for region in report.get("regions", ()))]
+    texts += [(report.get("evidence") or {}).get("text")]
+    for answer in report.get("answers", ()):
+        texts += [answer["question"], answer["text"], *answer["grounds"], *(one["text"] for one in answer["options"])]
+    found |= {text: told(text) for text in texts if text}
+    return {text: translated for text, translated in found.items() if translated != text}
 
 
 def _guidance(record: Record) -> tuple[tuple[str, ...], str | None]:

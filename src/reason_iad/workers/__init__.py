@@ -4,6 +4,7 @@ pool         what a program asks
 line         the tasks that wait and run
 attendant    starts a process, brings it tasks, sees it die, starts another
 process      what happens inside one
+ray_pool     the same for actors on a Ray cluster (`RayPool`, imported from there)
 """
 
 from reason_iad.workers.attendant import State

@@ -1,21 +1,25 @@
 // The page: inspect, follow, ask, correct, look back. It talks to the same interface as every other client.
 "use strict";
-import { $, FEEDBACK, WORDS, answerBars, badge, cut, drawBoxes, duration, el, fillSelect, icon, likely, meter, percent, plain, webLink, when } from "/assets/view.js";
+import { $, FEEDBACK, LANGUAGE, WORDS, _, answerBars, badge, cut, drawBoxes, duration, digits, el, fillSelect, icon, likely, meter, percent, plain, several, webLink, when } from "/assets/view.js";
 import { showThreshold } from "/assets/threshold.js";
 
-const STAGES = { queued: "Waiting for its turn", read: "Reading the image", recognize: "Recognizing the category", evidence: "Comparing with good parts", knowledge: "Looking up knowledge", prefix: "Showing it to the model", verdict: "Reasoning about the verdict", details: "Describing the defect", nearest: "Finding the nearest normal patch", question: "Answering your question", pictures: "Drawing the map" };
+const STAGES = { queued: _("Waiting for its turn"), read: _("Reading the image"), recognize: _("Recognizing the category"), evidence: _("Comparing with good parts"), knowledge: _("Looking up knowledge"), prefix: _("Showing it to the model"), verdict: _("Reasoning about the verdict"), details: _("Describing the defect"), nearest: _("Finding the nearest normal patch"), question: _("Answering your question"), pictures: _("Drawing the map") };
+let translations = {};
+// A sentence of the record in the language of the page: the server sends it along.
+const told = (text) => translations[text] || (text ? _(text) : text);
 const state = { file: null, references: [], report: null, id: null, status: null, categories: [], next: null, urls: [] };
 const say = (text) => { $("said").textContent = text; };
 
 async function api(path, options = {}) {
   const headers = new Headers(options.headers);
+  headers.set("Accept-Language", LANGUAGE);
   const token = sessionStorage.getItem("token");
   if (token) headers.set("Authorization", `Bearer ${token}`);
   const answer = await fetch(path, { ...options, headers });
   if (answer.ok) return answer;
   let detail = { code: String(answer.status), message: answer.statusText };
   try { detail = (await answer.json()).error; } catch { /* no JSON: a proxy answered */ }
-  if (answer.status === 401) signIn(token ? "The token is not known." : "");
+  if (answer.status === 401) signIn(token ? _("The token is not known.") : "");
   throw Object.assign(new Error(detail.message), { code: detail.code, status: answer.status });
 }
 const get = async (path) => (await api(path)).json();
@@ -49,15 +53,15 @@ async function refreshStatus() {
     state.status = s;
     const dot = document.querySelector(".dot");
     dot.className = `dot ${s.model}`;
-    const wait = s.waiting ? `, ${s.waiting} of ${s.room} waiting` : "";
-    $("state-text").textContent = s.model === "ready" ? `Ready${wait}` : s.model === "unable" ? `Not able: ${s.detail}` : `${s.detail || "Loading the model"}${wait}`;
+    const wait = s.waiting ? _(", {waiting} of {room} waiting", s) : "";
+    $("state-text").textContent = s.model === "ready" ? `${_("Ready")}${wait}` : s.model === "unable" ? _("Not able: {detail}", s) : `${s.detail || _("Loading the model")}${wait}`;
     $("state").title = s.model_name;
     $("account").hidden = !s.tokens;
-    $("account").textContent = s.who ? `${s.who} (${s.role})` : "Sign in";
+    $("account").textContent = s.who ? `${s.who} (${_(s.role)})` : _("Sign in");
     if (s.tokens && !s.who && !sessionStorage.getItem("token")) signIn("");
   } catch {
     document.querySelector(".dot").className = "dot unable";
-    $("state-text").textContent = "The server does not answer";
+    $("state-text").textContent = _("The server does not answer");
   }
 }
 function signIn(problem) {
@@ -77,9 +81,9 @@ $("sign-in").addEventListener("close", async () => {
 });
 async function loadCategories() {
   try { state.categories = await get("/v1/categories"); } catch { return; }
-  const named = state.categories.map((c) => [c.category, c.profile ? `${c.name} (profile)` : c.name]);
-  fillSelect($("category"), named, "Recognize it");
-  for (const id of ["f-category", "k-category"]) fillSelect($(id), state.categories.map((c) => [c.category, c.name]), "Any");
+  const named = state.categories.map((c) => [c.category, c.profile ? _("{name} (profile)", { name: c.name }) : c.name]);
+  fillSelect($("category"), named, _("Recognize it"));
+  for (const id of ["f-category", "k-category"]) fillSelect($(id), state.categories.map((c) => [c.category, c.name]), _("Any"));
 }
 
 // ---- choosing what to inspect
@@ -91,12 +95,12 @@ function choose(file) {
   const url = URL.createObjectURL(file);
   state.urls.push(url);
   $("photo").src = url;
-  $("photo").alt = `The image ${file.name}`;
+  $("photo").alt = _("The image {name}", { name: file.name });
   $("stage").hidden = false;
   $("send").classList.add("compact");
   $("go").disabled = false;
   $("options").hidden = false;
-  say(`${file.name} chosen`);
+  say(_("{name} chosen", { name: file.name }));
 }
 function clearResult() {
   state.report = state.id = null;
@@ -122,9 +126,9 @@ $("references").addEventListener("change", () => {
 $("category").addEventListener("change", hintLesson);
 function hintLesson() {
   const known = state.categories.find((c) => c.category === $("category").value);
-  $("category-hint").textContent = known ? (known.profile ? "A profile was learned: it is used where no good parts are given." : `Known defects: ${known.defects.join(", ") || "none"}.`) : "Name it where you can: knowledge and profile are then certain.";
+  $("category-hint").textContent = known ? (known.profile ? _("A profile was learned: it is used where no good parts are given.") : _("Known defects: {names}.", { names: known.defects.map((d) => _(d)).join(", ") || _("none") })) : _("Name it where you can: knowledge and profile are then certain.");
   $("learn").hidden = !(known && state.references.length && state.status?.role === "admin");
-  if (known) $("learn").textContent = `Learn these as the profile of ${known.name}`;
+  if (known) $("learn").textContent = _("Learn these as the profile of {name}", { name: known.name });
 }
 $("learn").addEventListener("click", async () => {
   const form = new FormData();
@@ -133,7 +137,7 @@ $("learn").addEventListener("click", async () => {
   $("learn").disabled = true;
   try {
     const lesson = await (await api("/v1/profiles", { method: "POST", body: form })).json();
-    $("reference-hint").textContent = `Learned: version ${lesson.version}, ${lesson.normals} good parts. ${lesson.warnings.join(" ")}`;
+    $("reference-hint").textContent = _("Learned: version {version}, {normals} good parts. {warnings}", { ...lesson, warnings: lesson.warnings.join(" ") });
     await loadCategories();
   } catch (error) { fault(error); }
   $("learn").disabled = false;
@@ -186,7 +190,7 @@ async function follow(id) {
       const data = JSON.parse(found[2]);
       if (found[1] === "queued") step("queued", data.at);
       else if (found[1] === "stage") step(data.name, data.at);
-      else if (found[1] === "failed") throw new Error(data.error || "The inspection failed.");
+      else if (found[1] === "failed") throw new Error(data.error || _("The inspection failed."));
       else if (found[1] === "done") { step(null, data.at); return; }
     }
   }
@@ -196,16 +200,17 @@ async function follow(id) {
 async function show(id, fresh = false) {
   const body = await get(`/v1/inspections/${id}`);
   if (!fresh) clearResult();
+  translations = body.translations;
   Object.assign(state, { id, report: body.report });
   $("send").classList.add("compact");
   $("stage").hidden = false;
   if (!body.report) {
     $("stage").hidden = true;
     $("options").hidden = false;
-    return fault(new Error(body.error || `This inspection is ${WORDS[body.state].toLowerCase()}.`));
+    return fault(new Error(body.error || _("This inspection is {state}.", { state: WORDS[body.state].toLowerCase() })));
   }
   const report = body.report;
-  $("photo").alt = `The inspected image ${report.image}${report.regions.length ? `; ${report.regions.length} marked: ${report.regions.map((r) => r.place).join(", ")}` : ""}`;
+  $("photo").alt = _("The inspected image {name}", { name: report.image }) + (report.regions.length ? `; ${several("{count} marked region", "{count} marked regions", report.regions.length)}: ${report.regions.map((r) => told(r.place)).join(", ")}` : "");
   await load($("photo"), await picture(body.pictures.preview));
   if (body.pictures.map) await load($("map"), await picture(body.pictures.map));
   $("map").hidden = !body.pictures.map;
@@ -217,7 +222,7 @@ async function show(id, fresh = false) {
   $("result").replaceChildren(...resultPanels(body));
   $("beside").replaceChildren(...besidePanels(body));
   $("result").hidden = $("beside").hidden = false;
-  if (fresh) { $("verdict-word").focus({ preventScroll: true }); say(`${WORDS[report.verdict]}, ${percent(report.probability)} probability of a defect`); }
+  if (fresh) { $("verdict-word").focus({ preventScroll: true }); say(`${WORDS[report.verdict]}, ${_("{share} probability of a defect", { share: percent(report.probability) })}`); }
   await comparePatches(body);
 }
 function redraw() {
@@ -235,15 +240,15 @@ async function comparePatches(body) {
     const good = new Image();
     await load(good, await picture(body.pictures[`shown-${r.nearest.reference + 1}`]));
     const here = cut($("photo"), r.box_xyxy, body.report.image_hw), there = cut(good, r.nearest.box_xyxy, [good.naturalHeight, good.naturalWidth]);
-    for (const [canvas, label] of [[here, `Region ${i + 1} of this image`], [there, "The nearest patch of a good part"]]) { canvas.setAttribute("role", "img"); canvas.setAttribute("aria-label", label); }
-    pairs.push(el("li", { class: "pair" }, el("b", {}, `${i + 1}  ${r.place}`), here, there, el("span", {}, "this part"), el("span", {}, `good part, distance ${r.nearest.distance.toFixed(2)}`)));
+    for (const [canvas, label] of [[here, _("Region {number} of this image", { number: i + 1 })], [there, _("The nearest patch of a good part")]]) { canvas.setAttribute("role", "img"); canvas.setAttribute("aria-label", label); }
+    pairs.push(el("li", { class: "pair" }, el("b", {}, `${i + 1}  ${told(r.place)}`), here, there, el("span", {}, _("this part")), el("span", {}, _("good part, distance {distance}", { distance: digits(r.nearest.distance, 2) }))));
   }
   $("pairs").replaceChildren(...pairs);
 }
 
 const panel = (title, ...children) => el("section", { class: "panel", "aria-label": title }, el("h2", {}, title), ...children);
 const fact = (name, value) => (value ? [el("dt", {}, name), el("dd", {}, value)] : []);
-const SOURCES = { given: "given", recognized: "recognized", unknown: "neither given nor recognized" };
+const SOURCES = { given: _("given"), recognized: _("recognized"), unknown: _("neither given nor recognized") };
 
 function resultPanels(body) {
   const r = body.report;
@@ -251,25 +256,25 @@ function resultPanels(body) {
   const total = Object.values(r.milliseconds).reduce((a, b) => a + b, 0);
   const first = el("section", { class: `panel verdict ${r.verdict}`, "aria-labelledby": "verdict-word" },
     el("div", { class: "verdict-head" }, el("h2", { class: "verdict-word", id: "verdict-word", tabindex: "-1" }, icon(r.verdict), WORDS[r.verdict]), el("span", { class: "big" }, percent(r.probability))),
-    meter(r.probability), el("div", { class: "ends" }, el("span", {}, "normal"), el("span", {}, `p = ${r.probability.toFixed(3)}`), el("span", {}, "defective")),
-    el("p", { class: "lead" }, `The part is ${likely(r.probability)}.`), el("p", { class: "small" }, r.probability_note),
-    body.why_uncertain.length ? el("div", { class: "why" }, el("b", {}, "Why uncertain"), el("ul", {}, body.why_uncertain.map((n) => el("li", {}, n)))) : null);
-  const finding = panel("Finding", el("dl", { class: "facts" },
-    fact("Category", `${plain(r.category)} (${SOURCES[r.category_source]}${sure})`), fact("Defect", r.defect_type), fact("Description", r.description), fact("May lead to", r.consequence),
-    fact("Evidence", r.evidence ? r.evidence.text : "No good part was compared: the model alone speaks.")),
-    body.check_next ? el("div", { class: "next" }, el("b", {}, "Check next"), el("p", {}, body.check_next)) : null);
-  const links = el("p", { class: "links" }, reportLink(body.id, "report.html", "Full report"), reportLink(body.id, "figure.png", "Picture"), el("button", { type: "button", class: "quiet", onclick: another }, "Inspect another"), el("span", { class: "small" }, `${duration(total)}`));
-  return [first, finding, feedbackPanel(body), talkPanel(body), el("section", { class: "panel", "aria-label": "Report" }, links)];
+    meter(r.probability), el("div", { class: "ends" }, el("span", {}, _("normal")), el("span", {}, `p = ${digits(r.probability, 3)}`), el("span", {}, _("defective"))),
+    el("p", { class: "lead" }, _("The part is {words}.", { words: likely(r.probability) })), el("p", { class: "small" }, told(r.probability_note)),
+    body.why_uncertain.length ? el("div", { class: "why" }, el("b", {}, _("Why uncertain")), el("ul", {}, body.why_uncertain.map((n) => el("li", {}, n)))) : null);
+  const finding = panel(_("Finding"), el("dl", { class: "facts" },
+    fact(_("Category"), `${translations[r.category] || plain(r.category)} (${SOURCES[r.category_source]}${sure})`), fact(_("Defect"), told(r.defect_type)), fact(_("Description"), told(r.description)), fact(_("May lead to"), told(r.consequence)),
+    fact(_("Evidence"), r.evidence ? told(r.evidence.text) : _("No good part was compared: the model alone speaks."))),
+    body.check_next ? el("div", { class: "next" }, el("b", {}, _("Check next")), el("p", {}, body.check_next)) : null);
+  const links = el("p", { class: "links" }, reportLink(body.id, "report.html", _("Full report")), reportLink(body.id, "figure.png", _("Picture")), reportLink(body.id, "report.pdf", "PDF"), el("button", { type: "button", class: "quiet", onclick: another }, _("Inspect another")), el("span", { class: "small" }, `${duration(total)}`));
+  return [first, finding, feedbackPanel(body), talkPanel(body), el("section", { class: "panel", "aria-label": _("Report") }, links)];
 }
 function besidePanels(body) {
-  const r = body.report, notes = r.notes.filter((n) => !body.why_uncertain.includes(n));
-  return [r.citations.length ? panel("Knowledge cited", el("ul", { class: "cited" }, r.citations.map((c) => el("li", {}, el("span", { class: "tag" }, c.defect_type ? `${c.kind}: ${c.defect_type}` : c.kind), c.text, el("br"), el("span", { class: "small" }, "Source: ", webLink(c.source)))))) : null,
-    notes.length ? panel("Notes", el("ul", { class: "cited" }, notes.map((n) => el("li", {}, n)))) : null].filter(Boolean);
+  const r = body.report, notes = r.notes.filter((n) => !body.why_uncertain.includes(told(n)));
+  return [r.citations.length ? panel(_("Knowledge cited"), el("ul", { class: "cited" }, r.citations.map((c) => el("li", {}, el("span", { class: "tag" }, c.defect_type ? `${_(c.kind)}: ${told(c.defect_type)}` : _(c.kind)), told(c.text), el("br"), el("span", { class: "small" }, `${_("Source:")} `, webLink(c.source)))))) : null,
+    notes.length ? panel(_("Notes"), el("ul", { class: "cited" }, notes.map((n) => el("li", {}, told(n))))) : null].filter(Boolean);
 }
 function reportLink(id, name, text) {
   const path = `/v1/inspections/${id}/${name}`;
   if (!state.status?.tokens) return el("a", { href: path, target: "_blank", rel: "noopener" }, text);
-  return el("button", { type: "button", class: "quiet", onclick: async () => el("a", { href: await picture(path), download: `${id}-${name}` }).click() }, `${text} (download)`);
+  return el("button", { type: "button", class: "quiet", onclick: async () => el("a", { href: await picture(path), download: `${id}-${name}` }).click() }, _("{name} (download)", { name: text }));
 }
 function another() {
   clearResult();
@@ -282,7 +287,7 @@ function another() {
   $("file").focus();
 }
 function feedbackPanel(body) {
-  const comment = el("input", { "aria-label": "Comment (optional)", placeholder: "Comment (optional)", maxlength: 2000 });
+  const comment = el("input", { "aria-label": _("Comment (optional)"), placeholder: _("Comment (optional)"), maxlength: 2000 });
   const said = el("ul", { class: "said", "aria-live": "polite" }, body.feedback.map(feedbackLine));
   const kinds = { defective: ["false_alarm", "confirmed"], normal: ["missed", "confirmed"], uncertain: ["false_alarm", "missed"] }[body.verdict];
   const buttons = kinds.map((kind) => el("button", { type: "button", onclick: async (event) => {
@@ -290,29 +295,29 @@ function feedbackPanel(body) {
     try { said.append(feedbackLine(await post(`/v1/inspections/${body.id}/feedback`, { kind, comment: comment.value }))); comment.value = ""; }
     catch (error) { said.append(el("li", { class: "fault" }, error.message)); }
     event.target.disabled = false;
-  } }, { false_alarm: "False alarm", missed: "Missed a defect", confirmed: "Verdict is right" }[kind]));
-  return panel("Is the verdict right?", el("div", { class: "feedback" }, ...buttons, comment), said);
+  } }, { false_alarm: _("False alarm"), missed: _("Missed a defect"), confirmed: _("Verdict is right") }[kind]));
+  return panel(_("Is the verdict right?"), el("div", { class: "feedback" }, ...buttons, comment), said);
 }
-const feedbackLine = (f) => el("li", {}, el("b", {}, FEEDBACK[f.kind]), ` by ${f.who}. ${f.comment ? `"${f.comment}" ` : ""}`, el("span", { class: "soft" }, f.effect));
+const feedbackLine = (f) => el("li", {}, el("b", {}, FEEDBACK[f.kind]), ` ${_("by {who}", f)}. ${f.comment ? `"${f.comment}" ` : ""}`, el("span", { class: "soft" }, f.effect));
 
 function talkPanel(body) {
   const mine = body.report.answers.filter((a) => body.question && a.question === body.question);
-  const talk = el("div", { class: "talk", "aria-live": "polite" }, mine.map((a) => el("div", {}, el("p", { class: "q" }, a.question), answerBars(a))));
-  const question = el("input", { "aria-label": "Question about this image", placeholder: "Ask about this image", maxlength: 500, required: true });
-  const choices = el("input", { class: "choices", "aria-label": "Answers to choose from, separated by semicolons (optional)", placeholder: "Answers to choose from (optional): one; two; three" });
-  const button = el("button", { type: "submit" }, "Ask");
+  const talk = el("div", { class: "talk", "aria-live": "polite" }, mine.map((a) => el("div", {}, el("p", { class: "q" }, told(a.question)), answerBars(a))));
+  const question = el("input", { "aria-label": _("Question about this image"), placeholder: _("Ask about this image"), maxlength: 500, required: true });
+  const choices = el("input", { class: "choices", "aria-label": _("Answers to choose from, separated by semicolons (optional)"), placeholder: _("Answers to choose from (optional): one; two; three") });
+  const button = el("button", { type: "submit" }, _("Ask"));
   const form = el("form", { class: "ask", onsubmit: async (event) => {
     event.preventDefault();
     if (!question.value.trim()) return;
     button.disabled = true;
     try {
       const asked = await post(`/v1/inspections/${body.id}/questions`, { question: question.value, choices: choices.value.split(";").map((c) => c.trim()).filter(Boolean) });
-      talk.append(el("div", {}, el("p", { class: "q" }, asked.answer.question), answerBars(asked.answer), el("p", { class: "small" }, `${duration(asked.milliseconds)}${asked.prepared ? "; the image was still before the model" : "; the image was shown to the model again"}`)));
+      talk.append(el("div", {}, el("p", { class: "q" }, asked.answer.question), answerBars(asked.answer), el("p", { class: "small" }, `${duration(asked.milliseconds)}; ${asked.prepared ? _("the image was still before the model") : _("the image was shown to the model again")}`)));
       question.value = "";
     } catch (error) { talk.append(el("p", { class: "fault" }, error.message)); }
     button.disabled = false;
   } }, question, button, choices);
-  return panel("Ask about this image", talk, form);
+  return panel(_("Ask about this image"), talk, form);
 }
 
 // ---- history
@@ -324,16 +329,16 @@ async function showHistory(more = false) {
   state.next = page.next;
   $("more").hidden = !page.next;
   const rows = page.inspections.map(historyRow);
-  if (more) $("rows").append(...rows); else $("rows").replaceChildren(...(rows.length ? rows : [el("tr", {}, el("td", { colspan: 7, class: "empty" }, "No inspection matches."))]));
+  if (more) $("rows").append(...rows); else $("rows").replaceChildren(...(rows.length ? rows : [el("tr", {}, el("td", { colspan: 7, class: "empty" }, _("No inspection matches.")))]));
   const counts = (await get("/v1/status")).counts;
   $("counts").replaceChildren(...["defective", "uncertain", "normal", "failed"].filter((k) => counts[k]).map((k) => el("li", { class: k }, el("b", {}, counts[k]), WORDS[k].toLowerCase())));
 }
 function historyRow(i) {
   const image = i.pictures.thumbnail ? el("img", { alt: "" }) : el("div", { class: "blank", "aria-hidden": "true" });
   if (i.pictures.thumbnail) picture(i.pictures.thumbnail).then((url) => { image.src = url; }).catch(() => {});
-  const told = i.feedback.map((f) => el("span", { class: "tag" }, FEEDBACK[f.kind]));
-  return el("tr", {}, el("td", {}, image), el("td", { class: "name" }, el("a", { href: `#/inspection/${i.id}` }, i.name), told.length ? el("div", {}, told) : null),
-    el("td", {}, badge(i.verdict || i.state)), el("td", { class: i.verdict || "" }, i.probability === null ? "" : [percent(i.probability), meter(i.probability)]), el("td", {}, i.category ? plain(i.category) : ""), el("td", {}, i.defect_type || ""), el("td", {}, when(i.created_at)));
+  const tags = i.feedback.map((f) => el("span", { class: "tag" }, FEEDBACK[f.kind]));
+  return el("tr", {}, el("td", {}, image), el("td", { class: "name" }, el("a", { href: `#/inspection/${i.id}` }, i.name), tags.length ? el("div", {}, tags) : null),
+    el("td", {}, badge(i.verdict || i.state)), el("td", { class: i.verdict || "" }, i.probability === null ? "" : [percent(i.probability), meter(i.probability)]), el("td", {}, i.category ? plain(i.category) : ""), el("td", {}, told(i.defect_type) || ""), el("td", {}, when(i.created_at)));
 }
 let typing = 0;
 $("filters").addEventListener("input", () => { clearTimeout(typing); typing = setTimeout(() => showHistory().catch(() => {}), 200); });
@@ -348,16 +353,16 @@ $("search").addEventListener("submit", async (event) => {
   if ($("k-category").value) query.set("category", $("k-category").value);
   try {
     const hits = await get(`/v1/knowledge?${query}`);
-    $("hits").replaceChildren(...hits.map((h) => el("li", {}, el("span", { class: "tag" }, h.defect_type ? `${h.kind}: ${h.defect_type}` : h.kind), el("span", { class: "small" }, plain(h.category)), el("p", {}, h.text), el("p", { class: "small" }, "Source: ", webLink(h.source)))));
+    $("hits").replaceChildren(...hits.map((h) => el("li", {}, el("span", { class: "tag" }, h.defect_type ? `${_(h.kind)}: ${_(h.defect_type)}` : _(h.kind)), el("span", { class: "small" }, plain(h.category)), el("p", {}, h.text), el("p", { class: "small" }, `${_("Source:")} `, webLink(h.source)))));
   } catch (error) { $("hits").replaceChildren(el("li", { class: "fault" }, error.message)); }
 });
 async function showProfiles() {
   const found = await get("/v1/profiles");
-  $("profiles").replaceChildren(...(found.length ? found.map((p) => el("section", { class: "panel", "aria-label": plain(p.category) }, el("h3", {}, plain(p.category)), el("p", {}, `Version ${p.version}: ${p.normals} good, ${p.defectives} defective images`), el("p", { class: "small" }, p.history.at(-1) || ""), p.warnings.map((w) => el("p", { class: "small" }, w)))) : [el("p", { class: "soft" }, "None yet. Choose a category and good parts on the page Inspect, or use reason-iad learn.")]));
+  $("profiles").replaceChildren(...(found.length ? found.map((p) => el("section", { class: "panel", "aria-label": plain(p.category) }, el("h3", {}, plain(p.category)), el("p", {}, _("Version {version}: {normals} good, {defectives} defective images", p)), el("p", { class: "small" }, p.history.at(-1) || ""), p.warnings.map((w) => el("p", { class: "small" }, w)))) : [el("p", { class: "soft" }, _("None yet. Choose a category and good parts on the page Inspect, or use reason-iad learn."))]));
 }
 
 // ---- moving about
-const TITLES = { inspect: "Inspect", history: "History", knowledge: "Knowledge", threshold: "Threshold" };
+const TITLES = { inspect: _("Inspect"), history: _("History"), knowledge: _("Knowledge"), threshold: _("Threshold") };
 async function route() {
   const [, view = "inspect", id] = location.hash.split("/");
   const name = view === "inspection" ? "inspect" : TITLES[view] ? view : "inspect";
@@ -372,6 +377,10 @@ async function route() {
     if (name === "threshold") await showThreshold({ get, send, picture, state });
   } catch (error) { fault(error); }
 }
+$("language").addEventListener("change", () => {
+  document.cookie = `language=${$("language").value}; path=/; max-age=31536000; samesite=strict`;
+  location.reload();
+});
 window.addEventListener("hashchange", route);
 await refreshStatus();
 await Promise.all([loadCategories(), route()]);

@@ -120,6 +120,16 @@ function drifted(alarms) {
 
 const chosen = new URLSearchParams(query);
 put("name", [chosen.get("line"), chosen.get("category")].filter(Boolean).join(" · ") || _("Watchboard"));
+$("paper").href = `/v1/board/shift.pdf${query}`;
+$("paper").addEventListener("click", async (event) => {
+  if (!token()) return; // a link cannot carry a token
+  event.preventDefault();
+  const answer = await fetch($("paper").href, { headers: headers() });
+  if (!answer.ok) return;
+  const url = URL.createObjectURL(await answer.blob());
+  el("a", { href: url, download: "shift.pdf" }).click();
+  setTimeout(() => URL.revokeObjectURL(url), 60_000);
+});
 setInterval(tick, 1000);
 tick();
 follow();

@@ -1,20 +1,20 @@
 // Name defects: one area at a time, what teaches most first; one key a name, u takes the last one back.
 "use strict";
+import { $, LANGUAGE, _ } from "/assets/view.js";
 
 const KEYS = "123456789abcdefghijklmnopqrtvwxyz"; // s skips and u takes back
-const $ = (id) => document.getElementById(id);
 const state = { category: "", types: [], waiting: [], passed: new Set(), done: [], url: null };
 const token = () => sessionStorage.getItem("token");
 const key = (one) => `${one.inspection} ${one.area}`;
 
 async function ask(path, body) {
-  const headers = token() ? { Authorization: `Bearer ${token()}` } : {};
+  const headers = { "Accept-Language": LANGUAGE, ...(token() ? { Authorization: `Bearer ${token()}` } : {}) };
   const options = { headers };
   if (body) Object.assign(options, { method: "POST", headers: { ...headers, "Content-Type": "application/json" }, body: JSON.stringify(body) });
   const answer = await fetch(path, options);
   if (answer.ok) return answer;
   const found = await answer.json().catch(() => null);
-  throw new Error(answer.status === 401 ? "Sign in on the first page, in this tab." : found?.error?.message || answer.statusText);
+  throw new Error(answer.status === 401 ? _("Sign in on the first page, in this tab.") : found?.error?.message || answer.statusText);
 }
 
 async function load() {
@@ -32,7 +32,7 @@ async function show() {
   const one = state.waiting[0];
   $("work").hidden = !one && !state.done.length;
   $("undo").disabled = !state.done.length;
-  $("image").textContent = one ? `${one.image}, area ${one.area + 1}` : "Nothing waits for a name";
+  $("image").textContent = one ? _("{image}, area {number}", { image: one.image, number: one.area + 1 }) : _("Nothing waits for a name");
   $("why").textContent = one ? one.reasons.join("; ") : "";
   $("picture").hidden = !one;
   $("new").hidden = $("skip").hidden = !one;
@@ -50,7 +50,7 @@ function button([name, count], index) {
   const item = document.createElement("li");
   const found = document.createElement("button");
   found.type = "button";
-  found.textContent = `${KEYS[index] ? `${KEYS[index]}: ` : ""}${name} (${count})`;
+  found.textContent = `${KEYS[index] ? `${KEYS[index]}: ` : ""}${_(name)} (${count})`;
   found.addEventListener("click", () => name_(name));
   item.append(found);
   return item;
@@ -67,7 +67,7 @@ const name_ = (type) => act(async () => {
   if (!one) return;
   const found = await (await ask("/v1/labels", { inspection: one.inspection, area: one.area, defect_type: type })).json();
   state.done.push({ inspection: one.inspection, example: found.example });
-  say([`${found.defect_type}: ${found.examples} examples now`, ...found.notes].join("; "));
+  say([_("{defect}: {count} examples now", { defect: found.defect_type, count: found.examples }), ...found.notes].join("; "));
   await load();
 });
 
@@ -75,7 +75,7 @@ const undo = () => act(async () => {
   const last = state.done.pop();
   if (!last) return;
   take(await (await ask("/v1/labels/undo", last)).json());
-  say("Taken back");
+  say(_("Taken back"));
 });
 
 function skip() {

@@ -3,9 +3,16 @@
 
 export const LANGUAGE = document.documentElement.lang;
 
+const MESSAGES = JSON.parse(document.getElementById("words").textContent);
+const fill = (text, values) => text.replace(/\{(\w+)\}/g, (whole, name) => (name in values ? values[name] : whole));
+
 // A text of the page in its language: the values replace {names}.
-export function _(text, values = {}) {
-  return text.replace(/\{(\w+)\}/g, (whole, name) => (name in values ? values[name] : whole));
+export const _ = (text, values = {}) => fill(MESSAGES[text] || text, values);
+
+// A text about a number of things, by the rules of the language.
+export function several(one, many, count, values = {}) {
+  const forms = MESSAGES[one] || [one, many];
+  return fill(forms[forms.length === 1 || count === 1 ? 0 : 1], { count: count.toLocaleString(LANGUAGE), ...values });
 }
 
 export const $ = (id) => document.getElementById(id);
@@ -36,13 +43,14 @@ const ICONS = {
 };
 export const icon = (verdict) => svg("svg", { viewBox: "0 0 24 24", "aria-hidden": "true" }, ...(ICONS[verdict] || []).map(([t, a]) => svg(t, a)));
 
-export const WORDS = { normal: "Normal", defective: "Defective", uncertain: "Uncertain", failed: "Failed", queued: "Waiting", running: "Running" };
-export const FEEDBACK = { false_alarm: "False alarm", missed: "Missed defect", confirmed: "Confirmed" };
-export const percent = (p) => (p > 0.99 ? "over 99 %" : p < 0.01 ? "under 1 %" : `${Math.round(p * 100)} %`);
-export const duration = (ms) => (ms < 1000 ? `${Math.round(ms)} ms` : `${(ms / 1000).toFixed(1)} s`);
-const LIKELY = [[0.05, "almost certainly normal"], [0.2, "very likely normal"], [0.4, "more likely normal than defective"], [0.6, "as likely defective as normal"], [0.8, "more likely defective than normal"], [0.95, "very likely defective"]];
-export const likely = (p) => (LIKELY.find(([bound]) => p < bound) || [0, "almost certainly defective"])[1];
-export const plain = (name) => (name || "unknown").replaceAll("_", " ");
+export const WORDS = { normal: _("Normal"), defective: _("Defective"), uncertain: _("Uncertain"), failed: _("Failed"), queued: _("Waiting"), running: _("Running") };
+export const FEEDBACK = { false_alarm: _("False alarm"), missed: _("Missed defect"), confirmed: _("Confirmed") };
+export const percent = (p) => (p > 0.99 ? _("over 99 %") : p < 0.01 ? _("under 1 %") : `${Math.round(p * 100)} %`);
+export const digits = (value, places) => value.toLocaleString(LANGUAGE, { minimumFractionDigits: places, maximumFractionDigits: places });
+export const duration = (ms) => (ms < 1000 ? `${Math.round(ms)} ms` : `${digits(ms / 1000, 1)} s`);
+const LIKELY = [[0.05, _("almost certainly normal")], [0.2, _("very likely normal")], [0.4, _("more likely normal than defective")], [0.6, _("as likely defective as normal")], [0.8, _("more likely defective than normal")], [0.95, _("very likely defective")]];
+export const likely = (p) => (LIKELY.find(([bound]) => p < bound) || [0, _("almost certainly defective")])[1];
+export const plain = (name) => _((name || "unknown").replaceAll("_", " "));
 
 export function meter(share) {
   const bar = el("i");
@@ -54,7 +62,7 @@ export const badge = (word) => el("span", { class: `badge ${word}` }, ICONS[word
 
 export const when = (text) => {
   const date = new Date(text);
-  return el("time", { datetime: text }, date.toLocaleString(undefined, { dateStyle: "medium", timeStyle: "short" }));
+  return el("time", { datetime: text }, date.toLocaleString(LANGUAGE, { dateStyle: "medium", timeStyle: "short" }));
 };
 
 export function fillSelect(select, values, first) {
@@ -67,7 +75,7 @@ export function answerBars(answer) {
   if (!answer.options.length) return el("p", { class: "a" }, answer.text);
   const rows = answer.options.map((o) =>
     el("li", { class: o.text === answer.text ? "chosen" : "" }, el("div", { class: "head" }, el("span", {}, o.text), el("span", {}, percent(o.probability))), meter(o.probability)));
-  if (answer.grounds?.length) rows.push(el("li", { class: "small" }, `From the model, joined with ${answer.grounds.join(" and ")}.`));
+  if (answer.grounds?.length) rows.push(el("li", { class: "small" }, _("From the model, joined with {grounds}.", { grounds: answer.grounds.join(_(" and ")) })));
   return el("ul", { class: "bars" }, rows);
 }
 

@@ -1,0 +1,221 @@
+"""The language people are spoken to in: English, German, Chinese, Japanese.
+
+    with speaking("de"):
+        _("{count} parts", count=3)
+
+Text is marked where it is written, by `_` and `several`, and translated by gettext catalogs under `locale/`
+(`python -m reason_iad.locale.catalogs` brings them up to date). What is kept, sent or given to a model stays English:
+reports, records, the interface, prompts. Sentences that a report keeps are put into the reader's language when they are
+shown, by `told`: it finds the sentence they were made from. What has no translation is shown in English.
+"""
+
+from __future__ import annotations
+
+import functools
+import gettext
+import os
+import re
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from contextvars import ContextVar
+from pathlib import Path
+from typing import Any
+
+from reason_iad.errors import InputError
+
+LANGUAGES = {"en": "English", "de": "Deutsch", "zh": "中文", "ja": "日本語"}
+CATALOGS = Path(__file__).parent / "locale"
+DOMAIN = "reason_iad"
+_current: ContextVar[str] = ContextVar("reason_iad_language", default="en")
+_HOLE = re.compile(r"\{(\w*)\}")
+_NUMBER = re.compile(r"[-+]?\d{1,3}(,\d{3})+(\.\d+)?%?|[-+]?\d+\.\d+%?")
+_ENDS = (re.compile(r"(?<=[.?!]) (?=\S)"), re.compile(r"(?<=[;:]) (?=\S)"))  # of sentences, then of their parts
+
+
+def language() -> str:
+    """The language that is spoken now."""
+    return _current.get()
+
+
+def speak(code: str) -> None:
+    """Speak a language from now on, in this thread or task."""
+    _current.set(_known(code))
+
+
+@contextmanager
+def speaking(code: str) -> Iterator[None]:
+    """Speak a language for a while."""
+    token = _current.set(_known(code))
+    try:
+        yield
+    finally:
+        _current.reset(token)
+
+
+def _known(code: str) -> str:
+    if code not in LANGUAGES:
+        raise InputError(f"the language is {code!r}; expected one of {', '.join(LANGUAGES)}")
+    return code
+
+
+def from_environment(environment: Mapping[str, str] = os.environ) -> str:
+    """The language of a terminal, by REASON_IAD_LANGUAGE, LC_ALL, LC_MESSAGES and LANG, as gettext reads them.
+
+    >>> from_environment({"LANG": "de_AT.UTF-8"}), from_environment({"LANG": "C"}), from_environment({"LANG": "fr_FR"})
+    ('de', 'en', 'en')
+    """
+    for name in ("REASON_IAD_LANGUAGE", "LC_ALL", "LC_MESSAGES", "LANG"):
+        if value := environment.get(name):
+            code = value[:2].lower()
+            return code if code in LANGUAGES else "en"
+    return "en"
+
+
+def from_header(accepted: str) -> str:
+    """The language that a browser likes best of those that are spoken here.
+
+    >>> from_header("fr-FR,ja;q=0.8,de;q=0.9,en;q=0.1"), from_header(""), from_header("zh-Hant-TW")
+    ('de', 'en', 'zh')
+    """
+    liked = []
+    for position, part in enumerate(accepted[:500].split(",")):
+        code, _sep, quality = part.strip().partition(";q=")
+        try:
+            weight = float(quality or 1)
+        except ValueError:
+            continue
+        if (short := code[:2].lower()) in LANGUAGES and weight > 0:
+            liked.append((-weight, position, short))
+    return min(liked)[2] if liked else "en"
+
+
+@functools.cache
+def _catalog(code: str) -> gettext.NullTranslations:
+    if code == "en":
+        return gettext.NullTranslations()
+    return gettext.translation(DOMAIN, CATALOGS, [code])
+
+
+def _(text: str, **values: Any) -> str:
+    """A text of the program in the language spoken, its {holes} filled with `values`."""
+    found = _catalog(_current.get()).gettext(text)
+    return found.format(**values) if values else found
+
+
+def several(one: str, many: str, count: int, **values: Any) -> str:
+    """A text about a number of things: `one` or `many`, by the rules of the language; {count} is the number."""
+    return _catalog(_current.get()).ngettext(one, many, count).format(count=number(count), **values)
+
+
+def translatable(text: str) -> str:
+    """The text as it is: marks one that is translated where it is shown, not where it is written."""
+    return text
+
+
+def number(value: float, digits: int = 0) -> str:
+    """A number with so many digits behind the point, as the language writes it.
+
+    >>> number(1234.5, 2)
+    '1,234.50'
+    """
+    return localized(f"{value:,.{digits}f}")
+
+
+def localized(text: str) -> str:
+    """A number that was written as Python does, as the language writes it."""
+    return text.translate({ord(","): ".", ord("."): ","}) if _current.get() == "de" else text
+
+
+def moment(value: Any, form: str = "medium") -> str:
+    """A moment (datetime) with its day and time, as the language writes it."""
+    from babel.dates import format_datetime
+
+    return str(format_datetime(value, form, locale=_current.get()))
+
+
+def date_words(day: Any) -> str:
+    """A day (date) with the month in words, as the language writes it.
+
+    >>> import datetime
+    >>> date_words(datetime.date(2026, 5, 12))
+    '12 May 2026'
+    """
+    if _current.get() == "en":
+        return f"{day.day} {day:%B %Y}"
+    from babel.dates import format_date
+
+    return str(format_date(day, "long", locale=_current.get()))
+
+
+def told(text: str, lexicon: Mapping[str, str] | None = None) -> str:
+    """A sentence that was made elsewhere in English, in the language spoken; as it is where it is not known.
+
+    Holes of the sentence keep what they were filled with: words among it are translated, numbers written as usual.
+
+    Args:
+        text: in English.
+        lexicon: translations besides those of the program, which go before them.
+    """
+    return text if _current.get() == "en" else _told(text, _current.get(), lexicon or {})
+
+
+def _told(text: str, code: str, lexicon: Mapping[str, str], deep: int = 0) -> str:
+    if not text or text in lexicon:
+        return lexicon.get(text, text)
+    catalog = _catalog(code)
+    if (found := catalog.gettext(text)) != text:
+        return found
+    if _NUMBER.fullmatch(text):
+        return localized(text)
+    for pattern, source in _patterns(code):
+        if match := pattern.fullmatch(text):
+            values = {
+                name: _told(value, code, lexicon, deep + 1) if deep < 3 else value
+                for name, value in match.groupdict().items()
+            }
+            return catalog.gettext(source).format(**values)
+    for end in _ENDS if deep < 3 else ():
+        if len(parts := end.split(text)) > 1:
+            spoken = [_told(part, code, lexicon, deep + 1) for part in parts]
+            close = code in ("zh", "ja") and all(one != part for one, part in zip(spoken, parts, strict=True))
+            return ("" if close else " ").join(spoken)
+    return text
+
+
+@functools.cache
+def _patterns(code: str) -> tuple[tuple[re.Pattern[str], str], ...]:
+    """Sentences with holes as patterns, the longest fixed text first."""
+    sources = [source for source in _messages(code) if _HOLE.search(source)]
+    sources.sort(key=lambda source: -len(_HOLE.sub("", source)))
+    return tuple(
+        (re.compile(_pattern(source), re.DOTALL), source) for source in sources if len(_HOLE.sub("", source)) > 5
+    )
+
+
+def _pattern(source: str) -> str:
+    parts, seen = [], set()
+    for position, part in enumerate(_HOLE.split(source)):
+        if position % 2 == 0:
+            parts.append(re.escape(part))
+        else:
+            parts.append(f"(?P={part})" if part in seen else f"(?P<{part}>.+?)")
+            seen.add(part)
+    return "".join(parts)
+
+
+def _messages(code: str) -> dict[str, str | list[str]]:
+    """Every translation of a language: a text, or its forms by number."""
+    found: dict[str, Any] = {}
+    for key, value in getattr(_catalog(code), "_catalog", {}).items():
+        if isinstance(key, tuple):
+            found.setdefault(key[0], {})[key[1]] = value
+        elif key:
+            found[key] = value
+    return {
+        key: [value[n] for n in sorted(value)] if isinstance(value, dict) else value for key, value in found.items()
+    }
+
+
+def messages(code: str) -> dict[str, str | list[str]]:
+    """The catalog as a page takes it; empty for English."""
+    return {} if code == "en" else _messages(code)

@@ -1,0 +1,1 @@
+"""Catalogs of translations, one folder for each language; `catalogs` brings them up to date."""

@@ -1,0 +1,214 @@
+"""Sentences that reports keep in English, as they are made elsewhere, for translation where they are shown.
+
+A sentence with {holes} stands for every sentence that fills them; what fills them is translated, too, where it is known.
+`languages.told` finds them. Whoever writes a new note adds its sentence here; until then it is shown in English.
+"""
+
+from __future__ import annotations
+
+from reason_iad.languages import translatable
+
+WORDS = (
+    translatable("top left"), translatable("top center"), translatable("top right"), translatable("middle left"),
+    translatable("center"), translatable("middle right"), translatable("bottom left"), translatable("bottom center"),
+    translatable("bottom right"), translatable("normal"), translatable("defective"), translatable("uncertain"),
+    translatable("defect"), translatable("standard"), translatable("process"), translatable("unknown"),
+    translatable("scratch"), translatable("crack"), translatable("dent"), translatable("hole"), translatable("cut"),
+    translatable("contamination"), translatable("stain"), translatable("mold"), translatable("missing part"),
+    translatable("part"), translatable("Yes."), translatable("No."), translatable("black"), translatable("white"),
+    translatable("of one gray"), translatable("strong"), translatable("clear"), translatable("faint"),
+    translatable("viewer"), translatable("inspector"), translatable("admin"),
+    translatable("brightness"), translatable("sharpness"), translatable("score"), translatable("color"),
+    translatable("recognition"), translatable("vision"), translatable("answers"), translatable("details"),
+    translatable("prefix"), translatable("read"), translatable("recognize"), translatable("nearest"),
+    translatable("reference"), translatable("references"), translatable("{count} reference"),
+    translatable("{count} references"), translatable("{count} good part"), translatable("{count} good parts"),
+)  # fmt: skip
+
+VERDICT = (
+    translatable("Is there any defect in the object?"),
+    translatable("What type of defect does the object have?"),
+    translatable("Where in the image is the defect?"),
+    translatable("Which description fits the defect best?"),
+    translatable("No defect was found on the {part}."),
+    translatable("Defect on the {part}: {kind}, {place}; {look}"),
+    translatable("Possible defect on the {part}: {kind}, {place}; {look}"),
+    translatable("Defect on the {part}: {kind}, {place}."),
+    translatable("Possible defect on the {part}: {kind}, {place}."),
+    translatable("type not known"),
+    translatable("type not certain"),
+    translatable("type not certain, perhaps {one} or {other}"),
+    translatable("place not certain"),
+    translatable("Uncertain because {reason}; take the picture again, or check what it shows."),
+    translatable(
+        "Uncertain because model and comparison disagree: the model alone would say {model}, the comparison with good "
+        "parts alone {comparison}; look at the part."
+    ),
+    translatable(
+        "Uncertain because about {share} of good parts look at least this odd, as far as references tell: more than "
+        "{rate}, the false-alarm rate asked for, and too few to call it normal."
+    ),
+    translatable(
+        "Uncertain because the probability of a defect ({probability}) lies between {low} and {high}; look at the part, "
+        "or give more normal references."
+    ),
+    translatable(
+        "Uncertain because the comparison with good parts says {seen}, with the model it is {told} ({probability}); look "
+        "at the part, or give more normal references."
+    ),
+    translatable(
+        "The language model was not asked (--reason never); the verdict rests on the comparison with good parts."
+    ),
+    translatable(
+        "Cleared by the comparison with good parts alone: whatever the language model had answered, the probability of a "
+        "defect would be at most {most}, and up to {limit} is normal (a margin of {margin} in log-odds; the range of its "
+        "answers is that of {images} images). It was not asked."
+    ),
+    translatable("not calibrated for this model: the mean of the log-odds of model and evidence"),
+    translatable(
+        "Platt scaling of the model's answer and the evidence on {images} images that trained nothing, {real} of them "
+        "real (on those left out: calibration error {error}, AUROC {auroc}); other products may differ"
+    ),
+    translatable(
+        "Platt scaling of the model's answer on {images} images that trained nothing, {real} of them real (on those left "
+        "out: calibration error {error}, AUROC {auroc}); other products may differ"
+    ),
+    translatable("{calibration}; the model's log-odds on {parts}, {mean} on average, were subtracted"),
+    translatable("the anomaly score"),
+    translatable("the measured place and look"),
+    translatable("the knowledge of the category {category}"),
+    translatable("the knowledge of learned categories, none of which it shows"),
+    translatable("the regions painted over"),
+    translatable("only the regions left sharp"),
+    translatable("without the comparison with good parts"),
+    translatable("without the knowledge"),
+    translatable("without the injected patches"),
+)
+
+LOOKS = (
+    translatable("{size} and {shape}, {tone} its surroundings."),
+    translatable("{size} and {shape}, {tone} its surroundings"),
+    translatable("A {size}, {shape} region, {tone} its surroundings."),
+    translatable("a {size}, {shape} region, {tone} its surroundings."),
+    translatable("tiny"), translatable("small"), translatable("large"), translatable("elongated"),
+    translatable("compact"), translatable("darker than"), translatable("brighter than"),
+)  # fmt: skip
+
+EVIDENCE = (
+    translatable("Compared with {count} normal references: differs at {places} (score {score})."),
+    translatable("Compared with {count} normal reference: differs at {places} (score {score})."),
+    translatable("Compared with {count} normal references: no area differs more than normal parts do (score {score})."),
+    translatable("Compared with {count} normal reference: no area differs more than normal parts do (score {score})."),
+    translatable(
+        "Compared with {count} normal references: no area differs more than normal parts do (score {score}); the oddest "
+        "is at {place} (weak)."
+    ),
+    translatable(
+        "Compared with {count} normal reference: no area differs more than normal parts do (score {score}); the oddest "
+        "is at {place} (weak)."
+    ),
+    translatable("{place} ({strength}), {second} ({second_strength}), {third} ({third_strength})"),
+    translatable("{place} ({strength}), {second} ({second_strength})"),
+    translatable("{place} (strong)"),
+    translatable("{place} (clear)"),
+    translatable("{place} (faint)"),
+    translatable("{share} of normal parts look at least this odd."),
+    translatable("Odder than each of the {count} references beside the others."),
+    translatable("{odd} of the {count} references look at least this odd beside the others."),
+    translatable("The reference shows this very object, so the image was compared with it pixel by pixel."),
+    translatable(
+        "No normal references were given, so nothing was compared; the verdict rests on the model alone. Add --reference "
+        "with images of good parts."
+    ),
+    translatable(
+        "No known good part was given: the images of the lot were compared with each other. A defect that many of them "
+        "share cannot be seen that way."
+    ),
+    translatable(
+        "A false-alarm rate of {rate} cannot be promised with {references}: from {least} on, every second one is held out "
+        "to check it, and {needed} promise it."
+    ),
+    translatable(
+        "{normals} held-out normals support a false-alarm rate of {rate}: on average at most {stopped} of 1000 good parts "
+        "from the same production are stopped."
+    ),
+    translatable(
+        "{normals} held-out normals cannot promise a false-alarm rate of {rate}; the smallest they support is {smallest}: "
+        "show at least {needed} normal images."
+    ),
+    translatable(
+        "{normals} held-out normals support a false-alarm rate of {rate}: on average at most {stopped} of 1000 good parts "
+        "from the same production are stopped"
+    ),
+    translatable(
+        "{normals} held-out normals cannot promise a false-alarm rate of {rate}; the smallest they support is {smallest}: "
+        "show at least {needed} normal images"
+    ),
+    translatable("The false-alarm rate of this profile is {rate}, set by {who} on {day}."),
+    translatable(
+        "There is one reference only, so normal variation was estimated from altered copies of it; show more if you can."
+    ),
+    translatable("The {count} references do not resemble each other; show good parts of one product only."),
+    translatable(
+        "Of {count} references, number {number} resembles none of the others; it may show another product: check it."
+    ),
+    translatable(
+        "Of {count} references, number {number} is {times} times as odd as the others usually are; it may show a defect: "
+        "check it."
+    ),
+    translatable("the image is blank ({tone}): nothing can be seen on it"),
+    translatable("{share} of the image is saturated {tone}: hardly anything can be seen on it"),
+    translatable("{share} of the image is white, far more than on any reference: it is over-exposed"),
+    translatable("the image is much darker than the references"),
+    translatable("the image is much brighter than the references"),
+    translatable("the image is much paler than the references: over-exposed, or behind glare or fog"),
+    translatable("the image is without the detail of the references: out of focus, or another picture"),
+    translatable("the image is far rougher than the references: noise, or another picture"),
+    translatable("the image is without the fine detail of the references: out of focus, or another size"),
+    translatable("the image is far noisier than the references"),
+    translatable("it does not resemble the references: it may show another product, or this one at another size"),
+    translatable("it does not resemble its template even after registration: it may show another object"),
+    translatable(
+        "The model {name} runs on a server, which gives no access to its inside: latent reasoning and injection, which "
+        "need it, were off. Knowledge, evidence and report are as for any model."
+    ),
+)
+
+IMAGES = (
+    translatable("{image} was turned upright by its EXIF orientation ({orientation})"),
+    translatable("{image} is only {width} x {height} pixels; it shows no detail smaller than one of them"),
+    translatable("{image} has several pages; the first was inspected"),
+    translatable("{image} has several frames; the first was inspected"),
+    translatable("{image} has transparency; it was laid on white"),
+    translatable("{image} is CMYK; it was converted to RGB without a color profile"),
+    translatable("{image} was converted to sRGB by its color profile ({profile})"),
+    translatable("{image} has more than 8 bits a channel; values {low} to {high} were mapped to 0 to 255 ({reason})"),
+)
+
+ERRORS = (
+    translatable("{path} does not exist; expected an image file or a folder of images: check the path"),
+    translatable("{image} is damaged or incomplete ({what}); expected a whole image: copy it again"),
+    translatable("{image} is not an image this program reads (its first bytes are {data})"),
+    translatable("{image} is not an image this program reads: it is {kind}: export it as PNG or TIFF"),
+    translatable("{path} holds no image; expected files ending in {endings}"),
+    translatable(
+        "there is no profile of {category} (learned so far: {known}); learn it with `reason-iad learn CATEGORY DIR` from "
+        "images of good parts"
+    ),
+    translatable("there is no profile of {category} (learned so far: {known}); learn it with `reason-iad learn`"),
+    translatable("there is no record at {path}; name its folder with --data, or its --database"),
+    translatable("there is no inspection {id}; list them with `reason-iad records list`"),
+    translatable("the bearer token is not known; ask for a new one"),
+    translatable("no bearer token was sent; expected the header 'Authorization: Bearer TOKEN'"),
+    translatable("{who} is a {role}; this needs the role {needed}"),
+    translatable("{who} asks too often; wait {seconds} s"),
+    translatable("{waiting} inspections wait already and there is room for {room}; try again in {seconds} s"),
+    translatable("the server is being stopped; send it again soon"),
+    translatable("the server failed at this; look into its log for the request's number"),
+    translatable("no rate was set for {category}, so there is none to take back"),
+    translatable("the rate is {rate}; expected a number between 0 and 1, such as 0.02"),
+    translatable("the category is {category}; expected letters, digits, spaces, '-' and '_' only"),
+    translatable("found {choices} and no question; expected both: add --question TEXT"),
+    translatable("the question is empty; expected some text: write it after --question, or leave that out"),
+    translatable("{place} cannot be written ({error}); choose another place"),
+)
