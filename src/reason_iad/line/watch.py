@@ -81,7 +81,7 @@ class DriftWatch:
         self._begin()
 
     def see(self, looked: Looked, good: bool, inspection: str, at: datetime) -> Raised | None:
-        """Look at one more part, `good` where it is not called defective; gives the alarm with the part that raises it."""
+        """Look at one more part, `good` if it is not called defective; gives the alarm with the part that raises it."""
         values = dict(looked.values)
         found = recognition(looked.embedding, self.known.prototype)
         if found is not None:
