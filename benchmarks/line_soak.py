@@ -1,9 +1,9 @@
 """Hours of a line in minutes: memory, midnight, a clock that is set, a camera that is lost and comes back.
 
 The pictures are those of `line_video.py`'s film of good parts; what inspects, records and tells is the line itself,
-with a clock that runs `--speed` times as fast. It begins two hours before midnight UTC; after one hour the camera is
-lost for five minutes, after a quarter of the time the clock of the wall is set back by half a minute, and after three
-quarters forward by ten.
+with a clock that runs `--speed` times as fast. Midnight UTC comes after half of the time; after a third the camera is
+lost for five minutes, after a quarter the clock of the wall is set back by half a minute, and after three quarters
+forward by ten minutes.
 
     python benchmarks/line_video.py --out /tmp/line --prepare
     python benchmarks/line_soak.py --film /tmp/line/good.mp4 --out /tmp/soak --hours 4 --speed 24
@@ -34,8 +34,8 @@ from reason_iad.line.settings import LineSettings
 from reason_iad.line.sinks import make_sink
 from reason_iad.line.triggers import Each
 
-BEGIN = datetime(2026, 3, 1, 22, 0, tzinfo=UTC)
-LOST = (3600.0, 3900.0)  # seconds of the line
+MIDNIGHT = datetime(2026, 3, 2, tzinfo=UTC)
+LOST = 300.0  # seconds of the line
 
 
 class Times:
@@ -44,6 +44,7 @@ class Times:
     def __init__(self, speed: float, total: float) -> None:
         self._speed, self._began = speed, time.monotonic()
         self._sets = ((total / 4, -30.0), (total * 3 / 4, 600.0))
+        self._midnight = total / 2
 
     def seconds(self) -> float:
         """Seconds of the line since its beginning."""
@@ -52,7 +53,8 @@ class Times:
     def now(self) -> datetime:
         """What the wall says."""
         gone = self.seconds()
-        return BEGIN + timedelta(seconds=gone + sum(by for at, by in self._sets if gone >= at))
+        moved = sum(by for at, by in self._sets if gone >= at)
+        return MIDNIGHT + timedelta(seconds=gone - self._midnight + moved)
 
     def sleep(self, seconds: float) -> None:
         """Wait that many seconds of the line."""
@@ -87,7 +89,7 @@ class Camera:
         """Nothing is held."""
 
     def _check(self) -> None:
-        if LOST[0] <= self._times.seconds() < LOST[1]:
+        if self._total / 3 <= self._times.seconds() < self._total / 3 + LOST:
             raise SourceLostError("the made camera is unplugged")
 
 
@@ -99,6 +101,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--hours", type=float, default=4.0)
     parser.add_argument("--speed", type=float, default=24.0)
+    parser.add_argument("--period", type=int, default=20, help="pictures of the film from one part to the next")
     parser.add_argument("--every", type=float, default=12.0, help="seconds between two parts")
     args = parser.parse_args()
     shutil.rmtree(args.out, ignore_errors=True)
@@ -109,7 +112,7 @@ def main() -> None:
         "sink": [{"kind": "jsonl", "path": str(args.out / "parts-%Y-%m-%d.jsonl")}],
     })  # fmt: skip
     store, pool = open_record(settings), make_pool(settings, FACTORY, print)
-    pictures = taken(args.film)
+    pictures = taken(args.film, args.period)
     times = Times(args.speed, total)
     camera = Camera(pictures, times, args.every, total)
     clock = Clock(times.now, times.seconds, times.sleep)
@@ -127,13 +130,16 @@ def main() -> None:
     report(args.out, camera, runner, sizes)
 
 
-def taken(film: Path) -> list[Pixels]:
-    """Forty pictures of a film, spread over it."""
+def taken(film: Path, period: int) -> list[Pixels]:
+    """Each part of a film, three fifths into its time, when it lies still."""
     import av
 
     with av.open(str(film)) as container:
-        frames = [one.to_ndarray(format="rgb24") for one in container.decode(video=0)]
-    return [frames[index * len(frames) // 40] for index in range(40)]
+        return [
+            one.to_ndarray(format="rgb24")
+            for number, one in enumerate(container.decode(video=0))
+            if number % period == period * 3 // 5
+        ]
 
 
 def watch(
