@@ -41,6 +41,7 @@ from reason_iad.naming.teach import standing_out
 
 GOODS, DRAWS, SHOTS = 8, 10, (1, 4, 8)
 PAIRED = {"bare_pcb"}
+UNKNOWN = 0.05  # share of areas whose type has no example, as constants are fitted for
 MOST_IMAGES = {"bare_pcb": {"train": 24, "test": 36}}  # each shows about seven faults
 
 
@@ -277,7 +278,9 @@ def measure(
             refused += [
                 pair for kind in kinds for pair in _refusals(chosen, kind, test, seen, vectors, where, settings)
             ]
+    of_found = np.array([i for i, area in enumerate(test) if where == "given" or area.found is not None])
     found = {"ours": tally.told(), "probe": plain.told(), "ece": round(expected_calibration_error(right, sure), 3),
+             "found": round(len(vectors) / max(len(mine), 1), 3), "right_of_found": round(tally.macro(of_found), 3),
              "stated": round(len(stated) / max(len(right), 1), 3),
              "right_when_stated": round(float(np.mean(stated)), 3) if stated else None}  # fmt: skip
     if refused:
@@ -329,7 +332,7 @@ def fit(areas_by_category: dict[str, list[Area]]) -> NamerSettings:
                     share = sum(a.kind == kind for a in rest) / len(rest)
                     for a, d in zip(rest, far, strict=True):
                         unknown = a.kind == kind
-                        weight = (0.15 / share if unknown else 0.85 / (1 - share)) / len(rest)
+                        weight = (UNKNOWN / share if unknown else (1 - UNKNOWN) / (1 - share)) / len(rest)
                         ratios.append((math.log(max(float(d), 1e-9) / less.typical), float(unknown), weight))
 
     def lost(t: float) -> float:

@@ -3,7 +3,7 @@
     pip install 'transformers[serving]'
     python benchmarks/served_models.py --root ROOT --questions FILE --out DIR [--limit 48] [--parallel 8]
 
-The server runs a miniature of Idefics3 (random weights, shaped so that it answers with a letter), since a real model may
+The server runs a miniature of Idefics3 (random weights, shaped so that it answers with a letter), since a real one may
 not be at hand: what is measured is the harness and the interface. Each part is a run of `reason-iad benchmark mmad`:
 --parallel N and one by one, their throughput and whether the answers are the same; then a run that is killed at a third
 of the questions, begun again, loses its server at two thirds, and asks again what ended in an error.

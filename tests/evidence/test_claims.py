@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import dataclasses
+import json
 import math
 
 import numpy as np
 import pytest
 
 from reason_iad.errors import ModelError
-from reason_iad.evidence.claims import VALUES, LookReliability, claims
+from reason_iad.evidence.claims import NEEDED, VALUES, LookReliability, claims
 from reason_iad.evidence.looks import Look
+from reason_iad.models.sources import default_adapter
 from reason_iad.types import PLACES
 
 SEEN = Look("top left", "tiny", "compact", "darker than")
@@ -84,3 +87,28 @@ def test_tables_survive_their_file_and_broken_ones_are_refused():
     stored["tables"]["shape"] = [[[1.0]]]
     with pytest.raises(ModelError, match="shape"):
         LookReliability.from_settings(stored)
+
+
+def test_knowledge_speaks_of_hue_direction_sharpness_and_edge():
+    found = claims("A thin, dark, vertical line along the edge, sharply bounded, with a reddish tint.")
+    assert found["direction"] == {"upright"}
+    assert found["sharpness"] == {"sharp"}
+    assert found["border"] == {"at the edge"}
+    assert found["hue"] == {"redder"}
+    assert claims("A rusty stain.")["hue"] == {"redder", "yellower"}
+    assert claims("Bands that are brighter or darker than the rest, with a gradual border.") == {
+        "shape": {"elongated"}, "tone": {"brighter than", "darker than"}, "sharpness": {"gradual"},
+    }  # fmt: skip
+    assert "border" not in claims("A spot with a bright rim.")
+
+
+def test_what_fits_the_finer_claims_is_likelier_and_older_tables_still_serve():
+    stored = json.loads((default_adapter() / "adapter.json").read_text())["options"]["looks"]
+    tables = LookReliability.from_settings(stored)
+    red = dataclasses.replace(SEEN, hue="redder", direction="upright", sharpness="sharp", border="inside")
+    assert tables.log_likelihood("A red spot.", red, 0.9) > tables.log_likelihood("A blue spot.", red, 0.9)
+    edge = dataclasses.replace(red, border="at the edge")
+    assert tables.log_likelihood("A spot at the edge.", edge, 0.9) > tables.log_likelihood("A spot.", edge, 0.9)
+    older = {part: {n: v for n, v in held.items() if n in NEEDED} for part, held in stored.items()}
+    before = LookReliability.from_settings(older)
+    assert before.log_likelihood("A red spot.", red, 0.9) == before.log_likelihood("A blue spot.", red, 0.9)

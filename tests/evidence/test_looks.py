@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from reason_iad.evidence.looks import measure_look
+from reason_iad.evidence.looks import look_of, measure_look
 
 
 def drawn(box: tuple[int, int, int, int], gray: int) -> tuple[np.ndarray, np.ndarray]:
@@ -53,3 +53,44 @@ def test_an_area_without_edges_is_as_bright_as_what_surrounds_it() -> None:
 def test_nothing_is_said_of_an_image_that_is_the_same_everywhere() -> None:
     flat = np.zeros((15, 20), np.float32)
     assert measure_look(np.full((240, 320, 3), 9, np.uint8), flat) is None
+
+
+def test_direction_hue_sharpness_and_edge_are_those_that_were_drawn():
+    plate = np.full((200, 200, 3), 120, np.uint8)
+    plate[0:70, 100:106] = (170, 90, 90)  # a thin upright red line from the upper edge
+    mask = np.zeros((200, 200), bool)
+    mask[0:70, 100:106] = True
+    look = look_of(plate, mask)
+    assert (look.direction, look.hue, look.sharpness, look.border) == ("upright", "redder", "sharp", "at the edge")
+    assert look.phrase == (
+        "small and elongated, upright, about as bright as its surroundings but redder, sharply bounded, at the edge of "
+        "the image"
+    )
+    assert look.sentence == "The oddest area: top center; small and elongated, about as bright as its surroundings."
+
+
+@pytest.mark.parametrize(
+    ("color", "hue"),
+    [
+        ((160, 120, 120), "redder"),
+        ((140, 140, 90), "yellower"),
+        ((90, 140, 110), "greener"),
+        ((110, 110, 160), "bluer"),
+    ],
+)
+def test_hues_are_named_by_the_circle(color, hue):
+    plate = np.full((100, 100, 3), 120, np.uint8)
+    plate[40:60, 40:60] = color
+    mask = np.zeros((100, 100), bool)
+    mask[40:60, 40:60] = True
+    assert look_of(plate, mask).hue == hue
+
+
+def test_a_gradual_patch_inside_is_neither_sharp_nor_at_the_edge():
+    y, x = np.mgrid[0:200, 0:200]
+    distance = np.hypot(y - 100, x - 100)
+    gray = 150 - 60 * np.exp(-((distance / 45) ** 2))
+    look = look_of(gray[..., None].repeat(3, 2).astype(np.uint8), distance < 40)
+    assert (look.sharpness, look.border, look.direction, look.hue) == (
+        "gradual", "inside", "no direction", "of the same hue",
+    )  # fmt: skip

@@ -10,6 +10,7 @@ import pytest
 
 from reason_iad.errors import ImageError, InputError
 from reason_iad.evidence.looks import Look
+from reason_iad.images import from_pixels
 from reason_iad.inspection.defect_names import DefectNamer
 from reason_iad.inspection.details import LOOK_QUESTION, describe_defect
 from reason_iad.inspection.dialog import Reply
@@ -18,6 +19,11 @@ from reason_iad.inspection.option_fusion import OptionFusion
 from reason_iad.inspection.options import InspectorOptions
 from reason_iad.knowledge.retrieve import KnowledgeBase
 from reason_iad.models.vision_cache import CachedVision
+from reason_iad.naming.examples import DefectExamples
+from reason_iad.naming.store import save_examples
+from reason_iad.naming.teach import Teacher
+from reason_iad.reporting.html import render_report
+from reason_iad.reporting.text import render_text
 from reason_iad.types import PLACES, Answer, InspectionReport, InspectionRequest, LatentTrace, OptionProbability
 
 OPTIONS = InspectorOptions(num_steps=2)
@@ -260,3 +266,54 @@ def test_the_rate_that_was_set_for_a_profile_holds_where_none_is_asked_for(
     assert "a false-alarm rate of 90.0%" in " ".join(loose.notes)
     strict = inspector.with_options(dataclasses.replace(OPTIONS, reason="never", max_overkill=0.02)).run(asked).report
     assert strict.notes == usual.notes
+
+
+@pytest.fixture
+def taught(tmp_path, monkeypatch, inspector, goods, odd):
+    """A category with examples of two types, one of them of the very image that is inspected."""
+    monkeypatch.setenv("REASON_IAD_HOME", str(tmp_path))
+    teacher, other = Teacher(inspector.vision), goods[1].copy()
+    other[10:30, 50:90] = 0
+    found = []
+    for name, pixels, box in (("burn", odd, (8, 60, 40, 84)), ("hole", other, (50, 10, 90, 30))):
+        image = from_pixels(pixels, f"{name}.png")
+        found += teacher.of_boxes(image, [(box, name)], "folder", None, "2026-05-12")
+    examples, _ = DefectExamples("hazelnut").add(found)
+    save_examples(examples)
+    return examples
+
+
+def test_areas_are_named_by_labeled_examples_and_shown_beside_them(inspector, goods, odd, taught):
+    found = inspector.run(InspectionRequest(odd, "hazelnut", tuple(goods)))
+    report = found.report
+    assert report.verdict != "normal"
+    assert report.naming.num_examples == 2
+    names = [one.text for one in report.naming.types]
+    assert names.index("burn") < names.index("hole")
+    assert "none of these" in names
+    shown = {one.id: one for one in report.examples}
+    assert [shown[like].image for like in report.naming.like] == ["burn.png"]
+    assert shown[report.naming.like[0]].date == "2026-05-12"
+    assert "the nearest hole is" in report.naming.against
+    assert all(region.naming is not None for region in report.regions)
+    assert len(found.areas) == max(1, len(report.regions))
+    assert InspectionReport.from_json(report.to_json()) == report
+    assert "burn, 12 May 2026 (burn.png)" in " ".join(render_text(report).split())
+    page = render_report(report, odd)
+    assert "Looks like these" in page
+    assert f"data:image/jpeg;base64,{shown[report.naming.like[0]].picture}" in page
+
+
+def test_a_question_about_the_type_hears_the_examples(inspector, goods, odd, taught):
+    asked = InspectionRequest(odd, "hazelnut", tuple(goods))
+    options = ("Hole.", "Burn.", "Something else.")
+    session = inspector.open(asked)
+    reply = session.choose("What type of defect does the object have?", options, "Defect Classification")
+    alone = dataclasses.replace(session, context=dataclasses.replace(session.context, taught=None))
+    before = alone.choose("What type of defect does the object have?", options, "Defect Classification")
+    assert "labeled examples of the category" in reply.answer.grounds
+    assert reply.probability_of("Burn.") / reply.probability_of("Hole.") > (
+        before.probability_of("Burn.") / before.probability_of("Hole.")
+    )
+    other = session.choose("Where in the image is the defect?", ("Left.", "Right."), "Defect Localization")
+    assert "labeled examples of the category" not in other.answer.grounds

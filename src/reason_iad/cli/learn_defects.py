@@ -55,7 +55,10 @@ def asked(args: argparse.Namespace) -> bool:
     if len(chosen) > 1:
         raise InputError(f"found {' and '.join(chosen)} together; expected one of them: do one after the other")
     if (args.type is not None) != bool(args.move or (args.add and args.label == "defective" and args.type)):
-        raise InputError("--type belongs to --add IMAGE --as defective, or to --move ID, which needs it")
+        raise InputError(
+            "expected --type with --add IMAGE --as defective, or with --move ID, which needs it; found one without "
+            "the other"
+        )
     if args.templates and not args.defects:
         raise InputError("found --templates without --defects; expected both: templates belong to labeled images")
     return bool(args.defects or args.examples or args.forget or args.move or args.undo)

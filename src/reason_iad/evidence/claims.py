@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -40,7 +40,8 @@ _WORDS: Mapping[str, Mapping[str, str]] = {
         ("large", "big", "broad", "wide", "extended"), "large"
     ),
     "shape": dict.fromkeys(("compact", "round", "oval", "spot", "spots", "pit", "pits", "patch", "patches"), "compact")
-    | dict.fromkeys(("elongated", "long", "line", "lines", "thin", "narrow", "streak", "streaks"), "elongated"),
+    | dict.fromkeys(("elongated", "long", "line", "lines", "thin", "narrow", "streak", "streaks"), "elongated")
+    | dict.fromkeys(("strip", "strips", "band", "bands"), "elongated"),
     "tone": dict.fromkeys(("dark", "darker", "black", "shadowed"), "darker than")
     | dict.fromkeys(("bright", "brighter", "light", "lighter", "pale", "white", "shiny"), "brighter than"),
     "hue": dict.fromkeys(("red", "reddish", "redder", "rust", "rusty", "pink"), "redder")
@@ -66,15 +67,18 @@ _AS_BRIGHT = re.compile(r"\bas (?:bright|dark) as\b")
 def claims(text: str) -> dict[str, frozenset[str]]:
     """The values of each attribute under which a text is true; attributes that it does not speak of are left out.
 
-    Of several words for size, shape or tone the first counts: it is the defect's, later ones its surroundings'.
+    Of several words for size, shape or tone the first counts: it is the defect's, later ones its surroundings'. With it
+    counts what "or" joins to it.
 
     >>> sorted(claims("Bottom left.")["place"]), sorted(claims("On the left.")["place"])
     (['bottom left'], ['bottom left', 'middle left', 'top left'])
     >>> claims("A tiny region, darker than its surroundings.")["tone"]
     frozenset({'darker than'})
+    >>> sorted(claims("Bands, brighter or darker than the rest.")["tone"])
+    ['brighter than', 'darker than']
     """
     words = re.findall(r"[a-z]+", text.lower())
-    found = {name: frozenset([table[w] for w in words if w in table][:1]) for name, table in _WORDS.items()}
+    found = {name: _first(words, table) for name, table in _WORDS.items()}
     if _AS_BRIGHT.search(text.lower()):
         found["tone"] = frozenset({"about as bright as"})
     if any(word in _BETWEEN for word in words if word in _WORDS["hue"]) and found["hue"] <= _WARM:
@@ -83,6 +87,15 @@ def claims(text: str) -> dict[str, frozenset[str]]:
         found["border"] = frozenset({"at the edge"})
     found["place"] = _places(words)
     return {name: values for name, values in found.items() if values and len(values) < len(VALUES[name])}
+
+
+def _first(words: Sequence[str], table: Mapping[str, str]) -> frozenset[str]:
+    """The value of the first word that has one, and of the word that "or" joins to it."""
+    at = next((index for index, word in enumerate(words) if word in table), None)
+    if at is None:
+        return frozenset()
+    other = words[at + 2 : at + 3] if words[at + 1 : at + 2] == ["or"] else []
+    return frozenset(table[word] for word in [words[at], *other] if word in table)
 
 
 def _places(words: Iterable[str]) -> frozenset[str]:
@@ -117,7 +130,7 @@ class LookReliability:
                 if len(true) == 1 and (measured := getattr(look, name)):
                     row, column = VALUES[name].index(next(iter(true))), VALUES[name].index(measured)
                     counts[name][int(score >= STRONG), row, column] += 1
-        tables = {name: np.stack([_rates(name, c) for c in table]) for name, table in counts.items()}
+        tables = {name: np.stack([rates(name, c) for c in table]) for name, table in counts.items()}
         shares = {name: (t.sum((0, 2)) + 1) / (t.sum() + t.shape[1]) for name, t in counts.items()}
         return cls(tables, shares)
 
@@ -169,7 +182,7 @@ class LookReliability:
         return total
 
 
-def _rates(name: str, counts: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+def rates(name: str, counts: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
     """Counts (true, measured) as smoothed rates; rows sum to 1."""
     if name == "place":
         at = np.array([divmod(i, 3) for i in range(len(PLACES))])

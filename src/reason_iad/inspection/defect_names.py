@@ -8,15 +8,18 @@ from __future__ import annotations
 
 import base64
 import dataclasses
-from collections.abc import Mapping, Sequence
+import functools
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from reason_iad.datasets.names import plain
+from reason_iad.evidence.compare import EvidenceMap
 from reason_iad.images import Pixels
 from reason_iad.inspection.details import SURE, TYPE_QUESTION, option_of
 from reason_iad.inspection.dialog import Reply
-from reason_iad.inspection.session import Session
+from reason_iad.inspection.nearest import Compared
+from reason_iad.inspection.session import CLASSIFICATION, Session
+from reason_iad.inspection.type_names import Taught, same_name
 from reason_iad.knowledge.entries import DefectKnowledge
 from reason_iad.naming.describe import DescribedArea, describe_areas
 from reason_iad.naming.examples import Box
@@ -27,8 +30,6 @@ from reason_iad.types import DefectNaming, LikeExample, OptionProbability, Regio
 if TYPE_CHECKING:
     from reason_iad.models.base import VisionTowers
 
-CLASSIFICATION = "Defect Classification"
-SAME_NAME = 0.8  # cosine from which two names mean the same
 MOST_TOLD = 6  # types whose probability a report gives
 
 
@@ -79,7 +80,7 @@ class DefectNamer:
         """Name the areas of a report; where it has none, its oddest area."""
         context = self.session.context
         pixels = context.image.pixels
-        boxes = [region.box_xyxy for region in regions] or [self._oddest(pixels)]
+        boxes = [region.box_xyxy for region in regions] or [oddest_area(context.evidence, pixels, self.vision)]
         bank = None if context.compared is None else context.compared.bank
         template = None if context.evidence is None else context.evidence.template
         areas = describe_areas(pixels, boxes, self.vision, bank, template)
@@ -87,7 +88,7 @@ class DefectNamer:
         found, told, replies = [], [], []
         for index, area in enumerate(areas):
             look = context.look if index == 0 and context.look is not None else area.look  # measured before
-            about = dataclasses.replace(self.session, context=dataclasses.replace(context, look=look))
+            about = dataclasses.replace(self.session, context=dataclasses.replace(context, look=look, taught=None))
             reply = self._reply(about) if asks else None
             named = None if self.namer is None else self.namer.name(area.vector, self._said(reply), self._same)
             found.append(named)
@@ -95,13 +96,6 @@ class DefectNamer:
             told.append(self._told(named, reply))
         kept = tuple(dataclasses.replace(r, naming=one) for r, one in zip(regions, told, strict=False))
         return NamedDefects(kept, told[0], _examples(found), replies[0], areas)
-
-    def _oddest(self, pixels: Pixels) -> Box:
-        """The area of an image (H, W, 3) that has no region: the oddest, or what stands out in the image itself."""
-        context = self.session.context
-        if context.evidence is None:
-            return standing_out(pixels, self.vision)
-        return strongest(context.evidence, context.image.image_hw)
 
     @property
     def _kinds(self) -> tuple[DefectKnowledge, ...]:
@@ -151,17 +145,35 @@ class DefectNamer:
         return None if index is None else self._kinds[index]
 
     def _same(self, name: str, others: Sequence[str]) -> int | None:
-        """Which of some types means the same: of the same name or identifier, else nearest in meaning."""
-        if not others:
-            return None
-        identifiers: Mapping[str, str] = {kind.name: kind.type for kind in self._kinds}
-        for index, other in enumerate(others):
-            if plain(name) in (plain(other), plain(identifiers.get(other, other))):
-                return index
-        if self.session.knowledge is None:
-            return None
-        nearest, cosine = self.session.knowledge.closest(name, list(others))
-        return nearest if cosine >= SAME_NAME else None
+        """Which of some types means the same."""
+        base = self.session.knowledge
+        return same_name(name, others, self.session.context.knowledge, None if base is None else base.closest)
+
+
+def ask_examples(
+    category: str, evidence: EvidenceMap | None, compared: Compared | None, pixels: Pixels, vision: VisionTowers
+) -> Callable[[], Taught | None] | None:
+    """What names the oddest area of an image (H, W, 3) by labeled examples alone, once it is asked for."""
+    namer = namer_of(category)
+    if namer is None:
+        return None
+
+    @functools.cache
+    def ask() -> Taught | None:
+        box, bank = oddest_area(evidence, pixels, vision), None if compared is None else compared.bank
+        template = None if evidence is None else evidence.template
+        (area,) = describe_areas(pixels, [box], vision, bank, template)
+        naming = namer.name(area.vector)
+        return None if naming is None else Taught(naming, namer.share)
+
+    return ask
+
+
+def oddest_area(evidence: EvidenceMap | None, pixels: Pixels, vision: VisionTowers) -> Box:
+    """The oddest area of an image (H, W, 3); where nothing was compared, what stands out in the image itself."""
+    if evidence is None:
+        return standing_out(pixels, vision)
+    return strongest(evidence, (pixels.shape[0], pixels.shape[1]))
 
 
 def _examples(found: Sequence[Naming | None]) -> tuple[LikeExample, ...]:

@@ -15,6 +15,7 @@ from reason_iad.evidence.looks import measure_look
 from reason_iad.images import LoadedImage, alike, at_scale, coarse_note, from_pixels, read_image
 from reason_iad.inspection.categories import Categories
 from reason_iad.inspection.clock import Clock
+from reason_iad.inspection.defect_names import ask_examples
 from reason_iad.inspection.dialog import Dialog, Reply
 from reason_iad.inspection.offset import GoodPart, Offsets, is_wanted
 from reason_iad.inspection.open_dialog import OpenDialog
@@ -186,6 +187,7 @@ class Judge:
             rate=source.rate,
             look=None if evidence is None else measure_look(image.pixels, evidence.heat),
             excluded=self.categories.recognizable() if named.source == "unknown" else (),
+            taught=ask_examples(name, evidence, finding.compared, image.pixels, self.vision),
         )
         return context, source
 

@@ -16,13 +16,14 @@ from reason_iad.inspection.option_fusion import OptionFusion, Spoken, measured, 
 from reason_iad.inspection.options import USUAL_OVERKILL
 from reason_iad.inspection.prompts import evidence_line
 from reason_iad.inspection.question_kinds import kind_of
+from reason_iad.inspection.type_names import Taught, same_name, with_examples
 from reason_iad.inspection.verdict import Fusion, less
 from reason_iad.knowledge.entries import CategoryKnowledge
 from reason_iad.knowledge.retrieve import KnowledgeBase
 from reason_iad.types import AnswerOffset, CategorySource, Citation, EvidenceSummary
 from reason_iad.words import counted
 
-DETECTION = "Anomaly Detection"
+DETECTION, CLASSIFICATION = "Anomaly Detection", "Defect Classification"
 DETECTION_QUESTION = "Is there any defect in the object?"
 YES, NO = "Yes.", "No."
 
@@ -43,6 +44,7 @@ class Context:
     compared: Compared | None = None  # the references that the evidence comes from
     look: Look | None = None  # of the area that differs most from them
     excluded: tuple[str, ...] = ()  # categories that recognition knows and did not see
+    taught: Callable[[], Taught | None] | None = None  # its oddest area by labeled examples; None where there are none
     rate: float = USUAL_OVERKILL  # share of good parts that may be called defective
 
     @cached_property
@@ -123,6 +125,9 @@ class Session:
             if weights.excluded and len(set(spoken.excluded)) > 1:
                 grounds.append("the knowledge of learned categories, none of which it shows")
             found = spoken.joined(weights)
+            if kind == CLASSIFICATION and (taught := self._by_examples(texts, found)) is not None:
+                found = taught
+                grounds.append("labeled examples of the category")
         pairs = tuple(replace(o, probability=p) for o, p in zip(answer.options, found, strict=True))
         best = max(pairs, key=lambda pair: pair.probability)
         told = replace(answer, text=best.text, options=pairs, entropy=relative_entropy(found), grounds=tuple(grounds))
@@ -138,6 +143,15 @@ class Session:
             return self.fusion.note
         count = counted(len(offset.log_odds), "good part")
         return f"{self.fusion.note}; the model's log-odds on {count}, {offset.mean:+.2f} on average, were subtracted"
+
+    def _by_examples(self, texts: Sequence[str], found: tuple[float, ...]) -> tuple[float, ...] | None:
+        """Probabilities of options that labeled examples join; None where there are none, or none of these types."""
+        context, base = self.context, self.knowledge
+        said = None if context.taught is None else context.taught()
+        if said is None:
+            return None
+        closest = None if base is None else base.closest
+        return with_examples(texts, found, said, lambda name, among: same_name(name, among, context.knowledge, closest))
 
     def probability(self, model: float) -> float:
         """Calibrated probability of a defect from the model's own, fused with the evidence."""

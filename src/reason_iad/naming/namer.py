@@ -37,7 +37,8 @@ class NamerSettings:
     """Constants fitted once on products apart from those reported; docs/naming.md says on which.
 
     Attributes:
-        temperature: T where there are no examples to fit it to.
+        temperature: T that examples draw away from.
+        single: T where each type has one example, so that none can be left out.
         trust: examples' worth of pull towards it.
         examples_share: c, by number of examples of the rarest type: with 1, 2, 4 and 8 or more.
         none_offset: a.
@@ -46,6 +47,7 @@ class NamerSettings:
     """
 
     temperature: float = 1.0
+    single: float = 1.0
     trust: float = 8.0
     examples_share: tuple[float, ...] = (0.7, 0.8, 0.9, 1.0)
     none_offset: float = -2.0
@@ -123,6 +125,11 @@ class Namer:
         """Names of the types that have examples, (K,), in alphabetical order."""
         return tuple(self.examples.counts)
 
+    @property
+    def share(self) -> float:
+        """c, the share of the examples in the say; grows with the number of the rarest type's."""
+        return self.settings.share_of(min(self.examples.counts.values(), default=0))
+
     @cached_property
     def rule(self) -> FewShot | None:
         """The fitted rule; None without examples."""
@@ -143,7 +150,7 @@ class Namer:
 
     @cached_property
     def temperature(self) -> float:
-        """T, at which leaving each image's examples out is likeliest."""
+        """T, at which leaving each image's examples out is likeliest, a little sharper: new images miss no example."""
         rule, settings = self.rule, self.settings
         if rule is None or rule.num_types < 2:
             return settings.temperature
@@ -151,7 +158,7 @@ class Namer:
         own = scores[np.arange(len(scores)), rule.labels]
         known = np.isfinite(own)
         if not known.any():
-            return settings.temperature
+            return settings.single
         scores = np.where(np.isfinite(scores), scores, -1e9)[known]
         own = own[known]
         best, chosen = math.inf, settings.temperature
@@ -162,7 +169,8 @@ class Namer:
             total = float(lost.sum()) + settings.trust * step**2
             if total < best:
                 best, chosen = total, settings.temperature * math.exp(step)
-        return chosen
+        per_type = len(set(rule.groups.tolist())) / rule.num_types
+        return chosen * (1 - 1 / max(per_type, 2.0))  # one of few that is left out is missed more than none is
 
     @cached_property
     def typical(self) -> float | None:
@@ -220,7 +228,7 @@ class Namer:
         """
         if len(seen) == 1 or all(p is None for p in said):
             return seen
-        share = self.settings.share_of(min(self.examples.counts.values()))
+        share = self.share
         told = np.array([math.nan if p is None else p for p in said])
         known = np.isfinite(told)
         told[known] /= max(float(told[known].sum()), 1e-9)

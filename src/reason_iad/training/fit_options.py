@@ -22,7 +22,7 @@ from typing import Any
 
 import torch
 
-from reason_iad.evidence.claims import LookReliability
+from reason_iad.evidence.claims import NEEDED, LookReliability
 from reason_iad.evidence.looks import Look
 from reason_iad.inspection.option_fusion import (
     ANY_KIND,
@@ -206,7 +206,10 @@ def main() -> None:
         "looks": looks.to_settings(),
     }
     path = args.adapter / "adapter.json"
-    settings = {**json.loads(path.read_text()), "options": stored}
+    before = json.loads(path.read_text())
+    for part, held in before.get("options", {}).get("looks", {}).items():  # counted by `count_looks`, not here
+        stored["looks"][part] |= {name: one for name, one in held.items() if name not in NEEDED}
+    settings = {**before, "options": stored}
     OptionFusion.from_settings(settings)  # what cannot be read back is not written
     path.write_text(json.dumps(settings, indent=1) + "\n")
 
