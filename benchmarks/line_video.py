@@ -5,7 +5,7 @@ film of good parts; then `reason-iad line run` reads the second film at its own 
 runs mosquitto, listens to it and to the OPC UA server, kills the broker in the middle and starts it again.
 
     python benchmarks/line_video.py --out /tmp/line --parts 300 --kill-at 120
-    python benchmarks/line_video.py --out /tmp/line --parts 300 --render-only
+    python benchmarks/line_video.py --out /tmp/line --parts 300 --prepare
 
 It prints parts found, verdicts, the delay from rest to the message at each receiver, and whether every message came
 once by its id. The profile is kept in `$REASON_IAD_HOME`, under the name of the category with "_film" behind it.
@@ -76,10 +76,10 @@ def main() -> None:
         rng = np.random.default_rng(args.seed)
         stained = [bool(one) for one in rng.random(args.parts) < args.defective]
         (args.out / "truth.json").write_text(json.dumps(render(parts, args, stained, 0)))
-    if not args.render_only and not (args.out / "learned").exists():
+    if not (args.out / "learned").exists():
         learn(category, good, args)
         (args.out / "learned").touch()
-    if args.render_only:
+    if args.prepare:
         return
     truth = json.loads((args.out / "truth.json").read_text())
     shutil.rmtree(args.out / "data", ignore_errors=True)
@@ -105,7 +105,7 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--kill-at", type=int, default=0, help="parts after which the broker is killed; 0 is never")
     parser.add_argument("--down", type=float, default=8.0, help="seconds until it is started again")
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--render-only", action="store_true")
+    parser.add_argument("--prepare", action="store_true")
     return parser.parse_args()
 
 
@@ -273,9 +273,8 @@ def report(truth: dict[str, Any], plant: Plant, args: argparse.Namespace) -> Non
     """Compare with what is known."""
     rows = [LineMessage.model_validate_json(row) for row in (args.out / "messages.jsonl").read_text().splitlines()]
     sent = [one for one in rows if one.kind == "part" and one.rest_at is not None]
-    began = statistics.median(
-        when(one.rest_at) - rest for one, rest in zip(sent, truth["rests"], strict=False) if one.rest_at is not None
-    )
+    started = when(rows[0].at)  # the film begins right after it; which part is the first one found is told by that
+    began = min((when(sent[0].rest_at) - rest for rest in truth["rests"][:4]), key=lambda one: abs(one - started))
     matched: dict[int, LineMessage] = {}
     extra = 0
     for one in sent:

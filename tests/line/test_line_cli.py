@@ -17,6 +17,7 @@ from made_line import CATEGORY, Broker, film, free_port, photo
 from reason_iad.cli.app import main
 from reason_iad.cli.line import open_record, run_line
 from reason_iad.errors import InputError
+from reason_iad.files import home
 from reason_iad.images import encode_png
 from reason_iad.line.message import LineMessage
 from reason_iad.line.settings import LineSettings, read_line
@@ -25,6 +26,7 @@ from reason_iad.store.lines import DriftAlarm, new_id
 from reason_iad.types import InspectionRequest
 
 COMPARING = "made_line:load_comparing"
+WEIGHTS = home() / "weights"  # before a test has a home of its own
 
 
 def write(folder: Path, source: str, trigger: str, rest: str = "") -> Path:
@@ -214,3 +216,33 @@ def test_metrics_of_a_line_that_has_no_camera_yet_can_be_read() -> None:
     text = metrics_text("press", state)
     assert 'reason_iad_line_parts_total{line="press",verdict="normal"} 3.0' in text
     assert 'reason_iad_line_sink_up{line="press",sink="mqtt"} 0.0' in text
+
+
+@pytest.mark.weights
+def test_adopting_an_alarm_learns_the_next_version_without_what_people_called_missed(
+    tmp_path: Path, profile: Any, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Learns with the bundled towers, as the program does."""
+    from made_report import make_report
+
+    from reason_iad.evidence.profile import load_profile
+
+    if not WEIGHTS.is_dir():
+        pytest.skip("the bundled weights are not here")
+    (tmp_path / "home" / "weights").symlink_to(WEIGHTS)
+    file = write(tmp_path, f'kind = "file"\npath = "{tmp_path}/film.mp4"', 'kind = "rest"')
+    store = open_record(read_line(file))
+    names = []
+    for number in range(9):
+        data = encode_png(photo(seed=number, light=0.9))
+        names.append(store.accept(InspectionRequest(data, name=f"{number}.png"), "press", "line"))
+        store.finish(names[-1], make_report(), {})
+    store.add_feedback(names[0], "missed", "anna")
+    facts = {"shifts": [], "proposed_from": names, "profile_version": profile.version}
+    made = DriftAlarm(new_id(), "press", CATEGORY, "brightness", datetime.now(UTC), facts, None, None, None, None)
+    store.lines.alarm(made, None, None)
+    assert main(["line", "adopt", made.id[:8], str(file)]) == 0
+    assert "version 2 of 'plate' was learned from 8 parts" in capsys.readouterr().out
+    assert load_profile(CATEGORY).version == 2
+    assert store.lines.alarms("press", open_only=True) == ()
+    store.close()

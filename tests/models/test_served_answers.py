@@ -38,7 +38,9 @@ def sent(url: str, name: str) -> list[dict]:
         "<|begin_of_box|>B<|end_of_box|>", '{"answer": "B"}', '```json\n{"answer": "B"}\n```', "B</s>",
         "<think>A?</think>\n\nThe answer is B.", "A?</think>B", "[THINK]A[/THINK]B", "◁think▷A◁/think▷B",
         "A part is shown. B", "It is whole.\n\n**B**", "No.", "no", "No, there is no defect.", "Die Antwort ist B.",
-        "Antwort: B", "Not A. B",
+        "Antwort: B", "Not A. B", "Ｂ", "答案是B。", "选项 B", "正确答案：B", "答えはBです。", "정답은 B입니다.",
+        "La respuesta es B.", "La réponse est B.", "La réponse est : **B**", "La risposta è B.",
+        "A resposta correta é B.", "Het antwoord is B.", "Ответ: B",
     ],
 )  # fmt: skip
 def test_every_usual_form_of_an_answer_is_read(text: str) -> None:
@@ -49,7 +51,8 @@ def test_every_usual_form_of_an_answer_is_read(text: str) -> None:
     "text",
     [
         "", "I see a picture.", "A scratch", "A part is shown.", "A or B", "A, B", "Both A and B", "<think>B",
-        "The answer is a scratch.", "The answer is A scratch", "A. No.", "C", "So the answer is not A but B.",
+        "La respuesta es a medias.", "La réponse est Aucune", "答案是AB", "The answer is a scratch.",
+        "The answer is A scratch", "A. No.", "C", "So the answer is not A but B.",
     ],
 )  # fmt: skip
 def test_what_names_no_option_or_several_is_not_guessed(text: str) -> None:

@@ -17,6 +17,7 @@ from typing import NoReturn
 from reason_iad import __version__
 from reason_iad.cli import (
     benchmark,
+    bundle,
     calibrate,
     demo,
     doctor,
@@ -77,6 +78,7 @@ def build_parser() -> argparse.ArgumentParser:
         demo,
         doctor,
         weights,
+        bundle,
         knowledge,
         benchmark,
         models,

@@ -109,7 +109,9 @@ def run_line(settings: LineSettings, stop: threading.Event, factory: str) -> Non
             listener.start()
             stack.callback(listener.stop)
         runner.run(stop)
-        told = ", ".join(f"{count:,} {verdict.replace('_', ' ')}" for verdict, count in runner.tally.parts.items())
+        told = ", ".join(
+            f"{count:,} {verdict.replace('_', ' ')}" for verdict, count in runner.telling.tally.parts.items()
+        )
         print(f"parts: {told or 'none'}; pictures dropped: {runner.capture.slot.dropped:,}")
 
 

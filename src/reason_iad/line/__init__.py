@@ -17,6 +17,7 @@ delivery   the thread that brings one sink its messages, in order, until it has 
 drift      the sequential test
 quantities what is measured on each part, and on the good parts of the profile
 watch      drift of a line: alarms with pictures and a proposal
+telling    messages into the outbox, and the line's own tally
 runner     the whole line
 status     state, metrics and triggers over HTTP
 check      tries everything that a line needs

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from reason_iad.errors import InputError
 from reason_iad.line.clock import Clock
 from reason_iad.line.frames import Frame, Source, SourceLostError, View
+from reason_iad.line.message import NoticeKind
 
 WAITS = (0.5, 1.0, 2.0, 5.0, 10.0)  # seconds before a lost source is tried again; the last one repeats
 
@@ -50,7 +51,7 @@ class Slot:
 class Capture(threading.Thread):
     """Reads a source into a slot until it ends or is stopped."""
 
-    def __init__(self, source: Source, view: View, clock: Clock, tell: Callable[[str, str], None]) -> None:
+    def __init__(self, source: Source, view: View, clock: Clock, tell: Callable[[NoticeKind, str], None]) -> None:
         """Describe it.
 
         Args:

@@ -23,6 +23,7 @@ class Delivery(threading.Thread):
         self.sink = sink
         self.delivered = self.failures = 0
         self.up = True
+        self.begun = threading.Event()  # whether the sink was tried once
         self._outbox, self._line, self._say = outbox, line, say
         self._wake, self._halt, self._idle = threading.Event(), threading.Event(), threading.Event()
 
@@ -37,11 +38,15 @@ class Delivery(threading.Thread):
         while not self._halt.is_set():
             self._wake.clear()
             try:
+                if not self.begun.is_set():
+                    self.sink.begin()
                 self._round()
                 if failures:
                     self._say(f"sink {self.sink.name}: it takes messages again")
                 failures, self.up = 0, True
+                self.begun.set()
             except Exception as error:  # noqa: BLE001 - a sink's or the record's fault must not lose what waits
+                self.begun.set()
                 self.up = False
                 self.failures += 1
                 if not failures:

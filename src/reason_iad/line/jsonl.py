@@ -22,6 +22,9 @@ class Jsonl:
         self._path: Path | None = None
         self._last = ""  # id of the last message in the file
 
+    def begin(self) -> None:
+        """Nothing takes long; see `Sink`."""
+
     def send(self, message: Waiting) -> None:
         """Append a message; see `Sink`."""
         path = self._path_of(json.loads(message.payload)["at"])

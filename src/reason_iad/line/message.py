@@ -11,7 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from reason_iad.types import InspectionReport, Verdict
 
 Kind = Literal["part", "drift", "notice"]
-NoticeKind = Literal["started", "stopped", "camera_lost", "camera_back"]
+NoticeKind = Literal["started", "stopped", "camera_lost", "camera_back", "drift_cleared"]
 
 
 class _Typed(BaseModel):
@@ -39,7 +39,7 @@ class Part(_Typed):
     regions: tuple[Place, ...]
     image_sha256: str | None
     error: str | None = Field(description="why the part was not inspected")
-    waited_ms: float | None = Field(description="from the picture to the beginning of its inspection")
+    waited_ms: float | None = Field(description="from the choice of the picture to its inspection")
     inspected_ms: float | None
 
 

@@ -41,6 +41,10 @@ class Mqtt:
         """Where it is told whether the line is there."""
         return f"{self._base}/STATE/{self._line.name}"
 
+    def begin(self) -> None:
+        """Connect; see `Sink`."""
+        self._connected()
+
     def send(self, message: Waiting) -> None:
         """Publish a message and wait for its acknowledgment; see `Sink`."""
         topic = f"{self._base}/DDATA/{self._line.name}/{message.kind}"

@@ -1,7 +1,7 @@
 """Messages as nodes of an OPC UA server that this program runs, for controllers that read or subscribe.
 
     Objects/ReasonIAD/LINE   Online, Sequence, MessageId, Verdict, Probability, AnomalyScore, DefectType, Part, TakenAt,
-                             Normal, Defective, Uncertain, NotInspected, Drift, Message (all of it, JSON)
+                             Normal, Defective, Uncertain, NotInspected, Camera, Drift, Message (all of it, JSON)
 
 `Message` is written last: whoever subscribes to it, with room in its queue, gets every message while it is connected.
 """
@@ -24,9 +24,13 @@ MISSING = "asyncua is not installed; expected it for OPC UA: pip install 'reason
 START: dict[str, Any] = {
     "Online": True, "Sequence": 0, "MessageId": "", "Verdict": "", "Probability": 0.0, "AnomalyScore": 0.0,
     "DefectType": "", "Part": "", "TakenAt": "", "Normal": 0, "Defective": 0, "Uncertain": 0, "NotInspected": 0,
-    "Drift": False, "Message": "",
+    "Camera": True, "Drift": False, "Message": "",
 }  # fmt: skip
 COUNTERS = {"normal": "Normal", "defective": "Defective", "uncertain": "Uncertain", None: "NotInspected"}
+NODES_OF = {
+    "drift_cleared": {"Drift": False}, "camera_lost": {"Camera": False}, "camera_back": {"Camera": True},
+    "stopped": {"Online": False}, "started": {"Online": True},
+}  # fmt: skip
 SECONDS, START_SECONDS = 10.0, 90.0  # for the server to do what it is asked; its address space takes a while
 
 
@@ -45,6 +49,10 @@ class OpcUa:
         """Where clients connect to."""
         host = f"[{self._settings.host}]" if ":" in self._settings.host else self._settings.host
         return f"opc.tcp://{host}:{self._settings.port}/reason-iad/"
+
+    def begin(self) -> None:
+        """Begin to serve; see `Sink`."""
+        self._open()
 
     def send(self, message: Waiting) -> None:
         """Write a message into the nodes; see `Sink`."""
@@ -166,6 +174,9 @@ def values_of(message: Waiting, before: dict[str, Any]) -> dict[str, Any]:
     changed = {"Sequence": message.sequence, "MessageId": message.message_id, "Message": message.payload}
     if content["drift"] is not None:
         changed["Drift"] = True
+    event = None if content["notice"] is None else content["notice"]["event"]
+    if event in NODES_OF:
+        changed |= NODES_OF[event]
     part = content["part"]
     if part is not None:
         counter = COUNTERS[part["verdict"]]

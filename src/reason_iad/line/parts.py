@@ -17,24 +17,28 @@ FACTORY = "reason_iad.line.parts:load_bundled"
 
 
 @dataclass(frozen=True, eq=False)
+class Found:
+    """The verdict on one part, told before anything else is done with it."""
+
+    report: InspectionReport
+    milliseconds: float  # that the inspection took
+
+
+@dataclass(frozen=True, eq=False)
 class Looked:
-    """What is known of one part.
+    """What is known of one part besides its verdict.
 
     Attributes:
-        report: of its inspection.
         files: pictures for the record, as (media type, bytes) by role.
         values: what drift is seen by, of what could be measured.
         embedding: what it is recognized by, (D,), where the inspector can tell.
         jpeg: a small picture.
-        milliseconds: that the inspection took.
     """
 
-    report: InspectionReport
     files: dict[str, tuple[str, bytes]]
     values: dict[str, float]
     embedding: Any
     jpeg: bytes
-    milliseconds: float
 
 
 @dataclass(frozen=True, eq=False)
@@ -60,7 +64,7 @@ def load(factory: str, method: InspectorOptions, tell: Tell) -> Callable[[Any, T
     inspector = getattr(importlib.import_module(module), function)(method, tell)
 
     def do(task: InspectionRequest | str, tell: Tell) -> Looked | Known:
-        return known_of(task) if isinstance(task, str) else look(inspector, task)
+        return known_of(task) if isinstance(task, str) else look(inspector, task, tell)
 
     return do
 
@@ -72,20 +76,20 @@ def load_bundled(method: InspectorOptions, tell: Tell) -> Any:
     return Inspector.load(method, progress=tell)
 
 
-def look(inspector: Any, request: InspectionRequest) -> Looked:
-    """Inspect one part, and measure what drift is seen by."""
+def look(inspector: Any, request: InspectionRequest, tell: Tell) -> Looked:
+    """Inspect one part, tell the verdict, and measure what drift is seen by."""
     from reason_iad.recognition.prototypes import image_embedding
     from reason_iad.reporting.pictures import pictures
 
     began = time.perf_counter()
     found = inspector.run(request)
-    took = 1000 * (time.perf_counter() - began)
+    tell(Found(found.report, 1000 * (time.perf_counter() - began)))
     values = measure(found.pixels)
     if found.report.evidence is not None:
         values[SCORE.name] = found.report.evidence.anomaly_score
     vision = getattr(inspector, "vision", None)
     embedding = None if vision is None else image_embedding(found.pixels, vision)
-    return Looked(found.report, pictures(found), values, embedding, small_jpeg(found.pixels), took)
+    return Looked(pictures(found), values, embedding, small_jpeg(found.pixels))
 
 
 def known_of(category: str) -> Known:

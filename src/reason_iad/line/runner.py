@@ -12,11 +12,9 @@ import functools
 import queue
 import threading
 import time
-from collections import Counter
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
-from datetime import datetime, timedelta
-from typing import TYPE_CHECKING, Any, TypeVar
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any
 
 from reason_iad.errors import InputError, ReasonIADError
 from reason_iad.images import encode_png
@@ -24,15 +22,15 @@ from reason_iad.line.capture import Capture
 from reason_iad.line.clock import Clock
 from reason_iad.line.delivery import Delivery
 from reason_iad.line.frames import Frame, Source
-from reason_iad.line.message import Drift, LineMessage, Notice, NoticeKind, Part, not_inspected, part_of
-from reason_iad.line.parts import Known, Looked
+from reason_iad.line.message import NoticeKind, not_inspected, part_of
+from reason_iad.line.parts import Found, Known, Looked
 from reason_iad.line.settings import LineSettings
 from reason_iad.line.sinks import Sink
 from reason_iad.line.sources import view_of
-from reason_iad.line.triggers import Fired, Trigger
+from reason_iad.line.telling import Chosen, Telling
+from reason_iad.line.triggers import Trigger
 from reason_iad.line.watch import DriftWatch
-from reason_iad.store.lines import new_id
-from reason_iad.store.outbox import Draft, adding
+from reason_iad.store.outbox import adding
 from reason_iad.types import InspectionRequest
 from reason_iad.workers import TaskFailedError, WorkerPool
 
@@ -42,27 +40,7 @@ if TYPE_CHECKING:
 INTERRUPTED = "the line was stopped during this inspection"
 TELL_SECONDS = 2.0  # between two notes of the line's state
 PRUNE_SECONDS = 3600.0
-RECORD_WAITS = (0.2, 1.0, 5.0)
-Result = TypeVar("Result")
-
-
-@dataclass(frozen=True, eq=False)
-class Chosen:
-    """A picture that is to be inspected."""
-
-    frame: Frame
-    fired: Fired
-
-
-@dataclass
-class Tally:
-    """What a line has done since it was started."""
-
-    started_at: datetime
-    parts: Counter[str] = field(default_factory=Counter)  # by verdict, and not_inspected
-    last: dict[str, Any] | None = None
-    record_errors: int = 0
-    delays: list[float] = field(default_factory=list)  # seconds from the picture to the record, of the last parts
+BEGIN_SECONDS = 60.0  # for each sink to begin, or to fail, before the first picture is taken
 
 
 class LineRunner:
@@ -81,11 +59,11 @@ class LineRunner:
     ) -> None:
         """Put the parts together; `run` starts them."""
         self.settings, self._store, self._pool, self._trigger = settings, store, pool, trigger
-        self.clock, self._say = clock or Clock(), say
+        self.clock = clock or Clock()
         self.name = settings.line.name
-        self.capture = Capture(source, view_of(settings.source), self.clock, self._notice)
+        self.capture = Capture(source, view_of(settings.source), self.clock, self._on_camera)
         self.deliveries = [Delivery(store.outbox, self.name, sink, say) for sink in sinks]
-        self.tally = Tally(self.clock.now())
+        self.telling = Telling(settings.line, store, self.deliveries, self.clock, say)
         self.watch: DriftWatch | None = None
         self._waiting: queue.Queue[Chosen | None] = queue.Queue(settings.line.waiting)
         self._halt = threading.Event()
@@ -105,7 +83,9 @@ class LineRunner:
         keeping = threading.Thread(target=self._keep, name="keep", daemon=True)
         for thread in (inspecting, keeping, *self.deliveries):
             thread.start()
-        self._notice("started", f"{self.settings.source.kind}, {self.settings.trigger.kind}")
+        for delivery in self.deliveries:  # a sink that takes a while to begin must not hold up the first parts
+            delivery.begun.wait(BEGIN_SECONDS)
+        self.telling.notice("started", f"{self.settings.source.kind}, {self.settings.trigger.kind}")
         self.capture.start()
         try:
             while not stop.is_set() and self._fault is None:
@@ -115,7 +95,7 @@ class LineRunner:
             self.capture.stop()
             self._waiting.put(None)
             inspecting.join(None if self._fault is None else 0.1)
-            self._notice("stopped", "")
+            self.telling.notice("stopped", "")
             self._halt.set()
             for delivery in self.deliveries:
                 delivery.stop(drain_seconds)
@@ -129,14 +109,14 @@ class LineRunner:
         """Look at one picture; whether the source has ended."""
         frame = self.capture.slot.take(0.1)
         if frame is not None and (fired := self._trigger.see(frame)) is not None:
-            self._choose(Chosen(frame, fired))
+            self._choose(Chosen(frame, fired, self.clock.seconds()))
         for part in self._trigger.missed():
-            self._not_inspected(part, "no picture came in time")
+            self.telling.not_inspected(part, "no picture came in time")
         return frame is None and self.capture.ended.is_set()
 
     def _choose(self, chosen: Chosen) -> None:
         if chosen.frame.problem is not None:
-            self._not_inspected(chosen.fired.part, chosen.frame.problem, chosen)
+            self.telling.not_inspected(chosen.fired.part, chosen.frame.problem, chosen)
             return
         try:
             if self.capture.source.live:
@@ -144,7 +124,7 @@ class LineRunner:
             else:
                 self._waiting.put(chosen)
         except queue.Full:
-            self._not_inspected(chosen.fired.part, f"{self._waiting.maxsize} parts were waiting already", chosen)
+            self.telling.not_inspected(chosen.fired.part, f"{self._waiting.maxsize} parts were waiting already", chosen)
 
     def _inspect_all(self) -> None:
         try:
@@ -154,103 +134,61 @@ class LineRunner:
             self._fault = error
 
     def _inspect(self, chosen: Chosen) -> None:
-        frame, category = chosen.frame, self.settings.line.category
+        """Inspect a part and tell of it as soon as there is a verdict; the rest of the record follows."""
+        frame, category, telling = chosen.frame, self.settings.line.category, self.telling
         name = frame.name or f"{self.name}-{frame.taken_at:%Y%m%dT%H%M%S%f}.png"
         kind = "application/octet-stream" if frame.data is not None else "image/png"
         request = InspectionRequest(frame.data or encode_png(frame.pixels), category, name=name)
-        inspection = self._keeping(lambda: self._store.accept(request, self.name, "line", kind))
-        self._keeping(lambda: self._store.start(inspection))
-        waited = 1000 * (self.clock.seconds() - frame.seconds)
+        inspection = telling.keep(lambda: self._store.accept(request, self.name, "line", kind))
+        telling.keep(lambda: self._store.start(inspection))
+        waited = 1000 * (self.clock.seconds() - chosen.at)
+        verdicts: queue.SimpleQueue[Found | None] = queue.SimpleQueue()
+        future = self._pool.submit(request, verdicts.put)
+        future.add_done_callback(lambda _: verdicts.put(None))
+        if (found := verdicts.get()) is not None:
+            part = part_of(found.report, inspection, chosen.fired.part, waited, found.milliseconds)
+            draft = telling.draft("part", chosen, part=part)
+            telling.keep(lambda: self._store.finish(inspection, found.report, {}, adding([draft])))
+            telling.count(part, chosen)
         try:
-            looked = self._pool.submit(request).result()
+            looked: Looked = future.result()
         except (ReasonIADError, TaskFailedError) as error:
-            why = str(error)
-            if isinstance(error, TaskFailedError):
-                self._say(f"a fault of the program at {name}: {error}")
-            part = not_inspected(category, chosen.fired.part, why, inspection)
-            draft = self._draft("part", chosen, part=part)
-            self._keeping(lambda: self._store.fail(inspection, why, adding([draft])))
-            self._count(part, frame)
+            self._failed(chosen, inspection, error, found is not None)
             return
-        part = part_of(looked.report, inspection, chosen.fired.part, waited, looked.milliseconds)
-        draft = self._draft("part", chosen, part=part)
-        self._keeping(lambda: self._store.finish(inspection, looked.report, looked.files, adding([draft])))
-        self._count(part, frame)
-        self._see_drift(looked, inspection, frame)
+        if found is not None:
+            telling.keep(lambda: self._store.attach(inspection, looked.files))
+            self._see_drift(looked, found.report.verdict != "defective", inspection, frame)
 
-    def _see_drift(self, looked: Looked, inspection: str, frame: Frame) -> None:
-        if self.watch is None or (raised := self.watch.see(looked, inspection, frame.taken_at)) is None:
+    def _failed(self, chosen: Chosen, inspection: str, error: Exception, told: bool) -> None:
+        """Tell of a part whose inspection failed; one that has its verdict lacks pictures only."""
+        if told or isinstance(error, TaskFailedError):
+            self.telling.say(f"{'pictures' if told else 'a verdict'} of {inspection} cannot be made: {error}")
+        if told:
             return
-        draft = self._draft("drift", None, at=frame.taken_at, drift=raised.drift)
-        self._keeping(lambda: self._store.lines.alarm(raised.alarm, raised.before, raised.after, adding([draft])))
-        self._wake()
-        self._say(f"drift of {raised.alarm.quantity}: {raised.drift.proposal}")
+        part = not_inspected(self.settings.line.category, chosen.fired.part, str(error), inspection)
+        draft = self.telling.draft("part", chosen, part=part)
+        self.telling.keep(lambda: self._store.fail(inspection, str(error), adding([draft])))
+        self.telling.count(part, chosen)
 
-    def _not_inspected(self, part: str | None, why: str, chosen: Chosen | None = None) -> None:
-        found = not_inspected(self.settings.line.category, part, why)
-        draft = self._draft("part", chosen, part=found)
-        self._keeping(lambda: self._store.outbox.put(draft))
-        self._count(found, None if chosen is None else chosen.frame)
-        self._say(f"a part was not inspected: {why}")
+    def _see_drift(self, looked: Looked, good: bool, inspection: str, frame: Frame) -> None:
+        if self.watch is None or (raised := self.watch.see(looked, good, inspection, frame.taken_at)) is None:
+            return
+        draft = self.telling.draft("drift", None, at=frame.taken_at, drift=raised.drift)
+        record = self._store.lines
+        self.telling.keep(lambda: record.alarm(raised.alarm, raised.before, raised.after, adding([draft])))
+        self.telling.wake()
+        self.telling.say(f"drift of {raised.alarm.quantity}: {raised.drift.proposal}")
 
-    def _count(self, part: Part, frame: Frame | None) -> None:
-        self.tally.parts[part.verdict or "not_inspected"] += 1
-        self.tally.last = {
-            "verdict": part.verdict, "inspection_id": part.inspection_id, "part": part.part,
-            "at": None if frame is None else frame.taken_at.isoformat(), "defect_type": part.defect_type,
-            "anomaly_score": part.anomaly_score, "error": part.error,
-        }  # fmt: skip
-        if frame is not None:
-            self.tally.delays = [*self.tally.delays[-199:], self.clock.seconds() - frame.seconds]
-        self._wake()
-
-    def _notice(self, event: str, detail: str) -> None:
-        kind: NoticeKind = event  # type: ignore[assignment]
-        draft = self._draft("notice", None, notice=Notice(event=kind, detail=detail[:500]))
-        self._keeping(lambda: self._store.outbox.put(draft))
-        self._wake()
-        self._say(f"{event.replace('_', ' ')}{': ' if detail else ''}{detail}")
-
-    def _draft(
-        self, kind: str, chosen: Chosen | None, at: datetime | None = None, part: Part | None = None,
-        drift: Drift | None = None, notice: Notice | None = None,
-    ) -> Draft:  # fmt: skip
-        identifier = new_id()
-        moment = at or (self.clock.now() if chosen is None else chosen.frame.taken_at)
-        rest = None if chosen is None else chosen.fired.rest_at
-
-        def compose(sequence: int) -> str:
-            return LineMessage(
-                id=identifier, line=self.name, group=self.settings.line.group, sequence=sequence,
-                kind=kind, at=moment, rest_at=rest, part=part, drift=drift, notice=notice,  # type: ignore[arg-type]
-            ).to_json()  # fmt: skip
-
-        return Draft(identifier, self.name, kind, tuple(one.sink.name for one in self.deliveries), compose)
-
-    def _wake(self) -> None:
-        for delivery in self.deliveries:
-            delivery.wake()
-
-    def _keeping(self, write: Callable[[], Result]) -> Result:
-        """Write into the record, again and again while it is out of reach: nothing may be lost."""
-        from sqlalchemy.exc import OperationalError
-
-        for attempt in range(10_000):
-            try:
-                return write()
-            except (OperationalError, OSError) as error:
-                self.tally.record_errors += 1
-                if not attempt:
-                    self._say(f"the record cannot be written ({str(error).splitlines()[0]}); it is tried again")
-                time.sleep(RECORD_WAITS[min(attempt, len(RECORD_WAITS) - 1)])
-        raise InputError("the record could not be written for hours; expected room and a database that runs")
+    def _on_camera(self, event: NoticeKind, detail: str) -> None:
+        if not self._halt.is_set():  # a camera that goes after the line is not its business
+            self.telling.notice(event, detail)
 
     def _recover(self) -> None:
         """Tell of the parts that the last stop interrupted."""
         for inspection in self._store.lines.unfinished(self.name):
             record = self._store.get(inspection)
             part = not_inspected(self.settings.line.category, None, INTERRUPTED, inspection)
-            draft = self._draft("part", None, at=record.created_at if record else None, part=part)
+            draft = self.telling.draft("part", None, at=record.created_at if record else None, part=part)
             self._store.fail(inspection, INTERRUPTED, adding([draft]))
 
     def _know_profile(self) -> None:
@@ -272,18 +210,20 @@ class LineRunner:
         self._profile_changed = changed
         if self.watch is not None:
             self.watch.renew(known)
-            self._say(f"version {known.version} of the profile is there; drift is watched anew")
+            self.telling.notice(
+                "drift_cleared", f"version {known.version} of the profile is there; drift is watched anew"
+            )
             return
         self.watch = DriftWatch(self.settings.drift, self.name, category, known)
         if self.watch.why_blind is not None:
-            self._say(f"no drift is seen: {self.watch.why_blind}")
+            self.telling.say(f"no drift is seen: {self.watch.why_blind}")
         for alarm in self._store.lines.alarms(self.name, open_only=True, limit=1):
             if alarm.facts.get("profile_version") == known.version:
                 self.watch.open_alarm = alarm.id  # told already, and nobody has answered
 
     def _keep(self) -> None:
         """Note the line's state, look after alarms and profile, and forget what is old."""
-        next_prune = time.monotonic() + PRUNE_SECONDS
+        next_prune, failing = time.monotonic() + PRUNE_SECONDS, False
         while not self._halt.wait(TELL_SECONDS):
             try:
                 self._store.lines.tell(self.name, self.state())
@@ -291,9 +231,12 @@ class LineRunner:
                 if time.monotonic() >= next_prune:
                     next_prune = time.monotonic() + PRUNE_SECONDS
                     self.prune()
+                failing = False
             except Exception as error:  # noqa: BLE001 - the line goes on, and this is tried again
-                self.tally.record_errors += 1
-                self._say(f"the state cannot be kept ({type(error).__name__}); it is tried again")
+                self.telling.tally.record_errors += 1
+                if not failing:
+                    self.telling.say(f"the state cannot be kept ({error}); it is tried again")
+                failing = True
 
     def _look_after_drift(self) -> None:
         self._know_profile()
@@ -303,7 +246,7 @@ class LineRunner:
         still_open = {alarm.id for alarm in self._store.lines.alarms(self.name, open_only=True)}
         if watch.open_alarm not in still_open:
             watch.acknowledge()
-            self._say("the alarm was acknowledged; drift is watched anew")
+            self.telling.notice("drift_cleared", "the alarm was acknowledged; drift is watched anew")
 
     def prune(self) -> None:
         """Forget inspections and delivered messages that are older than the record keeps them."""
@@ -313,7 +256,7 @@ class LineRunner:
 
     def state(self, running: bool = True) -> dict[str, Any]:
         """How the line is, for the record, the page and metrics."""
-        watch, tally = self.watch, self.tally
+        watch, tally = self.watch, self.telling.tally
         delays = sorted(tally.delays)
         return {
             "running": running, "group": self.settings.line.group, "category": self.settings.line.category,

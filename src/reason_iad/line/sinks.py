@@ -24,6 +24,13 @@ class Sink(Protocol):
     def name(self) -> str:
         """Of the sink, in its line."""
 
+    def begin(self) -> None:
+        """Do what takes long, before the first message: connect, or begin to serve.
+
+        Raises:
+            SinkDownError: it cannot be reached now; `send` tries again.
+        """
+
     def send(self, message: Waiting) -> None:
         """Hand over one message; on return the sink has it.
 

@@ -80,13 +80,13 @@ class DriftWatch:
         self.open_alarm = None
         self._begin()
 
-    def see(self, looked: Looked, inspection: str, at: datetime) -> Raised | None:
-        """Look at one more part; gives the alarm with the part that raises it."""
+    def see(self, looked: Looked, good: bool, inspection: str, at: datetime) -> Raised | None:
+        """Look at one more part, `good` if it is not called defective; gives the alarm with the part that raises it."""
         values = dict(looked.values)
         found = recognition(looked.embedding, self.known.prototype)
         if found is not None:
             values[RECOGNITION.name] = found
-        self._recent.append(Seen(inspection, looked.report.verdict != "defective", values, looked.jpeg))
+        self._recent.append(Seen(inspection, good, values, looked.jpeg))
         if self.open_alarm is not None:
             return None
         alarm = self.test.see(values)

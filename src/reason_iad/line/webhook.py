@@ -26,6 +26,9 @@ class Webhook:
         self._client: object | None = None
         self._secret = b""
 
+    def begin(self) -> None:
+        """Nothing takes long; see `Sink`."""
+
     def send(self, message: Waiting) -> None:
         """Post a message; see `Sink`."""
         self._post(message.message_id, message.payload.encode())

@@ -267,6 +267,7 @@ class ChatClient:
     def _refuse(self, status: int, words: str, inside: bool) -> NoReturn:
         advice = {
             401: f"set {KEY_VARIABLE} to a key that it accepts",
+            402: "its account has no credit left: fill it up, or ask another server",
             403: f"set {KEY_VARIABLE} to a key that may use {self._model}",
             404: f"check {URL_VARIABLE} (it usually ends in /v1) and the model's name {self._model!r}",
             413: "the pictures are too large for it: use fewer references",
@@ -277,7 +278,7 @@ class ChatClient:
             advice = f"check the model's name {self._model!r}"
         advice = advice or "check that the model reads pictures and that the prompt fits its context"
         how = "with an error, inside a 200" if inside else str(status)
-        kind = ModelUnavailableError if status in (401, 403, 404) else ModelError
+        kind = ModelUnavailableError if status in (401, 402, 403, 404) else ModelError
         raise kind(f"{self.where} answered {how} ({words}); {advice}")
 
 
@@ -291,6 +292,9 @@ def error_words(answer: dict[str, Any]) -> str:
     if not found and answer.get("object") == "error":
         found = answer.get("message")
     found = found or answer.get("detail")
+    if isinstance(found, list):  # as FastAPI says it
+        parts = [one.get("msg") or one.get("message") for one in found if isinstance(one, dict)]
+        found = "; ".join(str(part) for part in parts if part) or found
     if isinstance(found, dict):
         found = found.get("message") or found.get("detail") or found.get("msg") or found
     if not found and "choices" not in answer:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import re
+import unicodedata
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -46,6 +47,25 @@ _SEVERAL = re.compile(
 )
 
 
+# "The answer is" as models say it in other languages, before a capital letter.
+_ELSEWHERE = re.compile(
+    r"(?:\b(?:respuesta|opci[o\u00f3]n|r[e\u00e9]ponse|risposta|opzione|resposta|op[c\u00e7][a\u00e3]o|antwoord|odpowied[z\u017a])"
+    r"(?:\s{1,9}(?:correcta?e?|corretta|correta|juiste|poprawna))?\s{0,9}(?:\b(?:es|est|is|jest|to)\b|[\u00e8\u00e9:=])?\s{1,9}"
+    r"|\b\u043e\u0442\u0432\u0435\u0442\s{0,9}[:=\u2013\u2014-]?\s{0,9}"
+    r"|(?:\u6b63\u786e|\u6b63\u78ba)?(?:\u7b54\u6848|\u9009\u9879|\u9078\u9805|\u6b63\u89e3|\u7b54\u3048|\uc815\ub2f5|\ub2f5)"
+    r"\s{0,9}[\u662f\u4e3a\u70ba\u306f\uc740\ub294:]{0,2}\s{0,9})(?=[(*\[`\"'$]{0,4}[A-Z](?![A-Za-z]))",
+    re.IGNORECASE,
+)
+_LETTER_IN_SCRIPT = re.compile(r"(?<=(?<![A-Za-z])[A-Z])(?=[\u3040-\u30ff\u4e00-\u9fff\uac00-\ud7a3])")
+_STOPS = str.maketrans({"\u3002": ". ", "\u3001": ", "})
+
+
+def _western(text: str) -> str:
+    """An answer with letters and stops as they are written in English, which other scripts have wider or other."""
+    plain = text if text.isascii() else unicodedata.normalize("NFKC", text).translate(_STOPS)
+    return _LETTER_IN_SCRIPT.sub(". ", _ELSEWHERE.sub(" Answer: ", plain))
+
+
 def without_thought(text: str) -> str | None:
     """What an answer says after the model's thought; None where the thought was cut off before its end.
 
@@ -69,7 +89,7 @@ def read_letter(text: str, letters: str, options: Sequence[str] = ()) -> str | N
     said = without_thought(text)
     if said is None:
         return None
-    said = said.strip()
+    said = _western(said).strip()
     if len(said) > _READ:
         said = f"{said[: _READ // 2]}\n{said[-_READ // 2 :]}"
     said = _SPECIAL.sub("", said).strip()
@@ -132,7 +152,9 @@ def letter_probabilities(choice: dict[str, Any], letters: str, options: Sequence
 def content_of(choice: dict[str, Any]) -> str:
     """The text of a choice, whether it came as a string or as parts; empty where there is none."""
     message = choice.get("message")
-    content = message.get("content") if isinstance(message, dict) else None
+    content = message.get("content") if isinstance(message, dict) else choice.get("text")  # as before there was chat
+    if isinstance(content, dict):
+        content = [content]
     if isinstance(content, list):
         parts = (part.get("text") if isinstance(part, dict) else part for part in content)
         return "".join(part for part in parts if isinstance(part, str))

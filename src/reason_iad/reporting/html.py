@@ -308,6 +308,7 @@ def _environment() -> jinja2.Environment:
         web_link=_web_link,
         file_href=_file_href,
         told=told,
+        sentence=lambda words: words[:1].upper() + words[1:],  # the other letters as the language writes them
     )
     environment.globals.update(
         verdict_word=text.verdict_word,

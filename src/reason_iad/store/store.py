@@ -206,6 +206,13 @@ class Store:
             if also is not None:
                 also(session)
 
+    def attach(self, identifier: str, files: Mapping[str, tuple[str, bytes]]) -> None:
+        """Keep further files of an inspection, as (media type, bytes) by role, where its report was kept before."""
+        digests = {role: self.files.put(data) for role, (_, data) in files.items()}
+        with self._sessions.begin() as session:
+            for role, (kind, data) in files.items():
+                _attach(session, identifier, role, digests[role], kind, len(data))
+
     def fail(self, identifier: str, error: str, also: Callable[[Session], None] | None = None) -> None:
         """Note that an inspection ended without a report, and why; `also` is done in the same transaction."""
         changes = {"state": "failed", "finished_at": _now(), "error": error[:2000]}

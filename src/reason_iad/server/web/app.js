@@ -1,6 +1,6 @@
 // The page: inspect, follow, ask, correct, look back. It talks to the same interface as every other client.
 "use strict";
-import { $, FEEDBACK, LANGUAGE, WORDS, _, answerBars, badge, cut, drawBoxes, duration, digits, el, fillSelect, icon, likely, meter, percent, plain, several, webLink, when } from "/assets/view.js";
+import { $, FEEDBACK, LANGUAGE, WORDS, _, answerBars, badge, cut, drawBoxes, duration, digits, el, fillSelect, icon, likely, low, meter, percent, plain, several, webLink, when } from "/assets/view.js";
 import { showThreshold } from "/assets/threshold.js";
 
 const STAGES = { queued: _("Waiting for its turn"), read: _("Reading the image"), recognize: _("Recognizing the category"), evidence: _("Comparing with good parts"), knowledge: _("Looking up knowledge"), prefix: _("Showing it to the model"), verdict: _("Reasoning about the verdict"), details: _("Describing the defect"), nearest: _("Finding the nearest normal patch"), question: _("Answering your question"), pictures: _("Drawing the map") };
@@ -207,7 +207,7 @@ async function show(id, fresh = false) {
   if (!body.report) {
     $("stage").hidden = true;
     $("options").hidden = false;
-    return fault(new Error(body.error || _("This inspection is {state}.", { state: WORDS[body.state].toLowerCase() })));
+    return fault(new Error(body.error || _("This inspection is {state}.", { state: low(WORDS[body.state]) })));
   }
   const report = body.report;
   $("photo").alt = _("The inspected image {name}", { name: report.image }) + (report.regions.length ? `; ${several("{count} marked region", "{count} marked regions", report.regions.length)}: ${report.regions.map((r) => told(r.place)).join(", ")}` : "");
@@ -331,7 +331,7 @@ async function showHistory(more = false) {
   const rows = page.inspections.map(historyRow);
   if (more) $("rows").append(...rows); else $("rows").replaceChildren(...(rows.length ? rows : [el("tr", {}, el("td", { colspan: 7, class: "empty" }, _("No inspection matches.")))]));
   const counts = (await get("/v1/status")).counts;
-  $("counts").replaceChildren(...["defective", "uncertain", "normal", "failed"].filter((k) => counts[k]).map((k) => el("li", { class: k }, el("b", {}, counts[k]), WORDS[k].toLowerCase())));
+  $("counts").replaceChildren(...["defective", "uncertain", "normal", "failed"].filter((k) => counts[k]).map((k) => el("li", { class: k }, el("b", {}, counts[k]), low(WORDS[k]))));
 }
 function historyRow(i) {
   const image = i.pictures.thumbnail ? el("img", { alt: "" }) : el("div", { class: "blank", "aria-hidden": "true" });

@@ -79,7 +79,7 @@ function last(part) {
   state.id = part.id;
   $("verdict").className = `verdict ${part.verdict}`;
   put("word", WORDS[part.verdict]);
-  put("more", part.verdict === "failed" ? part.error || "" : [part.defect_type, part.probability === null ? "" : _("{share} probability of a defect", { share: percent(part.probability) })].filter(Boolean).join(", "));
+  put("more", part.verdict === "failed" ? part.error || "" : [part.defect_type ? _(part.defect_type) : null, part.probability === null ? "" : _("{share} probability of a defect", { share: percent(part.probability) })].filter(Boolean).join(", "));
   put("part", [part.name, part.category ? plain(part.category) : ""].filter(Boolean).join(" · "));
   picture(part);
 }

@@ -45,6 +45,7 @@ export const icon = (verdict) => svg("svg", { viewBox: "0 0 24 24", "aria-hidden
 
 export const WORDS = { normal: _("Normal"), defective: _("Defective"), uncertain: _("Uncertain"), failed: _("Failed"), queued: _("Waiting"), running: _("Running") };
 export const FEEDBACK = { false_alarm: _("False alarm"), missed: _("Missed defect"), confirmed: _("Confirmed") };
+export const low = (text) => (LANGUAGE === "de" ? text : text.toLowerCase()); // German nouns keep their capitals
 export const percent = (p) => (p > 0.99 ? _("over 99 %") : p < 0.01 ? _("under 1 %") : `${Math.round(p * 100)} %`);
 export const digits = (value, places) => value.toLocaleString(LANGUAGE, { minimumFractionDigits: places, maximumFractionDigits: places });
 export const duration = (ms) => (ms < 1000 ? `${Math.round(ms)} ms` : `${digits(ms / 1000, 1)} s`);
