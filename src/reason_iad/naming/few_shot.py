@@ -92,7 +92,8 @@ class FewShot:
         free = max(len(inner) - self.num_types, 1)
         ball = self.shrink * max(float(np.square(inner).sum(1).mean()), 1e-9) / 64
         covariance = rest.T @ rest / free + ball * np.eye(inner.shape[1])
-        return means * (counts / (counts + PULL))[:, None], np.linalg.inv(covariance), ball
+        inverse = np.linalg.inv(covariance).astype(np.float64)
+        return means * (counts / (counts + PULL))[:, None], inverse, ball
 
     def scores(self, points: Doubles) -> tuple[Doubles, Doubles]:
         """Score of each type (Q, K), and squared distance to the nearest type (Q,) in units of the shrunk variance."""
