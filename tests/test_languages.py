@@ -112,6 +112,7 @@ def test_sentences_that_reports_keep_are_shown_in_the_language(code):
         "Compared with 8 normal references: no area differs more than normal parts do (score 0.12); the oddest is at "
         "top left (weak). Odder than each of the 8 references beside the others.",
         "Defect on the tablet: chipped edge, top left; tiny and compact, darker than its surroundings.",
+        "Possible defect on the tablet: type not certain, perhaps crack or chipped edge, place not certain.",
         "plate.png was turned upright by its EXIF orientation (6)",
         *PLACES,
     ]  # fmt: skip
@@ -128,6 +129,15 @@ def test_what_has_no_translation_is_shown_as_it_is(code):
     with speaking(code):
         for text in ("A sentence nobody has seen. And one more.", "", "part_017.png", "{odd}", "100%"):
             assert told(text) == text
+
+
+def test_a_name_that_stands_as_a_sentence_is_known_too():
+    with speaking("de"):
+        assert [told(text) for text in ("Chipped edge.", "Center.", "Yes.", "Nobody knows.")] == [
+            "Ausgebrochene Kante.", "Mitte.", "Ja.", "Nobody knows.",
+        ]  # fmt: skip
+    with speaking("ja"):
+        assert told("Chipped edge.") == "縁欠け。"
 
 
 def test_numbers_dates_and_counts_follow_the_language():

@@ -167,6 +167,8 @@ def _told(text: str, code: str, lexicon: Mapping[str, str], deep: int = 0) -> st
         return found
     if _NUMBER.fullmatch(text):
         return localized(text)
+    if (named := _option(text, code, lexicon)) is not None:
+        return named
     for pattern, source in _patterns(code):
         if match := pattern.fullmatch(text):
             values = {
@@ -180,6 +182,15 @@ def _told(text: str, code: str, lexicon: Mapping[str, str], deep: int = 0) -> st
             close = code in ("zh", "ja") and all(one != part for one, part in zip(spoken, parts, strict=True))
             return ("" if close else " ").join(spoken)
     return text
+
+
+def _option(text: str, code: str, lexicon: Mapping[str, str]) -> str | None:
+    """A name that stands as a sentence, such as an answer's "Chipped edge."; None where it is not known."""
+    for bare in (text[:-1], text[:1].lower() + text[1:-1]) if len(text) > 1 and text.endswith(".") else ():
+        found = lexicon.get(bare) or _catalog(code).gettext(bare)
+        if found != bare:
+            return found[:1].upper() + found[1:] + ("。" if code in ("zh", "ja") else ".")
+    return None
 
 
 @functools.cache

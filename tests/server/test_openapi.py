@@ -22,6 +22,7 @@ def test_generated_requests_are_answered_as_described(address):
 
     schema = schemathesis.openapi.from_dict(httpx.get(f"{address}/openapi.json").json())
     operations = [found.ok() for found in schema.get_all_operations()]
+    operations = [one for one in operations if one.path != "/v1/board/events"]  # it has no end; test_board follows it
     assert len(operations) > 15
     checks = [
         not_a_server_error, status_code_conformance, content_type_conformance, response_schema_conformance,

@@ -115,7 +115,7 @@ async def board(who: Viewer, server: Server, asked: Annotated[Asked, Depends()])
 @router.get(
     "/events",
     response_class=StreamingResponse,
-    responses=errors(content={"text/event-stream": {"schema": {"type": "string"}}}),
+    responses=errors(content={"text/event-stream": {}}),
 )
 async def follow(request: Request, who: Viewer, server: Server, asked: Annotated[Asked, Depends()]) -> Any:
     """The same as server-sent events, `board` whenever something changed; for hours, until the server stops."""
