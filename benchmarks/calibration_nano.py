@@ -1,8 +1,13 @@
 """nano before and after the offset by references and after calibration, on real products.
 
-    python benchmarks/calibration_nano.py collect --root ROOT --split train --rows ROWS
+    python benchmarks/calibration_nano.py collect --root ROOT ... --split train --rows TRAIN --per-category 5 --shots 4
+    python benchmarks/calibration_nano.py collect --root ROOT ... --split test --rows TEST --per-category 6 --shots 4
+    python benchmarks/calibration_nano.py report --train TRAIN --test TEST
 
-`collect` asks about images of a data set beside references of their category and keeps each answer at once.
+`collect` asks about images of data sets beside references of their category and keeps each answer at once. `report`
+chooses on TRAIN whether the offset helps, fits there, and measures on TEST: the model alone, the evidence alone, both
+by the mean of their log-odds, by the fit that ships, and by one made on TRAIN, each with and without the offset; then a
+panel of nano, the evidence and a model that guesses, weighed by agreement alone. Intervals by bootstrap over images.
 """
 
 from __future__ import annotations
@@ -34,6 +39,83 @@ def collect(args: argparse.Namespace) -> None:
                 print(line)
 
 
+def report(args: argparse.Namespace) -> None:
+    """Print the tables."""
+    import numpy as np
+
+    from reason_iad.calibration.fusion import Quality, fit_fusion
+    from reason_iad.calibration.rows import Row, RowFile
+    from reason_iad.inspection.panel import EVIDENCE, PanelMemory, join_defect
+    from reason_iad.inspection.session import DETECTION
+    from reason_iad.inspection.verdict import Fusion, less
+    from reason_iad.metrics.intervals import bootstrap
+    from reason_iad.models.nano import read_adapter
+    from reason_iad.models.sources import default_adapter
+    from reason_iad.types import AnswerOffset
+
+    train, test = (RowFile.open(path).rows for path in (args.train, args.test))
+    shipped = Fusion.from_settings(read_adapter(default_adapter())[1], "with_evidence")
+    plain = Fusion(0.0, 1.0, 1.0, "")
+
+    def said(row: Row, offset: bool) -> float:
+        mean = row["offset"]
+        return less(row["model"], AnswerOffset((mean,), mean) if offset and mean is not None else None)
+
+    def of(fusion: Fusion, rows: list[Row], offset: bool) -> list[float]:
+        return [fusion.probability(said(row, offset), row["score"]) for row in rows]
+
+    def show(name: str, rows: list[Row], stated: list[float]) -> None:
+        q = Quality.of([row["defective"] for row in rows], stated)
+        cells = (q.balanced_accuracy, q.auroc, q.calibration_error)
+        told = " | ".join(f"{e.value:.3f} ({e.low:.3f} to {e.high:.3f})" for e in cells)
+        print(f"| {name} | {told} | {q.log_loss:.3f} |")
+
+    fits = {offset: fit_fusion("with_evidence", train, offset).record for offset in (False, True)}
+    for name, rows in (("TRAIN", train), ("TEST", test)):
+        print(f"\n{name}: {len(rows)} images of {len({row['group'] for row in rows})} products, 4 references\n")
+        print("| probability of a defect | balanced accuracy at 0.5 | AUROC | calibration error | log loss |")
+        print("|---|---|---|---|---|")
+        show("evidence alone", rows, [row["score"] for row in rows])
+        for offset in (False, True):
+            tail = ", less good parts" if offset else ""
+            show(f"model alone{tail}", rows, [said(row, offset) for row in rows])
+            show(f"mean of log-odds, no fit{tail}", rows, of(plain, rows, offset))
+            show(f"the fit that ships{tail}", rows, of(shipped, rows, offset))
+            record = fits[offset]
+            made = Fusion(record["bias"], record["model"], record["evidence"], "")
+            told = "a fit on TRAIN (not cross-fitted here)" if rows is train else "a fit on TRAIN"
+            show(f"{told}{tail}", rows, of(made, rows, offset))
+    truth, names = np.array([row["defective"] for row in test]), ("nano", EVIDENCE, "a model that guesses")
+    guesses = np.random.default_rng(0).normal(0, 2, len(test))
+    memory, voices = PanelMemory(), []
+    for number, (row, guess) in enumerate(zip(test, guesses, strict=True)):
+        voices.append(dict(zip(names, (said(row, True), row["score"], 1 / (1 + np.exp(-guess))), strict=True)))
+        memory.add(DETECTION, str(number), {name: [p, 1 - p] for name, p in voices[-1].items()})
+    weights = memory.weights(DETECTION)
+    print(
+        "\nPanel on TEST, without labels\n\n| voice | balanced accuracy at 0.5 | AUROC | calibration error | log loss |"
+    )
+    print("|---|---|---|---|---|")
+    for name in names:
+        show(name, test, [voice[name] for voice in voices])
+    joined = [join_defect(voice, weights)[0] for voice in voices]
+    show("the panel", test, joined)
+    evidence = np.array([row["score"] for row in test])
+
+    def gain(index: np.ndarray) -> float:
+        from reason_iad.metrics.classification import auroc
+
+        return auroc(truth[index], np.array(joined)[index]) - auroc(truth[index], evidence[index])
+
+    print(f"\nAUROC of the panel less that of the evidence: {bootstrap(range(len(test)), gain)}")
+    for name, weight in weights.items():
+        print(f"{name}: finds {weight.found:.2f}, spares {weight.spared:.2f}, keeps {weight.share:.2f} of its weight")
+    spent = [row["seconds"] for row in (*train, *test) if "seconds" in row]
+    products = [offset for _, offset in spent if offset > 0.05]
+    print(f"\nmedian seconds an image {np.median([image for image, _ in spent]):.2f}; of the offset, once a product, "
+          f"{np.median(products):.2f} (n={len(products)})")  # fmt: skip
+
+
 def main() -> None:
     """Parse the command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -45,6 +127,10 @@ def main() -> None:
     asked.add_argument("--per-category", type=int, default=10)
     asked.add_argument("--shots", type=int, nargs="+", default=[4, 1])
     asked.set_defaults(run=collect)
+    shown = commands.add_parser("report")
+    shown.add_argument("--train", type=Path, required=True)
+    shown.add_argument("--test", type=Path, required=True)
+    shown.set_defaults(run=report)
     args = parser.parse_args()
     args.run(args)
 

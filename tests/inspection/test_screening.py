@@ -106,7 +106,7 @@ class Unasked:
     """A model that may be described, and not asked."""
 
     def __init__(self, model):
-        self.info, self.capabilities = model.info, model.capabilities
+        self.info, self.capabilities, self.spent = model.info, model.capabilities, None
 
     def __getattr__(self, name):
         raise AssertionError(f"the model was asked: {name}")

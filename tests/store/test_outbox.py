@@ -72,6 +72,15 @@ def test_a_message_is_kept_with_the_end_of_its_inspection_or_not_at_all(store: S
     assert len(store.outbox.waiting("press", "mqtt")) == 1
 
 
+def test_pictures_may_follow_a_report_that_was_told_already(store: Store):
+    identifier = store.accept(InspectionRequest(encode_png(picture()), name="a.png"), "press", "line")
+    store.finish(identifier, make_report(), {}, adding([draft()]))
+    store.attach(identifier, {"thumbnail": ("image/jpeg", b"small")})
+    record = store.get(identifier)
+    assert record is not None
+    assert store.files.get(record.files["thumbnail"]) == b"small"
+
+
 def test_only_delivered_messages_are_forgotten(store: Store):
     store.outbox.put(draft(sinks=("file",)))
     store.outbox.put(draft(sinks=("file",)))

@@ -28,7 +28,7 @@ from reason_iad.types import Answer, InspectionReport, OptionProbability, Voice
 EVIDENCE = "the comparison with good parts"
 ENOUGH = 20  # items that two or more voted on, from which weights are told
 MAX_KEPT = 2000  # items of a type that are remembered
-ALIKE = 0.95  # correlation of log-odds from which two annotators are one voice
+ALIKE = 0.98  # correlation of log-odds from which two annotators are one voice
 _USUAL = 0.75  # how often an annotator is taken to be right before that is known
 _SUREST = 2.0  # times its usual sureness, beyond which more counts no more
 

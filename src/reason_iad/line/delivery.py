@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import threading
+import time
 from collections.abc import Callable
 
 from reason_iad.errors import InputError
@@ -25,11 +26,10 @@ class Delivery(threading.Thread):
         self.up = True
         self.begun = threading.Event()  # whether the sink was tried once
         self._outbox, self._line, self._say = outbox, line, say
-        self._wake, self._halt, self._idle = threading.Event(), threading.Event(), threading.Event()
+        self._wake, self._halt = threading.Event(), threading.Event()
 
     def wake(self) -> None:
         """Say that there is a new message."""
-        self._idle.clear()
         self._wake.set()
 
     def run(self) -> None:
@@ -55,16 +55,16 @@ class Delivery(threading.Thread):
                 self._halt.wait(WAITS[min(failures, len(WAITS) - 1)])
                 failures += 1
                 continue
-            self._idle.set()
             self._wake.wait(LOOK)
         with contextlib.suppress(Exception):
             self.sink.close()
 
     def stop(self, seconds: float) -> None:
         """End, after what waits is delivered, or the seconds are over; the rest waits for the next start."""
-        if self.is_alive() and seconds > 0:
-            self.wake()
-            self._idle.wait(seconds)
+        limit = time.monotonic() + seconds
+        while self.is_alive() and time.monotonic() < limit and self._outbox.waiting(self._line, self.sink.name, 1):
+            self._wake.set()
+            time.sleep(0.05)
         self._halt.set()
         self._wake.set()
         if self.is_alive():

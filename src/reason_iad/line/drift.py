@@ -7,9 +7,9 @@ more (`R_t - t` is a martingale), so that the mean time until it reaches a level
 false alarms is the one that was set, for any distribution and any number of known parts (Volkhonskiy and others,
 Inductive conformal martingales for change-point detection, COPA 2017; Vovk, Testing randomness online, 2021).
 
-Parts of the line join the known ones, `LAG` parts late: at once, as the theorem wants it, a line that differs from a
-small profile from its first part on would be its own measure and never be noticed. What the lag costs is measured, and
-less than what the tolerance saves (`benchmarks/line_drift.py`).
+Parts of the line join the known ones late, by as many parts as the profile knows and `LAG` at most: at once, as the
+theorem wants it, a line that differs from a small profile from its first part on would be its own measure and never be
+noticed. What the lag costs is measured, and less than what the tolerance saves (`benchmarks/line_drift.py`).
 
 Cumulative sums with limits from tables need the mean and spread of good parts exactly; estimated from 20 parts their
 rate of false alarms is many times the one set (`benchmarks/line_drift.py` measures both).
@@ -32,7 +32,7 @@ import numpy as np
 
 Side = Literal["high", "low"]
 BETS = (2, 5, 15, 50)  # from shifts of half a spread to those that no known part shows
-LAG = 30  # parts until one of the line is known
+LAG = 30  # parts at most until one of the line is known
 BASELINE = 1000  # stable parts of the line that join the good parts of the profile
 MOST = 1e15  # a stake beyond this has long raised an alarm
 
@@ -67,11 +67,11 @@ class Detector:
         self._room = BASELINE
 
     def see(self, value: float) -> list[float]:
-        """P-values of one more part, by side; it is known `LAG` parts later."""
+        """P-values of one more part, by side; it is known some parts later."""
         found = [self._p_value(value, side) for side in self.quantity.sides]
         if self._room:
             self._coming.append(value)
-            if len(self._coming) > LAG:
+            if len(self._coming) > min(LAG, len(self.reference)):
                 bisect.insort(self._known, self._coming.popleft())
                 self._room -= 1
         return found

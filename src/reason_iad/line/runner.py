@@ -8,6 +8,7 @@ the outbox; a part that finds no room is told as not inspected. Nothing is passe
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import queue
 import threading
@@ -93,7 +94,7 @@ class LineRunner:
                     break
         finally:
             self.capture.stop()
-            self._waiting.put(None)
+            self._hand_on(None)
             inspecting.join(None if self._fault is None else 0.1)
             self.telling.notice("stopped", "")
             self._halt.set()
@@ -122,9 +123,16 @@ class LineRunner:
             if self.capture.source.live:
                 self._waiting.put_nowait(chosen)
             else:
-                self._waiting.put(chosen)
+                self._hand_on(chosen)
         except queue.Full:
             self.telling.not_inspected(chosen.fired.part, f"{self._waiting.maxsize} parts were waiting already", chosen)
+
+    def _hand_on(self, chosen: Chosen | None) -> None:
+        """Wait for room among the waiting parts, for as long as somebody inspects them; None is the end."""
+        while self._fault is None:
+            with contextlib.suppress(queue.Full):
+                self._waiting.put(chosen, timeout=0.5)
+                return
 
     def _inspect_all(self) -> None:
         try:

@@ -112,7 +112,9 @@ class Telling:
         for attempt in range(10_000):
             try:
                 return write()
-            except (OperationalError, OSError) as error:
+            except (OperationalError, OSError, InputError) as error:
+                if isinstance(error, InputError) and not isinstance(error.__cause__, OSError):  # not for want of room
+                    raise
                 self.tally.record_errors += 1
                 if not attempt:
                     self.say(f"the record cannot be written ({str(error).splitlines()[0]}); it is tried again")
