@@ -104,6 +104,7 @@ def test_knowledge_speaks_of_hue_direction_sharpness_and_edge():
 
 def test_what_fits_the_finer_claims_is_likelier_and_older_tables_still_serve():
     stored = json.loads((default_adapter() / "adapter.json").read_text())["options"]["looks"]
+    stored["tables"]["border"], stored["shares"]["border"] = [[[0.8, 0.2], [0.02, 0.98]]] * 2, [0.25, 0.75]
     tables = LookReliability.from_settings(stored)
     red = dataclasses.replace(SEEN, hue="redder", direction="upright", sharpness="sharp", border="inside")
     assert tables.log_likelihood("A red spot.", red, 0.9) > tables.log_likelihood("A blue spot.", red, 0.9)

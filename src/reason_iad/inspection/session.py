@@ -16,7 +16,7 @@ from reason_iad.inspection.option_fusion import OptionFusion, Spoken, measured, 
 from reason_iad.inspection.options import USUAL_OVERKILL
 from reason_iad.inspection.prompts import evidence_line
 from reason_iad.inspection.question_kinds import kind_of
-from reason_iad.inspection.type_names import Taught, same_name, with_examples
+from reason_iad.inspection.type_names import Closest, Taught, same_name, with_examples
 from reason_iad.inspection.verdict import Fusion, less
 from reason_iad.knowledge.entries import CategoryKnowledge
 from reason_iad.knowledge.retrieve import KnowledgeBase
@@ -117,6 +117,7 @@ class Session:
             spoken = Spoken(model, silent, silent, silent)  # what is known has no say on the words "yes" and "no"
             if not closed:
                 known, unlike = self.known(answer.question, texts), self.unlike(answer.question, texts)
+                known = self._level(texts, known) if kind == CLASSIFICATION else known
                 spoken = Spoken(model, self.measured(texts), known, unlike)
             if weights.evidence and len(set(spoken.evidence)) > 1:
                 grounds.append("the measured place and look")
@@ -143,6 +144,23 @@ class Session:
             return self.fusion.note
         count = counted(len(offset.log_odds), "good part")
         return f"{self.fusion.note}; the model's log-odds on {count}, {offset.mean:+.2f} on average, were subtracted"
+
+    def _level(self, texts: Sequence[str], known: tuple[float, ...]) -> tuple[float, ...]:
+        """K with one value for all options that name a kind of defect of the category: it knows all of them alike.
+
+        How close their wordings come to a question says nothing of the image.
+        """
+        about, base = self.context.knowledge, self.knowledge
+        if about is None:
+            return known
+        closest = None if base is None else base.closest
+        own = [i for i, text in enumerate(texts) if self._names_kind(text, about, closest)]
+        most = max((known[i] for i in own), default=0.0)
+        return tuple(most if i in own else value for i, value in enumerate(known))
+
+    @staticmethod
+    def _names_kind(text: str, about: CategoryKnowledge, closest: Closest | None) -> bool:
+        return same_name(text.rstrip("."), [kind.name for kind in about.defects], about, closest) is not None
 
     def _by_examples(self, texts: Sequence[str], found: tuple[float, ...]) -> tuple[float, ...] | None:
         """Probabilities of options that labeled examples join; None where there are none, or none of these types."""

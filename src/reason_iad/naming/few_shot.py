@@ -73,23 +73,37 @@ class FewShot:
     def _basis(self) -> tuple[Doubles, Doubles]:
         """Mean of the examples (D,), and orthonormal directions (r, D) that hold all that differs among them."""
         center = self.points.mean(0)
+        if len(self.points) > self.points.shape[1]:  # so many that every direction may matter
+            return center, np.eye(self.points.shape[1])
         _, sizes, directions = np.linalg.svd(self.points - center, full_matrices=False)
         rank = int((sizes > 1e-9 * max(float(sizes.max()), 1e-12)).sum())
         return center, directions[: max(rank, 1)]
 
     @cached_property
-    def _inner(self) -> Doubles:
-        """The examples in these directions (N, r)."""
+    def _fitted(self) -> tuple[Doubles, Doubles, float]:
+        """Pulled means (K, r), inverse of the shrunk covariance (r, r), and the variance of the ball."""
         center, directions = self._basis
-        return (self.points - center) @ directions.T
+        inner = (self.points - center) @ directions.T  # (N, r)
+        counts = np.bincount(self.labels, minlength=self.num_types)
+        sums = np.zeros((self.num_types, inner.shape[1]))
+        np.add.at(sums, self.labels, inner)
+        means = sums / np.maximum(counts, 1)[:, None]
+        rest = inner - means[self.labels]
+        free = max(len(inner) - self.num_types, 1)
+        ball = self.shrink * max(float(np.square(inner).sum(1).mean()), 1e-9) / 64
+        covariance = rest.T @ rest / free + ball * np.eye(inner.shape[1])
+        inverse = np.linalg.inv(covariance).astype(np.float64)
+        return means * (counts / (counts + PULL))[:, None], inverse, ball
 
     def scores(self, points: Doubles) -> tuple[Doubles, Doubles]:
         """Score of each type (Q, K), and squared distance to the nearest type (Q,) in units of the shrunk variance."""
         center, directions = self._basis
+        means, inverse, ball = self._fitted
         moved = points - center
         inner = moved @ directions.T
         beyond = np.maximum(np.square(moved).sum(1) - np.square(inner).sum(1), 0.0)  # what no example varies in
-        found, ball = _discriminant(self._inner, self.labels, self.num_types, inner, self.shrink)
+        gaps = inner[:, None] - means[None]  # (Q, K, r)
+        found: Doubles = -0.5 * ((gaps @ inverse) * gaps).sum(2)
         return found, -2 * found.max(1) + beyond / ball
 
     @cached_property
@@ -111,21 +125,3 @@ class FewShot:
             scores[np.ix_(fold, present)] = found
             distances[fold] = far
         return scores, distances
-
-
-def _discriminant(
-    examples: Doubles, labels: Labels, num_types: int, queries: Doubles, shrink: float
-) -> tuple[Doubles, float]:
-    """Scores (Q, K) of queries (Q, r) and the variance of the ball, from examples (N, r) of mean 0."""
-    counts = np.bincount(labels, minlength=num_types)
-    sums = np.zeros((num_types, examples.shape[1]))
-    np.add.at(sums, labels, examples)
-    means = sums / np.maximum(counts, 1)[:, None]
-    rest = examples - means[labels]
-    means = means * (counts / (counts + PULL))[:, None]
-    free = max(len(examples) - num_types, 1)
-    ball = shrink * max(float(np.square(examples).sum(1).mean()), 1e-9) / 64
-    covariance = rest.T @ rest / free + ball * np.eye(examples.shape[1])
-    gaps = queries[:, None] - means[None]  # (Q, K, r)
-    solved = np.linalg.solve(covariance, gaps.reshape(-1, examples.shape[1]).T).T.reshape(gaps.shape)
-    return -0.5 * (gaps * solved).sum(2), ball
