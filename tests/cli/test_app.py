@@ -157,3 +157,12 @@ def test_json_of_a_name_that_is_no_text_stays_json() -> None:
     folder = str(Path(__file__).parent.parent / "reporting")
     done = subprocess.run([sys.executable, "-c", script, folder], capture_output=True, check=True)
     assert json.loads(done.stdout)["image"] == "a\udc80.png"
+
+
+def test_the_language_may_stand_before_a_command_or_behind_it() -> None:
+    parser = app.build_parser()
+    for given in (["--language", "de", "records", "list"], ["records", "list", "--language", "de"]):
+        assert parser.parse_args(given).language == "de"
+    assert parser.parse_args(["records", "list"]).language is None
+    texts = parser.parse_args(["--language", "ja", "knowledge", "import", "x.csv", "--language", "de"])
+    assert (texts.language, texts.text_language) == ("ja", "de")

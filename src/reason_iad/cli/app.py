@@ -87,7 +87,20 @@ def build_parser() -> argparse.ArgumentParser:
         records,
     ):
         command.add_parser(subparsers)
+    _allow_language_behind(parser)
     return parser
+
+
+def _allow_language_behind(parser: argparse.ArgumentParser) -> None:
+    """Take `--language` behind a command, too, where most people write it."""
+    for action in parser._actions:
+        if isinstance(action, argparse._SubParsersAction):
+            for command in dict.fromkeys(action.choices.values()):
+                if "--language" not in command._option_string_actions:  # `knowledge import` means that of its texts
+                    command.add_argument(
+                        "--language", choices=tuple(LANGUAGES), default=argparse.SUPPRESS, help=argparse.SUPPRESS
+                    )
+                _allow_language_behind(command)
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -43,7 +43,9 @@ def add_change_actions(
     bring = actions.add_parser("import", parents=[base], help="import documents, tables and MMAD's knowledge")
     bring.add_argument("sources", nargs="+", type=Path, metavar="PATH", help="files or folders")
     bring.add_argument("--category", help="category of what names none (default: the file's or folder's name if known)")
-    bring.add_argument("--language", default="en", metavar="CODE", help="language of the texts (default: en)")
+    bring.add_argument(
+        "--language", dest="text_language", default="en", metavar="CODE", help="language of the texts (default: en)"
+    )
     bring.add_argument("--encoding", default="utf-8-sig", metavar="NAME", help="of text files (default: UTF-8)")
     bring.add_argument("--dry-run", action="store_true", help="say how everything is read, and store nothing")
     bring.add_argument("--as", dest="corrections", action="append", default=[], metavar="NAME=MEANING",
@@ -149,7 +151,7 @@ def _import(args: argparse.Namespace) -> int:
     from reason_iad.knowledge.rows import parse_corrections
 
     options = ImportOptions(
-        args.category, args.language, args.encoding, parse_corrections(args.corrections), args.dry_run
+        args.category, args.text_language, args.encoding, parse_corrections(args.corrections), args.dry_run
     )
     result = import_sources(_base(args), args.sources, options)
     if args.json:
