@@ -45,7 +45,7 @@ def test_a_starter_category_is_copied_when_it_is_changed(tmp_path: Path) -> None
     own = load_file(tmp_path / "hazelnut.yaml")
     assert own.defect("crack").look == "A split: dark."  # type: ignore[union-attr]
     assert len(own.defects) == len(next(k for k in load_categories() if k.category == "hazelnut").defects)
-    with pytest.raises(InputError, match=r"the field is 'crak\.look'; expected one of crack"):
+    with pytest.raises(InputError, match=r"the field of hazelnut is 'crak\.look'; expected one of crack"):
         call(tmp_path, "edit", "hazelnut", "--set", "crak.look", "x")
 
 

@@ -150,7 +150,7 @@ def load_comparing(method: Any, tell: Any) -> Comparing:
 
 
 def load_slow(method: Any, tell: Any) -> Comparing:
-    return Comparing(0.8)
+    return Comparing(3.0)
 
 
 def free_port() -> int:

@@ -156,3 +156,22 @@ def test_boxes_are_cut_at_the_border_and_refused_outside():
     assert fit_box((-10, -10, 5, 5), None, (30, 40)) == (0, 0, 5, 5)
     assert fit_box((41, 0, 60, 5), None, (30, 40)) is None
     assert fit_box((10, 10, 10, 20), None, (30, 40)) is None
+
+
+def test_an_image_of_the_same_name_in_the_folder_above_is_another_image(tmp_path):
+    export = tmp_path / "export"
+    export.mkdir()
+    picture(export / "a.png")
+    (tmp_path / "other").mkdir()
+    picture(tmp_path / "other" / "gone.png")
+    picture(tmp_path / "gone.png")
+    path = coco(
+        export,
+        [
+            {"id": 1, "image_id": 1, "category_id": 1, "bbox": [4, 5, 10, 3]},
+            {"id": 2, "image_id": 2, "category_id": 1, "bbox": [0, 0, 5, 5]},
+        ],
+    )
+    labels = read_labels(path)
+    assert list(boxes(labels)) == ["a.png"]
+    assert any("gone.png" in note for note in labels.notes)

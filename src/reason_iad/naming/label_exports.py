@@ -67,7 +67,11 @@ def around_rotated(x: float, y: float, width: float, height: float, degrees: flo
 
 def _roots(path: Path) -> list[Path]:
     """Where the images of an export lie: beside it, in images/, or beside its folder."""
-    return [root for root in (path.parent, path.parent / "images", path.parent.parent) if root.is_dir()]
+    beside = path.parent
+    # COCO keeps its file in a folder of its own. The folder above any other is somebody else's: an image of the same
+    # name there is another image.
+    above = [beside.parent] if beside.name.lower() in ("annotations", "labels") else []
+    return [root for root in (beside, beside / "images", *above) if root.is_dir()]
 
 
 def _number(value: Any) -> float:
