@@ -89,9 +89,9 @@ def test_a_lot_on_two_machines_is_the_local_one_though_a_machine_is_lost(lot, tm
         monkeypatch.setattr(ray, "wait", losing)
         given = arguments(lot, "--json", "--out", tmp_path / "ray", "--ray", cluster.address, "--jobs", "2")
         assert inspect.run(given, load_there) == 2
+        there = capsys.readouterr()  # before the cluster, which is of this process, says that it ends
     finally:
         cluster.shutdown()
-    there = capsys.readouterr()
     assert lost
     assert [json.loads(line) for line in there.out.splitlines()] == [json.loads(line) for line in here.out.splitlines()]
     assert "broken.png" in there.err
