@@ -86,6 +86,7 @@ class RayPool:
         self._running: dict[Any, tuple[Any, _Task]] = {}
         self._again: deque[_Task] = deque()  # tasks whose actor was lost
         self._losses_in_a_row = 0
+        self._output = contextlib.ExitStack()  # puts standard output back
 
     def __enter__(self) -> RayPool:
         """Connect and start the actors.
@@ -94,8 +95,7 @@ class RayPool:
             InputError: Ray is not installed, or the cluster cannot be reached.
         """
         self._ray = _connect(self._address, self._workers)
-        self._output = contextlib.redirect_stdout(_OwnOutput(sys.stdout))
-        self._output.__enter__()
+        self._output.enter_context(contextlib.redirect_stdout(_OwnOutput(sys.stdout)))
         self._class = self._ray.remote(num_cpus=1, max_restarts=0, max_task_retries=0)(Actor)
         for _ in range(self._workers):
             self._start()
@@ -103,10 +103,10 @@ class RayPool:
 
     def __exit__(self, *_: object) -> None:
         """End the actors, and the connection."""
-        for actor in [*self._idle, *self._starting.values(), *(actor for actor, _ in self._running.values())]:
-            self._ray.kill(actor)
-        self._ray.shutdown()
-        self._output.__exit__(None, None, None)
+        with self._output, contextlib.redirect_stdout(sys.stderr):  # Ray says what is left to say in this thread
+            for actor in [*self._idle, *self._starting.values(), *(actor for actor, _ in self._running.values())]:
+                self._ray.kill(actor)
+            self._ray.shutdown()
 
     def events(self, tasks: Iterable[Any]) -> Iterator[Event]:
         """Do tasks in any order, and yield what came of each when it ends.
