@@ -121,9 +121,13 @@ class Judge:
         if "refused" in self.settings:
             fusion = dataclasses.replace(fusion, note=f"{fusion.note}; {self.settings['refused']}")
         offset = None
-        if source is not None and is_wanted(self.options.offset, fusion, "fusion" in self.settings):
+        if source is not None and self._subtracts(fusion):
             offset = functools.partial(self._offset, source, context)
         return Session(context, dialog, fusion, OptionFusion.from_settings(self.settings), self.knowledge, offset)
+
+    def _subtracts(self, fusion: Fusion) -> bool:
+        """Whether what the model says of good parts is subtracted before the fusion."""
+        return is_wanted(self.options.offset, fusion, "fusion" in self.settings)
 
     def _offset(self, source: EvidenceSource, context: Context) -> AnswerOffset | None:
         """What the model says of the good parts behind `source`, asked once for a product."""
@@ -141,7 +145,7 @@ class Judge:
     def _answers(self, fusion: Fusion) -> AnswerRange | None:
         """How far the model's answers go, as they enter the fusion; None where that is not known."""
         found = AnswerRange.from_settings(self.settings)
-        subtracted = is_wanted(self.options.offset, fusion, "fusion" in self.settings)
+        subtracted = self._subtracts(fusion)
         if found is None or subtracted == fusion.offset:
             return found
         return found.less_any() if subtracted else None
