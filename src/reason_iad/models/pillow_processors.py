@@ -19,7 +19,7 @@ from transformers.processing_utils import ImagesKwargs
 Channels = npt.NDArray[Any]  # (C, H, W)
 
 
-class Lfm2VlSettings(ImagesKwargs, total=False):
+class Lfm2VlSettings(ImagesKwargs, total=False):  # type: ignore[misc, unused-ignore]
     """What a release says beyond the settings of every image processor."""
 
     downsample_factor: int
@@ -51,7 +51,9 @@ class Lfm2VlImageProcessorPil(PilBackend):  # type: ignore[misc, unused-ignore]
     return_row_col_info = False
 
     def _preprocess(self, images: list[Channels], **settings: Any) -> BatchFeature:
-        rows, columns, sizes, parts = [], [], [], []
+        grids: list[tuple[int, int]] = []
+        sizes: list[list[int]] = []
+        parts: list[Channels] = []
         for image in images:
             height, width = image.shape[1:]
             size = fitted_size((height, width), settings)
@@ -61,12 +63,14 @@ class Lfm2VlImageProcessorPil(PilBackend):  # type: ignore[misc, unused-ignore]
                 parts += [] if grid == (1, 1) else self._tiles(image, grid, settings)
             if grid == (1, 1) or settings["use_thumbnail"]:
                 parts.append(self._resized(image, size, settings))
-            rows, columns, sizes = [*rows, grid[0]], [*columns, grid[1]], [*sizes, list(size)]
+            grids.append(grid)
+            sizes.append(list(size))
         patches = [_patches(self._scaled(part, settings), settings["encoder_patch_size"]) for part in parts]
         data: dict[str, Any] = _padded(patches, _longest(settings))
         data["spatial_shapes"] = np.array([[n // settings["encoder_patch_size"] for n in p.shape[1:]] for p in parts])
         if settings["return_row_col_info"]:
-            data |= {"image_rows": rows, "image_cols": columns, "image_sizes": sizes}
+            rows, columns = zip(*grids, strict=True)
+            data |= {"image_rows": list(rows), "image_cols": list(columns), "image_sizes": sizes}
         return BatchFeature(data, tensor_type=settings.get("return_tensors"))
 
     def _resized(self, image: Channels, size: tuple[int, int], settings: dict[str, Any]) -> Channels:
