@@ -19,7 +19,7 @@ from transformers.processing_utils import ImagesKwargs
 Channels = npt.NDArray[Any]  # (C, H, W)
 
 
-class Lfm2VlSettings(ImagesKwargs, total=False):  # type: ignore[misc, unused-ignore]
+class Lfm2VlSettings(ImagesKwargs, total=False):  # type: ignore[misc, call-arg, unused-ignore]
     """What a release says beyond the settings of every image processor."""
 
     downsample_factor: int
