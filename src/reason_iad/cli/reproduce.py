@@ -68,7 +68,7 @@ def run_reproduce(args: argparse.Namespace) -> int:
     from reason_iad.benchmark import reproduce
     from reason_iad.benchmark.runner import run_questions, spread
     from reason_iad.benchmark.setting import Setting
-    from reason_iad.cli.benchmark import ProgressLine
+    from reason_iad.cli.benchmark_runs import ProgressLine
     from reason_iad.datasets.questions import read_questions
     from reason_iad.models.registry import check_model, memory_need, sees_references
     from reason_iad.reporting.text import duration
