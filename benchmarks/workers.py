@@ -23,7 +23,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
@@ -166,16 +166,15 @@ def batches(repeat: int = 7) -> dict[str, Any]:
     torch.set_num_threads(1)
     images, _ = tablets(max(BATCHES) * (repeat + 1))
     vision = BundledVision.load()
-    spent: dict[str, dict[int, list[float]]] = {
-        name: {size: [] for size in BATCHES} for name in ("efficientnet 448", "vit 224")
+    runs: dict[str, Callable[[Any], Any]] = {
+        "efficientnet 448": lambda some: vision.efficientnet(some, 448),
+        "vit 224": lambda some: vision.vit(some, 224, (7, 9, 10, 11, 12)),
     }
+    spent: dict[str, dict[int, list[float]]] = {name: {size: [] for size in BATCHES} for name in runs}
     for turn in range(repeat + 1):
         for size in BATCHES:
             batch = images[turn * size : (turn + 1) * size]
-            for name, run in (
-                ("efficientnet 448", lambda some: vision.efficientnet(some, 448)),
-                ("vit 224", lambda some: vision.vit(some, 224, (7, 9, 10, 11, 12))),
-            ):
+            for name, run in runs.items():
                 began = time.perf_counter()
                 run(batch)
                 if turn:  # the first pass of a size prepares memory
