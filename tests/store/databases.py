@@ -41,3 +41,16 @@ def running_postgres() -> Iterator[str]:
             yield f"postgresql+psycopg://tester@/postgres?host={folder}"
         finally:
             subprocess.run([*as_user, programs / "pg_ctl", "-D", data, "-m", "immediate", "stop"], **quiet)
+
+
+def empty(url: str) -> None:
+    """Take everything out of a database."""
+    from sqlalchemy import text
+
+    from reason_iad.store.engine import create
+
+    engine = create(url)
+    with engine.begin() as connection:
+        connection.execute(text("DROP SCHEMA public CASCADE"))
+        connection.execute(text("CREATE SCHEMA public"))
+    engine.dispose()

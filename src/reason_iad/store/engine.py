@@ -6,12 +6,17 @@ import sqlite3
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from reason_iad.errors import InputError
+from reason_iad.errors import InputError, RecordUnavailableError
 
 if TYPE_CHECKING:
     from sqlalchemy import Engine
 
 DIALECTS = ("sqlite", "postgresql")
+PATIENCE = {  # a database that vanished is noticed, and a transaction of a machine that vanished ends
+    "connect_timeout": "5", "tcp_user_timeout": "10000", "keepalives_idle": "10", "keepalives_interval": "5",
+    "keepalives_count": "3", "options": "-c idle_in_transaction_session_timeout=30000",
+}  # fmt: skip
+POOL: dict[str, dict[str, Any]] = {"sqlite": {}, "postgresql": {"pool_timeout": 10}}
 
 
 def create(url: str) -> Engine:
@@ -33,7 +38,9 @@ def create(url: str) -> Engine:
             parsed = parsed.set(drivername="postgresql+psycopg")
         if dialect == "sqlite" and parsed.database and parsed.database != ":memory:":
             Path(parsed.database).parent.mkdir(parents=True, exist_ok=True)
-        engine = create_engine(parsed, pool_pre_ping=dialect != "sqlite")
+        if dialect == "postgresql":  # what the URL says goes before
+            parsed = parsed.set(query={**PATIENCE, **parsed.query})
+        engine = create_engine(parsed, pool_pre_ping=dialect != "sqlite", **POOL[dialect])
     except OSError as error:
         raise InputError(f"the folder of the database {parsed.database} cannot be made ({error.strerror})") from error
     except (ArgumentError, NoSuchModuleError) as error:
@@ -46,6 +53,23 @@ def create(url: str) -> Engine:
         event.listen(engine, "connect", _prepare_sqlite)
         event.listen(engine, "begin", _begin)
     return engine
+
+
+def explain_losses(engine: Engine) -> None:
+    """From now on, say in words of ours that the database cannot be reached or has no room."""
+    from sqlalchemy import event
+    from sqlalchemy.exc import InterfaceError, OperationalError
+
+    def explain(context: Any) -> None:
+        found = context.sqlalchemy_exception
+        lost = context.is_disconnect or isinstance(found, OperationalError | InterfaceError)
+        why = str(context.original_exception).strip().splitlines() or [type(context.original_exception).__name__]
+        if lost and not why[0].startswith("no such "):
+            raise RecordUnavailableError(
+                f"the record cannot be reached or written now ({why[0]}); nothing that was accepted is lost: try again"
+            ) from context.original_exception
+
+    event.listen(engine, "handle_error", explain)
 
 
 def _prepare_sqlite(connection: Any, _: Any) -> None:

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from reason_iad.errors import InputError
+from reason_iad.errors import InputError, RecordUnavailableError
 from reason_iad.files import sha256, write_whole
 
 _DIGEST = re.compile(r"[0-9a-f]{64}")
@@ -26,7 +26,7 @@ class EvidenceFiles:
         """Keep `data`; returns its SHA-256 in hexadecimal.
 
         Raises:
-            InputError: the folder cannot be written.
+            RecordUnavailableError: the folder cannot be written.
         """
         digest = sha256(data)
         target = self._path(digest)
@@ -36,7 +36,7 @@ class EvidenceFiles:
         try:
             write_whole(target, data, mode=0o600)
         except OSError as error:
-            raise InputError(
+            raise RecordUnavailableError(
                 f"{self.folder} cannot be written ({error.strerror}); expected room for evidence files: free some, or "
                 "choose another place"
             ) from error
@@ -47,12 +47,17 @@ class EvidenceFiles:
 
         Raises:
             InputError: there is no such file, or its bytes are no longer those that were kept.
+            RecordUnavailableError: the folder cannot be read now.
         """
         path = self._path(digest)
         try:
             data = path.read_bytes()
-        except OSError as error:
+        except FileNotFoundError as error:
             raise InputError(f"the evidence file {digest} is missing; it may have been removed by hand") from error
+        except OSError as error:
+            raise RecordUnavailableError(
+                f"{self.folder} cannot be read ({error.strerror}); check that it is mounted and try again"
+            ) from error
         if sha256(data) != digest:
             raise InputError(f"the evidence file {digest} was altered on disk; restore it from a backup")
         return data
