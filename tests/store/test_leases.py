@@ -111,8 +111,7 @@ def test_a_server_that_lost_its_lease_can_neither_finish_nor_fail_nor_tell(serve
     with pytest.raises(LeaseLostError):
         first.leases.tell(identifier, [("stage", {"name": "late"})])
     second.finish(identifier)
-    with pytest.raises(LeaseLostError):
-        second.finish(identifier)
+    second.finish(identifier)  # as after an answer of the database that was lost: nothing is written twice
     assert events(first, identifier) == ["queued", "started", "started", "done"]
 
 

@@ -16,7 +16,7 @@ from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
 
 from reason_iad import __version__
-from reason_iad.errors import InputError
+from reason_iad.errors import InputError, RecordUnavailableError
 from reason_iad.server import (
     routes_board,
     routes_inspections,
@@ -34,6 +34,7 @@ from reason_iad.server.problems import HttpProblem, error_body
 from reason_iad.server.queue import InspectionQueue
 from reason_iad.server.security import RateLimiter
 from reason_iad.server.settings import Settings
+from reason_iad.server.shared_queue import SharedQueue
 from reason_iad.store.store import Store
 
 if TYPE_CHECKING:
@@ -61,7 +62,7 @@ def create_app(settings: Settings, load_knowledge: Callable[[], KnowledgeBase] =
         model = ModelWorkers(settings, metrics)
         model.start()  # first: it takes longest
         store = Store.open(settings.database_url, settings.data / "evidence")
-        queue = InspectionQueue(settings, store, model, metrics)
+        queue = (SharedQueue if store.shared else InspectionQueue)(settings, store, model, metrics)
         limiter = RateLimiter(settings.limits.requests_per_minute, settings.limits.burst)
         app.state.reason_iad = AppState(
             settings, metrics, store, model, queue, KnowledgeSearch(load_knowledge), limiter
@@ -87,6 +88,7 @@ def create_app(settings: Settings, load_knowledge: Callable[[], KnowledgeBase] =
     app.add_middleware(Guard, settings=settings, metrics=metrics)
     app.add_exception_handler(HttpProblem, _on_problem)
     app.add_exception_handler(InputError, _on_input_error)
+    app.add_exception_handler(RecordUnavailableError, _on_no_record)
     app.add_exception_handler(RequestValidationError, _on_invalid)
     app.add_exception_handler(HTTPException, _on_http)
     app.add_exception_handler(Exception, _on_fault)
@@ -127,6 +129,10 @@ async def _on_problem(request: Request, error: Exception) -> JSONResponse:
 
 async def _on_input_error(request: Request, error: Exception) -> JSONResponse:
     return JSONResponse(error_body("not_usable", str(error), _id(request)), 422)
+
+
+async def _on_no_record(request: Request, error: Exception) -> JSONResponse:
+    return JSONResponse(error_body("no_record", str(error), _id(request)), 503, {"Retry-After": "5"})
 
 
 async def _on_invalid(request: Request, error: Exception) -> JSONResponse:

@@ -70,6 +70,8 @@ class Settings:
     factory: str = FACTORY  # "module:function" that loads the inspector in the model process
     method: InspectorOptions = field(default_factory=InspectorOptions)  # handed to the factory
     stop_seconds: float = 30.0  # for what runs to end when the server is stopped
+    lease_seconds: float = 20.0  # without a sign of life, after which another server takes an inspection over
+    linger_seconds: float = 0.0  # between being told to stop and stopping: until no proxy sends requests any more
     allowed_hosts: tuple[str, ...] = ()  # names that the server is reached by, besides its address
 
     def __post_init__(self) -> None:

@@ -51,6 +51,7 @@ if TYPE_CHECKING:
 
 MAX_NAME = 255
 MAX_COMMENT = 2000
+_OPEN: tuple[State, ...] = ("queued", "running")
 INTERRUPTED = "The program stopped during this inspection; inspect the image again."
 
 
@@ -244,7 +245,8 @@ class Store:
             "report": json.loads(report.to_json(indent=None)), "error": None,
         }  # fmt: skip
         with self._sessions.begin() as session:
-            self._update(session, identifier, ("queued", "running"), changes | {"finished_at": moment(session)}, by)
+            if not self._update(session, identifier, _OPEN, changes | {"finished_at": moment(session)}, by):
+                return
             for role, (kind, data) in files.items():
                 _attach(session, identifier, role, digests[role], kind, len(data))
             if also is not None:
@@ -265,8 +267,7 @@ class Store:
 
         with self._sessions.begin() as session:
             changes = {"state": "failed", "finished_at": moment(session), "error": error[:2000]}
-            self._update(session, identifier, ("queued", "running"), changes, by)
-            if also is not None:
+            if self._update(session, identifier, _OPEN, changes, by) and also is not None:
                 also(session)
 
     def recover(self) -> tuple[str, ...]:
@@ -458,7 +459,8 @@ class Store:
         allowed: tuple[State, ...],
         changes: Mapping[str, Any],
         by: str | None = None,
-    ) -> None:
+    ) -> bool:
+        """Change an inspection; False where this very server did so before, and did not hear that it was done."""
         from sqlalchemy import update
 
         from reason_iad.store.tables import InspectionRow
@@ -466,12 +468,16 @@ class Store:
         wanted = update(InspectionRow).where(InspectionRow.id == identifier, InspectionRow.state.in_(allowed))
         if by is not None:
             wanted = wanted.where(InspectionRow.leased_by == by)
-        if session.execute(wanted.values(**changes).returning(InspectionRow.id)).first() is None:
-            if by is not None:
-                raise LeaseLostError(f"the inspection {identifier} is at another server now, or has ended")
-            raise InputError(
-                f"the inspection {identifier} is not {' or '.join(allowed)}; another process may have changed it"
-            )
+        if session.execute(wanted.values(**changes).returning(InspectionRow.id)).first() is not None:
+            return True
+        found = None if by is None else session.get(InspectionRow, identifier)
+        if found is not None and (found.leased_by, found.state) == (by, changes["state"]):
+            return False
+        if by is not None:
+            raise LeaseLostError(f"the inspection {identifier} is at another server now, or has ended")
+        raise InputError(
+            f"the inspection {identifier} is not {' or '.join(allowed)}; another process may have changed it"
+        )
 
     def _feedback_of(self, session: Session, identifiers: list[str]) -> dict[str, list[Feedback]]:
         from sqlalchemy import select
