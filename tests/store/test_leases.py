@@ -214,7 +214,8 @@ def test_servers_know_of_each_other(server):
     first.leases.beat(FACTS, [])
     waiting = accept(first)
     assert second.leases.beat(FACTS | {"name": "here:2"}, []).servers == 2
-    assert second.leases.beat(FACTS | {"name": "here:2"}, []).waiting == (waiting,)
+    (queued,) = second.leases.beat(FACTS | {"name": "here:2"}, []).waiting
+    assert (queued.id, queued.who, queued.priority, queued.waited < 10) == (waiting, "ann", "person", True)
     assert [one.name for one in first.leases.servers()] == ["here:1", "here:2"]
     second.leases.leave()
     assert [one.id for one in first.leases.servers()] == ["first"]

@@ -28,7 +28,8 @@ from reason_iad.server.metrics import Metrics
 from reason_iad.server.model_workers import ONCE, ModelWorkers
 from reason_iad.server.problems import HttpProblem
 from reason_iad.server.settings import Settings
-from reason_iad.server.waiting import Priority, Waiting
+from reason_iad.server.tracing import Mark, Moment, Tracing
+from reason_iad.server.waiting import ORDER, Priority, Waiting
 from reason_iad.store.store import Store
 from reason_iad.types import InspectionReport, InspectionRequest
 from reason_iad.workers import TaskFailedError
@@ -58,6 +59,12 @@ class Job:
     error: HttpProblem | None = None
     ended: bool = False
     began: float = field(default_factory=time.monotonic)
+    context: Any = None  # of the request that it came with, in its trace
+    marks: list[Mark] = field(default_factory=lambda: [Mark("queued", time.time_ns())])  # for its trace
+
+    def mark(self, moment: Moment, detail: str | int = "", at: int | None = None) -> None:
+        """Note a moment for the trace."""
+        self.marks.append(Mark(moment, at or time.time_ns(), detail))
 
     def tell(self, event: str, **data: Any) -> None:
         """Note an event, with the milliseconds since the job came, and wake whoever watches."""
@@ -69,8 +76,11 @@ class Job:
 class InspectionQueue:
     """Takes jobs, runs as many at a time as there are free model processes, and writes what came of them down."""
 
-    def __init__(self, settings: Settings, store: Store, model: ModelWorkers, metrics: Metrics) -> None:
-        self._settings, self._store, self._model, self._metrics = settings, store, model, metrics
+    def __init__(
+        self, settings: Settings, store: Store, model: ModelWorkers, metrics: Metrics, tracing: Tracing
+    ) -> None:
+        self._settings, self._store, self._model = settings, store, model
+        self._metrics, self._tracing = metrics, tracing
         self._waiting: Waiting[Job] = Waiting()
         self._jobs: OrderedDict[str, Job] = OrderedDict()
         self._wake = asyncio.Event()
@@ -97,6 +107,19 @@ class InspectionQueue:
     def room(self) -> int:
         """How many may wait."""
         return self._settings.queue_size
+
+    def summary(self) -> dict[str, Any]:
+        """What waits, by whose turn it is, and for how long the oldest has."""
+        jobs = self._all_waiting()
+        ages = [time.monotonic() - job.began for job in jobs]
+        return {
+            "waiting": {name: sum(job.priority == name for job in jobs) for name in ORDER},
+            "clients": len({job.client for job in jobs}),
+            "oldest_seconds": round(max(ages), 1) if ages else None, "draining": self.draining,
+        }  # fmt: skip
+
+    def _all_waiting(self) -> list[Job]:
+        return list(self._waiting)
 
     def position(self, identifier: str) -> int | None:
         """Place of an inspection in the queue, from 1; None where it does not wait."""
@@ -232,6 +255,7 @@ class InspectionQueue:
         if job.persisted:
             self._jobs[job.id] = job
         self._waiting.add(job)
+        job.context = self._tracing.here()
         job.tell("queued")
         self._metrics.queue.set(self.waiting)
         self._wake.set()
@@ -242,6 +266,8 @@ class InspectionQueue:
             self._wake.clear()
             while self._at_model < self._model.ready and (job := await self._next()) is not None:
                 self._metrics.queue.set(self.waiting)
+                self._metrics.wait_seconds.labels(job.priority).observe(time.monotonic() - job.began)
+                job.mark("taken")
                 self._at_model += 1
                 task = asyncio.create_task(self._do(job), name=f"{job.kind} {job.id}")
                 self._running[task] = job
@@ -275,6 +301,7 @@ class InspectionQueue:
         began = time.monotonic()
         try:
             result = await self._ask_model(job)
+            job.mark("answered")
             if job.persisted:
                 report = InspectionReport.from_json(result["report"])
                 await self._finish(job, report, result["files"])
@@ -349,6 +376,7 @@ class InspectionQueue:
     def _end(self, job: Job, event: str, **data: Any) -> None:
         job.ended = True
         job.tell(event, **data)
+        self._tracing.job(job, None if job.error is None else job.error.code, {"verdict": data.get("verdict")})
         self._tell_all()
         ended = [identifier for identifier, other in self._jobs.items() if other.ended]
         for identifier in ended[:-KEPT_HISTORIES]:
@@ -361,6 +389,8 @@ class InspectionQueue:
 
     def _count(self, report: InspectionReport, seconds: float) -> None:
         self._metrics.inspections.labels(report.verdict).inc()
+        if "verdict" not in report.milliseconds:
+            self._metrics.unasked.inc()
         self._metrics.inspection_seconds.observe(seconds)
         for stage, milliseconds in report.milliseconds.items():
             self._metrics.stage_seconds.labels(stage).observe(milliseconds / 1000)
@@ -374,4 +404,10 @@ def event_text(event: tuple[str, dict[str, Any]] | None) -> str:
 
 
 def _pass_on(job: Job, kind: str, rest: tuple[Any, ...]) -> None:
-    job.tell(kind, **({"name": rest[0]} if kind == "stage" else {"text": rest[0]}))
+    if kind == "try":
+        job.mark("try", rest[0])
+    elif kind == "stage":
+        job.mark("stage", *rest)
+        job.tell(kind, name=rest[0])
+    else:
+        job.tell(kind, text=rest[0])

@@ -145,6 +145,7 @@ async def shift(
     who: Viewer, server: Server, asked: Annotated[Asked, Depends()], paper: Annotated[Paper, Query()] = "A4"
 ) -> Response:
     """The shift so far on paper: counts, drift, and the picture of every part that was stopped."""
+
     def make() -> bytes:
         now = server.store.now().astimezone()
         return shift_pdf(read_shift(server.store, asked.filter, asked.since(now), now), paper)

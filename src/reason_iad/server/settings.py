@@ -73,6 +73,7 @@ class Settings:
     lease_seconds: float = 20.0  # without a sign of life, after which another server takes an inspection over
     linger_seconds: float = 0.0  # between being told to stop and stopping: until no proxy sends requests any more
     allowed_hosts: tuple[str, ...] = ()  # names that the server is reached by, besides its address
+    traces: str | None = None  # address of a collector of OpenTelemetry
 
     def __post_init__(self) -> None:
         """Refuse settings that would be unsafe or meaningless.

@@ -29,7 +29,7 @@ from reason_iad.store.leases import ENDINGS, add_event
 if TYPE_CHECKING:
     from sqlalchemy.orm import Session
 
-    from reason_iad.store.leases import ServerState
+    from reason_iad.store.leases import Lease, Queued, ServerState
     from reason_iad.types import InspectionReport, InspectionRequest
 
 BEATS = 4  # signs of life in the time of a lease
@@ -46,7 +46,7 @@ class SharedQueue(InspectionQueue):
         super().__init__(*args)
         self.server = secrets.token_hex(16)
         self._leases = self._store.leases(self.server, self._settings.lease_seconds)
-        self._queued: dict[str, None] = {}  # inspections that wait, oldest first, as far as heard
+        self._queued: dict[str, Job] = {}  # inspections that wait, oldest first, as far as heard
         self._begun: deque[str] = deque(maxlen=512)  # that waited not long ago
         self._watched: dict[str, list[tuple[asyncio.Event, bool]]] = {}  # whom to wake, and whether at the end alone
         self._locks: dict[str, asyncio.Lock] = {}  # of inspections whose events are being written
@@ -68,6 +68,9 @@ class SharedQueue(InspectionQueue):
     def position(self, identifier: str) -> int | None:
         """Place of an inspection among those that wait, from 1, by its arrival; None where it does not wait."""
         return next((n for n, one in enumerate(self._queued, 1) if one == identifier), None)
+
+    def _all_waiting(self) -> list[Job]:
+        return [*super()._all_waiting(), *self._queued.values()]
 
     async def servers(self) -> tuple[ServerState, ...]:
         """The servers that share the record."""
@@ -92,10 +95,11 @@ class SharedQueue(InspectionQueue):
             identifier = await asyncio.to_thread(self._store.accept, request, who, "server", media_type, priority)
         finally:
             self._reserved -= 1
+        job = Job(identifier, "inspect", who, priority, persisted=True)
         if identifier not in self._begun:
-            self._queued.setdefault(identifier)
+            self._queued[identifier] = job
         self._wake.set()
-        return Job(identifier, "inspect", who, priority, persisted=True)
+        return job
 
     async def result(self, job: Job, seconds: float) -> bool:
         """Wait for the end of a job at whichever server, or for the end of this server; whether it ended."""
@@ -168,7 +172,8 @@ class SharedQueue(InspectionQueue):
                     _log.warning("the record does not hear this server: %s", error)
                 silent = True
             else:
-                silent, self._servers, self._queued = False, beat.servers, dict.fromkeys(beat.waiting)
+                silent, self._servers = False, beat.servers
+                self._queued = {one.id: _job_of(one) for one in beat.waiting}
                 for identifier in beat.lost:
                     _log.warning("another server has taken over the inspection %s", identifier)
                 self._metrics.queue.set(self.waiting)
@@ -178,9 +183,9 @@ class SharedQueue(InspectionQueue):
     def _hear(self, identifier: str, event: str) -> None:
         """Act on a notice; without an id some may have been missed."""
         if event == "queued":
-            self._queued.setdefault(identifier)
+            self._queued.setdefault(identifier, Job(identifier, "inspect", persisted=True))
             self._wake.set()
-        elif identifier and self._queued.pop(identifier, self) is None:
+        elif identifier and (self._queued.pop(identifier, None) is not None or event == "started"):
             self._begun.append(identifier)
         ended = event in ENDINGS
         for heard, at_end in self._watched.get(identifier, ()) if identifier else self._all_watched():
@@ -234,9 +239,7 @@ class SharedQueue(InspectionQueue):
         self._since_lot = 0 if lease.priority == "lot" else self._since_lot + 1
         self._queued.pop(lease.id, None)
         self._begun.append(lease.id)
-        job = Job(lease.id, "inspect", lease.who, cast(Priority, lease.priority), persisted=True)
-        job.began -= lease.waited
-        return job
+        return _job_of(lease)
 
     def _begin(self, identifier: str) -> Task:
         """What the model process needs; the lease has marked the inspection as running."""
@@ -296,6 +299,12 @@ class SharedQueue(InspectionQueue):
             await asyncio.to_thread(self._leases.release, job.id)
         job.error = problem
         self._end(job, "moved")
+
+
+def _job_of(found: Lease | Queued) -> Job:
+    job = Job(found.id, "inspect", found.who, cast(Priority, found.priority), persisted=True)
+    job.began -= found.waited
+    return job
 
 
 def _adding(identifier: str, events: list[tuple[str, dict[str, Any]]]) -> Any:

@@ -42,6 +42,16 @@ class Lease:
 
 
 @dataclass(frozen=True)
+class Queued:
+    """An inspection that waits."""
+
+    id: str
+    who: str
+    priority: str
+    waited: float  # seconds since it came
+
+
+@dataclass(frozen=True)
 class Event:
     """Something that happened to an inspection, `milliseconds` after it came."""
 
@@ -71,12 +81,12 @@ class Beat:
 
     Attributes:
         lost: inspections that are no longer this server's.
-        waiting: ids of those that wait, oldest first.
+        waiting: those that wait, oldest first.
         servers: that are there, this one included.
     """
 
     lost: frozenset[str]
-    waiting: tuple[str, ...]
+    waiting: tuple[Queued, ...]
     servers: int
 
 
@@ -124,7 +134,8 @@ class Leases:
         from sqlalchemy.dialects.postgresql import insert
 
         from reason_iad.store.queries import moment
-        from reason_iad.store.tables import InspectionRow, ServerRow
+        from reason_iad.store.tables import InspectionRow as Row
+        from reason_iad.store.tables import ServerRow
 
         with self._sessions.begin() as session:
             now = moment(session)
@@ -132,20 +143,21 @@ class Leases:
             row = insert(ServerRow).values(id=self.server, started_at=now, **told)
             session.execute(row.on_conflict_do_update(index_elements=["id"], set_=told))
             kept = session.scalars(
-                update(InspectionRow)
-                .where(InspectionRow.id.in_(running), self._is_ours())
+                update(Row)
+                .where(Row.id.in_(running), self._is_ours())
                 .values(lease_until=now + timedelta(seconds=self.seconds))
-                .returning(InspectionRow.id)
+                .returning(Row.id)
             )
             lost = frozenset(running) - set(kept)
-            waiting = session.scalars(
-                select(InspectionRow.id)
-                .where(InspectionRow.state == "queued", InspectionRow.origin == "server")
-                .order_by(InspectionRow.created_at, InspectionRow.id)
+            waiting = session.execute(
+                select(Row.id, Row.who, Row.priority, now - Row.created_at)
+                .where(Row.state == "queued", Row.origin == "server")
+                .order_by(Row.created_at, Row.id)
                 .limit(MAX_LISTED)
             )
+            queued = tuple(Queued(one[0], one[1], one[2], one[3].total_seconds()) for one in waiting)
             alive = select(func.count()).where(ServerRow.seen_at > now - timedelta(seconds=GONE_SECONDS))
-            return Beat(lost, tuple(waiting), session.scalar(alive) or 1)
+            return Beat(lost, queued, session.scalar(alive) or 1)
 
     def release(self, identifier: str) -> None:
         """Give an inspection back that was begun and cannot be finished here; another server begins it anew."""
