@@ -55,8 +55,8 @@ def serve(tmp_path: Path) -> Iterator[Callable[..., Any]]:
 @pytest.fixture(scope="session")
 def postgres_url() -> Iterator[str]:
     try:
-        with running_postgres() as url:
-            yield url
+        with running_postgres() as server:
+            yield server.url
     except FileNotFoundError as error:
         pytest.skip(str(error))
 

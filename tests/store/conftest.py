@@ -15,8 +15,8 @@ from reason_iad.store.store import Store
 @pytest.fixture(scope="session")
 def postgres_url() -> Iterator[str]:
     try:
-        with running_postgres() as url:
-            yield url
+        with running_postgres() as server:
+            yield server.url
     except FileNotFoundError as error:
         pytest.skip(str(error))
     except subprocess.CalledProcessError as error:

@@ -54,7 +54,7 @@ def test_a_database_of_a_newer_version_is_refused_and_no_connection_to_it_kept(d
     migrate.upgrade(engine)
     with engine.begin() as connection:
         connection.execute(text("UPDATE alembic_version SET version_num = '9999'"))
-        connection.execute(text("UPDATE compatibility SET oldest = '9998'"))
+        connection.execute(text("UPDATE facts SET value = '9998' WHERE name = 'oldest'"))
     engine.dispose()
     monkeypatch.setattr("reason_iad.store.engine.create", lambda url: engine)
     with pytest.raises(InputError, match="9999"):

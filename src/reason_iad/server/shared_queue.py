@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Any, cast
 from reason_iad import __version__
 from reason_iad.errors import LeaseLostError, RecordUnavailableError
 from reason_iad.server.job_handler import Task
+from reason_iad.server.model_workers import ONCE
 from reason_iad.server.problems import HttpProblem
 from reason_iad.server.queue import Events, InspectionQueue, Job
 from reason_iad.server.waiting import LOT_TURN, Priority
@@ -34,6 +35,7 @@ if TYPE_CHECKING:
 
 BEATS = 4  # signs of life in the time of a lease
 LOOK_SECONDS = 2.0  # after which the record is looked into where no notice came
+TURN_SECONDS = 0.2  # between two looks whether another server has ended its lesson
 QUIET_SECONDS = 15.0  # after which whoever watches gets a sign of life
 _log = logging.getLogger("reason_iad.server")
 
@@ -250,7 +252,8 @@ class SharedQueue(InspectionQueue):
 
     async def _do(self, job: Job) -> None:
         if not job.persisted:
-            await super()._do(job)
+            async with self._turn(job):
+                await super()._do(job)
             return
         self._locks[job.id], self._told[job.id] = asyncio.Lock(), 0
         telling = asyncio.create_task(self._tell(job))
@@ -259,6 +262,23 @@ class SharedQueue(InspectionQueue):
         finally:
             telling.cancel()
             del self._locks[job.id], self._told[job.id]
+
+    @contextlib.asynccontextmanager
+    async def _turn(self, job: Job) -> AsyncIterator[None]:
+        """Wait until no other server changes profiles, for a job that does."""
+        if job.kind not in ONCE:
+            yield
+            return
+        while True:
+            with contextlib.ExitStack() as stack:
+                try:
+                    taken = await asyncio.to_thread(stack.enter_context, self._store.turn("profiles"))
+                except RecordUnavailableError:
+                    taken = False
+                if taken:
+                    yield
+                    return
+            await asyncio.sleep(TURN_SECONDS)
 
     async def _tell(self, job: Job) -> None:
         """Write the stages of an inspection down as they come."""

@@ -16,11 +16,10 @@ PATIENCE = {  # a database that vanished is noticed, and a transaction of a mach
     "connect_timeout": "5", "tcp_user_timeout": "10000", "keepalives_idle": "10", "keepalives_interval": "5",
     "keepalives_count": "3", "options": "-c idle_in_transaction_session_timeout=30000",
 }  # fmt: skip
-POOL: dict[str, dict[str, Any]] = {"sqlite": {}, "postgresql": {"pool_timeout": 10}}
 
 
 def create(url: str) -> Engine:
-    """An engine for a URL; the folder of a SQLite file is made where it is missing.
+    """An engine for a URL, or for the one in a file (@FILE); the folder of a SQLite file is made where it is missing.
 
     Raises:
         InputError: no such database is known, or its driver is not installed.
@@ -30,7 +29,7 @@ def create(url: str) -> Engine:
     from sqlalchemy.exc import ArgumentError, NoSuchModuleError
 
     try:
-        parsed = make_url(url)
+        parsed = make_url(_read(url) if url.startswith("@") else url)
         dialect = parsed.get_backend_name()
         if dialect not in DIALECTS:
             raise InputError(f"the database is {dialect!r}; expected one of {', '.join(DIALECTS)}")
@@ -38,9 +37,11 @@ def create(url: str) -> Engine:
             parsed = parsed.set(drivername="postgresql+psycopg")
         if dialect == "sqlite" and parsed.database and parsed.database != ":memory:":
             Path(parsed.database).parent.mkdir(parents=True, exist_ok=True)
-        if dialect == "postgresql":  # what the URL says goes before
-            parsed = parsed.set(query={**PATIENCE, **parsed.query})
-        engine = create_engine(parsed, pool_pre_ping=dialect != "sqlite", **POOL[dialect])
+        if dialect == "postgresql":
+            patience = {name: value for name, value in PATIENCE.items() if name not in parsed.query}
+            engine = create_engine(parsed, pool_pre_ping=True, pool_timeout=10, connect_args=patience)
+        else:
+            engine = create_engine(parsed)
     except OSError as error:
         raise InputError(f"the folder of the database {parsed.database} cannot be made ({error.strerror})") from error
     except (ArgumentError, NoSuchModuleError) as error:
@@ -53,6 +54,20 @@ def create(url: str) -> Engine:
         event.listen(engine, "connect", _prepare_sqlite)
         event.listen(engine, "begin", _begin)
     return engine
+
+
+def _read(where: str) -> str:
+    """A URL that stands in a file, so that its password is in no list of processes.
+
+    Raises:
+        InputError: it cannot be read.
+    """
+    try:
+        return Path(where[1:]).read_text("utf-8").strip()
+    except (OSError, UnicodeDecodeError) as error:
+        raise InputError(
+            f"the file {where[1:]} cannot be read ({type(error).__name__}); expected the URL of a database in it"
+        ) from error
 
 
 def explain_losses(engine: Engine) -> None:

@@ -73,11 +73,11 @@ def _oldest(connection: Connection) -> str | None:
     """The oldest revision whose programs may use the database; None where it does not say."""
     from sqlalchemy import inspect, select
 
-    from reason_iad.store.tables import CompatibilityRow
+    from reason_iad.store.tables import FactRow
 
-    if not inspect(connection).has_table(CompatibilityRow.__tablename__):
+    if not inspect(connection).has_table(FactRow.__tablename__):
         return None
-    return connection.execute(select(CompatibilityRow.oldest)).scalar()
+    return connection.execute(select(FactRow.value).where(FactRow.name == "oldest")).scalar()
 
 
 def known() -> tuple[str, ...]:

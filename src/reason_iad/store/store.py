@@ -11,8 +11,10 @@ leaves nothing half done: at worst a file that nobody names, which `prune` remov
 from __future__ import annotations
 
 import dataclasses
+import os
 import secrets
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
@@ -20,7 +22,8 @@ from typing import TYPE_CHECKING, Any, cast
 from reason_iad.errors import InputError, LeaseLostError
 from reason_iad.files import sha256
 from reason_iad.store.chain import AuditLog
-from reason_iad.store.files import EvidenceFiles
+from reason_iad.store.facts import Facts
+from reason_iad.store.files import EVIDENCE_VARIABLE, EvidenceFiles, open_files
 from reason_iad.store.leases import Leases
 from reason_iad.store.lines import Lines
 from reason_iad.store.notices import Listener
@@ -39,6 +42,7 @@ from reason_iad.store.record import (
     Record,
     State,
 )
+from reason_iad.store.tokens import Tokens
 from reason_iad.types import InspectionRequest
 
 if TYPE_CHECKING:
@@ -67,17 +71,20 @@ class Store:
         self._reads = sessionmaker(engine.execution_options(read_only=True))
         self.outbox, self.lines = Outbox(self._sessions, self._reads), Lines(self._sessions, self._reads, files)
         self.trail, self.rates = AuditLog(self._sessions, self._reads), Rates(self._sessions)
+        self.facts, self.tokens = Facts(engine), Tokens(self._sessions, self._reads)
 
     @classmethod
-    def open(cls, url: str, folder: str | Path) -> Store:
+    def open(cls, url: str, folder: str | Path, evidence: str | None = None) -> Store:
         """Connect, bring the tables to this version, and keep evidence under `folder`.
 
         Args:
-            url: as SQLAlchemy takes it, such as sqlite:///record.db or postgresql+psycopg://user@host/name.
-            folder: for files of evidence.
+            url: as SQLAlchemy takes it, such as sqlite:///record.db or postgresql+psycopg://user@host/name; or @FILE.
+            folder: for files of evidence, where nothing else says where they are.
+            evidence: where they are: a folder or an address (`files.open_files`); else $REASON_IAD_EVIDENCE says it, or
+                what a server noted in the record.
 
         Raises:
-            InputError: the URL cannot be used, or the database not be reached.
+            InputError: the URL cannot be used, the database not be reached, or the files are another record's.
         """
         from sqlalchemy.exc import SQLAlchemyError
 
@@ -96,7 +103,15 @@ class Store:
                 "sqlite:///file.db or postgresql+psycopg://user@host/name: check that it runs and may be written"
             ) from error
         explain_losses(engine)
-        return cls(engine, EvidenceFiles(Path(folder)))
+        try:
+            facts = Facts(engine)
+            place = evidence or os.environ.get(EVIDENCE_VARIABLE) or facts.get("evidence") or folder
+            store = cls(engine, open_files(place))
+            facts.check(store.files)
+        except BaseException:
+            engine.dispose()
+            raise
+        return store
 
     @property
     def shared(self) -> bool:
@@ -110,6 +125,12 @@ class Store:
     def listen(self, on_notice: Callable[[str, str], None]) -> Listener:
         """What hears of everything that happens in a shared record; to be started and stopped."""
         return Listener(self._engine, on_notice)
+
+    def turn(self, name: str) -> AbstractContextManager[bool]:
+        """Whether this server alone may now do what `name` stands for, for as long as the block lasts."""
+        from reason_iad.store.turn import turn
+
+        return turn(self._engine, name)
 
     def now(self) -> datetime:
         """This moment by the record's clock: the database's where several machines share it."""
@@ -440,6 +461,13 @@ class Store:
         files, num_bytes = self.prune_files()
         return Pruned(count, files, num_bytes)
 
+    def named_files(self) -> tuple[str, ...]:
+        """Digests of all files that the record names, in order."""
+        from reason_iad.store.retention import named_files
+
+        with self._reads() as session:
+            return tuple(sorted(named_files(session)))
+
     def prune_files(self, grace: float = 60.0) -> tuple[int, int]:
         """Remove files that no inspection names; returns how many, and their bytes.
 
@@ -451,7 +479,8 @@ class Store:
         with self._sessions.begin() as session:
             forget_orphans(session)
             named = named_files(session)
-        gone = [self.files.remove(digest, grace) for digest in self.files.digests() if digest not in named]
+        before = self.files.now() - grace if grace else float("inf")
+        gone = [self.files.remove(digest, before) for digest in self.files.digests() if digest not in named]
         return sum(size > 0 for size in gone), sum(gone)
 
     def records(self, wanted: Filter | None = None) -> Iterator[Record]:

@@ -146,12 +146,17 @@ class RateRow(Base):
     at: Mapped[datetime] = mapped_column(UtcTime)
 
 
-class CompatibilityRow(Base):
-    """One row: the oldest revision whose programs may still use these tables."""
+class FactRow(Base):
+    """Something true of the whole record.
 
-    __tablename__ = "compatibility"
+    oldest: the oldest revision whose programs may still use these tables; identity: the id that its files of evidence
+    hold, too; evidence: the address of these, where every machine reaches them by the same.
+    """
 
-    oldest: Mapped[str] = mapped_column(String(32), primary_key=True)
+    __tablename__ = "facts"
+
+    name: Mapped[str] = mapped_column(String(32), primary_key=True)
+    value: Mapped[str] = mapped_column(Text)
 
 
 class FileRow(Base):

@@ -71,8 +71,13 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("client", name="pk_rates"),
         prefixes=["UNLOGGED"] if op.get_bind().dialect.name == "postgresql" else [],  # may be lost in a crash
     )
-    oldest = op.create_table("compatibility", sa.Column("oldest", sa.String(32), nullable=False))
-    op.bulk_insert(oldest, [{"oldest": "0003"}])
+    facts = op.create_table(
+        "facts",
+        sa.Column("name", sa.String(32), nullable=False),
+        sa.Column("value", sa.Text(), nullable=False),
+        sa.PrimaryKeyConstraint("name", name="pk_facts"),
+    )
+    op.bulk_insert(facts, [{"name": "oldest", "value": revision}])
     _chain(moment)
 
 
@@ -80,7 +85,7 @@ def downgrade() -> None:
     """Drop what was added."""
     with op.batch_alter_table("audit") as audit:
         audit.drop_column("hash")
-    for table in ("audit_head", "compatibility", "rates", "tokens", "servers", "events"):
+    for table in ("audit_head", "facts", "rates", "tokens", "servers", "events"):
         op.drop_table(table)
     op.drop_index("ix_inspections_who", "inspections")
     with op.batch_alter_table("inspections") as inspections:
