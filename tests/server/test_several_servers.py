@@ -247,7 +247,7 @@ def test_a_new_server_takes_over_from_an_old_one_without_refusing_a_request(star
     stop.set()
     for thread in (*clients, watcher):
         thread.join()
-    assert {answer.status_code for answer in answers} == {200}
+    assert {answer.status_code for answer in answers} <= {200, 202}  # done, or accepted: none was refused
     states = {second.get(f"/v1/inspections/{answer.json()['id']}").json()["state"] for answer in answers}
     assert states == {"done"}
 

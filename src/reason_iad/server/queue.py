@@ -30,6 +30,7 @@ from reason_iad.server.problems import HttpProblem
 from reason_iad.server.settings import Settings
 from reason_iad.server.tracing import Mark, Moment, Tracing
 from reason_iad.server.waiting import ORDER, Priority, Waiting
+from reason_iad.store.leases import ServerState
 from reason_iad.store.store import Store
 from reason_iad.types import InspectionReport, InspectionRequest
 from reason_iad.workers import TaskFailedError
@@ -117,6 +118,10 @@ class InspectionQueue:
             "clients": len({job.client for job in jobs}),
             "oldest_seconds": round(max(ages), 1) if ages else None, "draining": self.draining,
         }  # fmt: skip
+
+    async def servers(self) -> tuple[ServerState, ...]:
+        """The servers that share the record; none where it is one server's."""
+        return ()
 
     def _all_waiting(self) -> list[Job]:
         return list(self._waiting)
