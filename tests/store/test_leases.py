@@ -221,6 +221,18 @@ def test_servers_know_of_each_other(server):
     assert [one.id for one in first.leases.servers()] == ["first"]
 
 
+def test_events_are_forgotten_when_their_inspection_has_ended_and_not_before(server):
+    one = server("one")
+    ended, waiting = accept(one), accept(one)
+    one.leases.take()
+    one.finish(ended)
+    one.leases.tidy()
+    assert len(events(one, ended)) == 3
+    one.leases.tidy(hours=0)
+    assert (events(one, ended), events(one, waiting)) == ([], ["queued"])
+    assert one.store.get(ended).state == "done"
+
+
 def test_a_rate_holds_across_servers(server):
     first, second = server("first"), server("second")
     allowed = [one.store.rates.take("ann", 1, 4) for one in (first, second, first, second, first, second)]

@@ -35,6 +35,7 @@ if TYPE_CHECKING:
 
 BEATS = 4  # signs of life in the time of a lease
 LOOK_SECONDS = 2.0  # after which the record is looked into where no notice came
+TIDY_SECONDS = 600.0  # after which what is no longer of use is forgotten
 TURN_SECONDS = 0.2  # between two looks whether another server has ended its lesson
 QUIET_SECONDS = 15.0  # after which whoever watches gets a sign of life
 _log = logging.getLogger("reason_iad.server")
@@ -160,7 +161,7 @@ class SharedQueue(InspectionQueue):
 
     async def _beat(self) -> None:
         """Say that this server is there, again and again."""
-        loop, silent = asyncio.get_running_loop(), False
+        loop, silent, tidied = asyncio.get_running_loop(), False, time.monotonic()
         while True:
             running = [job.id for job in self._running.values() if job.persisted]
             facts = {
@@ -169,6 +170,9 @@ class SharedQueue(InspectionQueue):
             }  # fmt: skip
             try:
                 beat = await loop.run_in_executor(self._pulse, self._leases.beat, facts, running)
+                if time.monotonic() - tidied > TIDY_SECONDS:
+                    tidied = time.monotonic()
+                    await asyncio.to_thread(self._leases.tidy)
             except Exception as error:  # noqa: BLE001 - whatever it is, the next one may come through
                 if not silent:
                     _log.warning("the record does not hear this server: %s", error)

@@ -26,7 +26,7 @@ MAX_ATTEMPTS = 2  # an inspection is done again once after its server ended
 GIVEN_UP = "The server ended twice during this inspection; look at the image and the servers, then inspect it again."
 ENDINGS = ("done", "failed")
 GONE_SECONDS = 15.0  # after which a server that is silent does not count any more
-KEPT_DAYS = 1  # for which the events of an inspection are kept
+KEPT_HOURS = 1.0  # for which the events of an inspection are kept after its end
 MAX_LISTED = 1000  # waiting inspections whose places are known
 
 
@@ -225,17 +225,29 @@ class Leases:
             )
 
     def leave(self) -> None:
-        """Note that this server has ended, and forget what is no longer of use."""
+        """Note that this server has ended."""
         from sqlalchemy import delete
+
+        from reason_iad.store.tables import ServerRow
+
+        with self._sessions.begin() as session:
+            session.execute(delete(ServerRow).where(ServerRow.id == self.server))
+
+    def tidy(self, hours: float = KEPT_HOURS) -> None:
+        """Forget events of inspections that ended hours ago, clients that were silent, and servers that are gone."""
+        from sqlalchemy import delete, exists
 
         from reason_iad.store.queries import moment
         from reason_iad.store.tables import EventRow, RateRow, ServerRow
+        from reason_iad.store.tables import InspectionRow as Row
 
         with self._sessions.begin() as session:
-            old = moment(session) - timedelta(days=KEPT_DAYS)
-            session.execute(delete(ServerRow).where((ServerRow.id == self.server) | (ServerRow.seen_at < old)))
-            session.execute(delete(EventRow).where(EventRow.at < old))
-            session.execute(delete(RateRow).where(RateRow.at < old))
+            old = moment(session) - timedelta(hours=hours)
+            ended = exists().where(Row.id == EventRow.inspection_id, Row.finished_at < old)
+            every = {"synchronize_session": False}
+            session.execute(delete(EventRow).where(EventRow.at < old, ended), execution_options=every)
+            session.execute(delete(RateRow).where(RateRow.at < old), execution_options=every)
+            session.execute(delete(ServerRow).where(ServerRow.seen_at < old), execution_options=every)
 
     def _is_ours(self) -> ColumnElement[bool]:
         from reason_iad.store.tables import InspectionRow
