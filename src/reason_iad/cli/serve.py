@@ -45,6 +45,10 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
         help="who may use the server: a file of `reason-iad records token`, or the word record for those kept there",
     )  # fmt: skip
     parser.add_argument(
+        "--mirror", action="store_true",
+        help="share profiles and knowledge with other servers through the record, where their machines share no folder",
+    )  # fmt: skip
+    parser.add_argument(
         "--linger", type=float, default=0.0, metavar="S",
         help="seconds between being told to stop and stopping, while /readyz says so and requests are answered "
         "(default: 0)",
@@ -101,6 +105,7 @@ def settings_of(args: argparse.Namespace) -> Settings:
         tokens=read_tokens(source) if isinstance(source, Path) else (),
         token_source=source,
         linger_seconds=args.linger,
+        mirror=args.mirror,
         queue_size=args.queue,
         workers=args.workers,
         limits=Limits(requests_per_minute=args.rate, burst=max(1, args.rate // 5)),

@@ -73,6 +73,7 @@ class Settings:
     stop_seconds: float = 30.0  # for what runs to end when the server is stopped
     lease_seconds: float = 20.0  # without a sign of life, after which another server takes an inspection over
     linger_seconds: float = 0.0  # between being told to stop and stopping: until no proxy sends requests any more
+    mirror: bool = False  # keep profiles and knowledge of this machine as in the record, which servers share
     allowed_hosts: tuple[str, ...] = ()  # names that the server is reached by, besides its address
     traces: str | None = None  # address of a collector of OpenTelemetry
 

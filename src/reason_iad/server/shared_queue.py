@@ -21,11 +21,13 @@ from typing import TYPE_CHECKING, Any, cast
 from reason_iad import __version__
 from reason_iad.errors import LeaseLostError, RecordUnavailableError
 from reason_iad.server.job_handler import Task
+from reason_iad.server.mirror import Mirror, sync_quietly
 from reason_iad.server.model_workers import ONCE
 from reason_iad.server.problems import HttpProblem
 from reason_iad.server.queue import Events, InspectionQueue, Job
 from reason_iad.server.waiting import LOT_TURN, Priority
 from reason_iad.store.leases import ENDINGS, add_event
+from reason_iad.store.shelf import EVENT as SHELVED
 
 if TYPE_CHECKING:
     from sqlalchemy.orm import Session
@@ -36,6 +38,7 @@ if TYPE_CHECKING:
 BEATS = 4  # signs of life in the time of a lease
 LOOK_SECONDS = 2.0  # after which the record is looked into where no notice came
 TIDY_SECONDS = 600.0  # after which what is no longer of use is forgotten
+SYNC_SECONDS = 5.0  # after which profiles and knowledge are compared with the record's
 TURN_SECONDS = 0.2  # between two looks whether another server has ended its lesson
 QUIET_SECONDS = 15.0  # after which whoever watches gets a sign of life
 _log = logging.getLogger("reason_iad.server")
@@ -55,8 +58,10 @@ class SharedQueue(InspectionQueue):
         self._locks: dict[str, asyncio.Lock] = {}  # of inspections whose events are being written
         self._told: dict[str, int] = {}  # how many of a job's events are in the record
         self._servers, self._since_lot = 1, 0
+        self._look_soon = asyncio.Event()  # set when profiles or knowledge changed elsewhere
         self._pulse = ThreadPoolExecutor(1, "pulse")  # a sign of life waits behind nothing
-        self._beating: asyncio.Task[None] | None = None
+        self._tasks: list[asyncio.Task[None]] = []
+        self._mirror = Mirror(self._store) if self._settings.mirror else None
 
     @property
     def waiting(self) -> int:
@@ -82,8 +87,9 @@ class SharedQueue(InspectionQueue):
     async def stop(self) -> None:
         """Let the jobs that run end, for as long as the settings allow; the others wait for another server."""
         await super().stop()
-        if self._beating is not None:
-            self._beating.cancel()
+        if self._tasks:
+            for task in self._tasks:
+                task.cancel()
             self._listener.stop()
             await asyncio.to_thread(self._listener.join)
             with contextlib.suppress(RecordUnavailableError):
@@ -157,7 +163,9 @@ class SharedQueue(InspectionQueue):
 
         self._listener = self._store.listen(hear)
         self._listener.start()
-        self._beating = asyncio.create_task(self._beat(), name="signs of life")
+        self._tasks = [asyncio.create_task(self._beat(), name="signs of life")]
+        if self._mirror is not None:
+            self._tasks.append(asyncio.create_task(self._keep_mirror(), name="mirror"))
 
     async def _beat(self) -> None:
         """Say that this server is there, again and again."""
@@ -186,6 +194,19 @@ class SharedQueue(InspectionQueue):
             self._wake.set()
             await asyncio.sleep(self._settings.lease_seconds / BEATS)
 
+    async def _keep_mirror(self) -> None:
+        """Compare profiles and knowledge with the record's, again and again."""
+        while True:
+            await self._sync()
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._look_soon.wait(), SYNC_SECONDS)
+            self._look_soon.clear()
+
+    async def _sync(self) -> None:
+        """Compare profiles and knowledge with the record's, where they are shared through it."""
+        if self._mirror is not None:
+            await asyncio.to_thread(sync_quietly, self._mirror)
+
     def _hear(self, identifier: str, event: str) -> None:
         """Act on a notice; without an id some may have been missed."""
         if event == "queued":
@@ -193,6 +214,8 @@ class SharedQueue(InspectionQueue):
             self._wake.set()
         elif identifier and (self._queued.pop(identifier, None) is not None or event == "started"):
             self._begun.append(identifier)
+        elif event == SHELVED:
+            self._look_soon.set()
         ended = event in ENDINGS
         for heard, at_end in self._watched.get(identifier, ()) if identifier else self._all_watched():
             if ended or not at_end or not identifier:
@@ -280,7 +303,9 @@ class SharedQueue(InspectionQueue):
                 except RecordUnavailableError:
                     taken = False
                 if taken:
+                    await self._sync()  # the lesson goes on where the last one ended, at whichever server
                     yield
+                    await self._sync()
                     return
             await asyncio.sleep(TURN_SECONDS)
 

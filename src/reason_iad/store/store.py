@@ -42,6 +42,7 @@ from reason_iad.store.record import (
     Record,
     State,
 )
+from reason_iad.store.shelf import Shelf
 from reason_iad.store.tokens import Tokens
 from reason_iad.types import InspectionRequest
 
@@ -72,6 +73,7 @@ class Store:
         self.outbox, self.lines = Outbox(self._sessions, self._reads), Lines(self._sessions, self._reads, files)
         self.trail, self.rates = AuditLog(self._sessions, self._reads), Rates(self._sessions)
         self.facts, self.tokens = Facts(engine), Tokens(self._sessions, self._reads)
+        self.shelf = Shelf(self._sessions, self._reads)
 
     @classmethod
     def open(cls, url: str, folder: str | Path, evidence: str | None = None) -> Store:

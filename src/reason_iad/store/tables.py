@@ -146,6 +146,17 @@ class RateRow(Base):
     at: Mapped[datetime] = mapped_column(UtcTime)
 
 
+class ShelfRow(Base):
+    """A folder of profiles or knowledge that servers share through the record."""
+
+    __tablename__ = "shelf"
+
+    name: Mapped[str] = mapped_column(String(200), primary_key=True)
+    version: Mapped[int]
+    manifest: Mapped[dict[str, Any]] = mapped_column(Json)  # SHA-256 by path
+    changed_at: Mapped[datetime] = mapped_column(UtcTime)
+
+
 class FactRow(Base):
     """Something true of the whole record.
 

@@ -71,6 +71,14 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("client", name="pk_rates"),
         prefixes=["UNLOGGED"] if op.get_bind().dialect.name == "postgresql" else [],  # may be lost in a crash
     )
+    op.create_table(
+        "shelf",
+        sa.Column("name", sa.String(200), nullable=False),
+        sa.Column("version", sa.Integer(), nullable=False),
+        sa.Column("manifest", json, nullable=False),
+        sa.Column("changed_at", moment, nullable=False),
+        sa.PrimaryKeyConstraint("name", name="pk_shelf"),
+    )
     facts = op.create_table(
         "facts",
         sa.Column("name", sa.String(32), nullable=False),
@@ -85,7 +93,7 @@ def downgrade() -> None:
     """Drop what was added."""
     with op.batch_alter_table("audit") as audit:
         audit.drop_column("hash")
-    for table in ("audit_head", "facts", "rates", "tokens", "servers", "events"):
+    for table in ("audit_head", "facts", "shelf", "rates", "tokens", "servers", "events"):
         op.drop_table(table)
     op.drop_index("ix_inspections_who", "inspections")
     with op.batch_alter_table("inspections") as inspections:
