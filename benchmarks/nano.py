@@ -52,7 +52,7 @@ def load(part: str) -> Any:
     """An inspector with the settings of a part."""
     from reason_iad.inspection.inspector import Inspector
     from reason_iad.inspection.options import InspectorOptions
-    from reason_iad.reasoning.latents import LatentOptions
+    from reason_iad.reasoning.latent_options import LatentOptions
 
     class EveryStep(InspectorOptions):
         """All ten steps, whatever they bring."""

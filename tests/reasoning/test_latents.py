@@ -14,7 +14,8 @@ from reason_iad.inspection.prompts import context_parts, question_text
 from reason_iad.models.base import Prefix
 from reason_iad.reasoning.answers import ContentReader, LetterReader, reader_for
 from reason_iad.reasoning.injection import AttentionInjector, NoInjection, RandomInjector, relative_saliency
-from reason_iad.reasoning.latents import LatentOptions, LatentReasoner, step_generator
+from reason_iad.reasoning.latent_options import LatentOptions
+from reason_iad.reasoning.latents import LatentReasoner, Surroundings, step_generator
 from reason_iad.reasoning.optimizers import ExactGradient, Policy, Reinforce, exact_gradient, reinforce_direction
 from reason_iad.reasoning.rewards import EntropyReward, RewardWeights
 from reason_iad.reasoning.scoring import SuffixScorer
@@ -41,7 +42,9 @@ def neutral(tiny_nano, prefix, reader):
 
 def run(model, prefix, reader, neutral, injector=None, **changes):
     options = dataclasses.replace(EAGER_TO_THINK, **changes)
-    return LatentReasoner(model, options, injector=injector or AttentionInjector()).run(prefix, reader, lambda: neutral)
+    return LatentReasoner(model, options, injector=injector or AttentionInjector()).run(
+        prefix, reader, Surroundings(lambda: neutral)
+    )
 
 
 def plain_likelihoods(model, prefix, options):
