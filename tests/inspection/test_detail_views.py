@@ -19,7 +19,6 @@ from reason_iad.inspection.sources import Finding
 from reason_iad.reasoning.details import GoodPlace, Views, cut
 
 
-
 def noise(height=448, width=448, seed=0):
     small = np.random.default_rng(seed).integers(0, 255, (height // 16, width // 16, 3), dtype=np.uint8)
     return small.repeat(16, axis=0).repeat(16, axis=1)
@@ -31,7 +30,9 @@ def unit(*shape, seed=1):
 
 def test_the_shift_is_the_one_by_which_the_surroundings_agree_and_the_defect_has_no_say():
     references = unit(3, 12, 12, 16)
-    query = references[2].roll((-1, 2), dims=(0, 1)).clone()  # what is at (r, c) lies at (r + 1, c - 2) of the good part
+    query = (
+        references[2].roll((-1, 2), dims=(0, 1)).clone()
+    )  # what is at (r, c) lies at (r + 1, c - 2) of the good part
     query[5:7, 5:7] = unit(2, 2, 16, seed=9)  # a defect
     assert best_shift(query, references, (50, 50, 70, 70), (120, 120)) == (2, 1, -2)
 
