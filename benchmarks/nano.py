@@ -63,7 +63,7 @@ def load(part: str) -> Any:
     if part == "every_step":
         return Inspector.load(EveryStep())
     if part in ("full", "paired"):
-        return Inspector.load(InspectorOptions())
+        return Inspector.load(InspectorOptions(latents="on", injection="on"))
     fast = {"streams": "fast", "reason": "auto"} if part == "screened" else {}
     return Inspector.load(InspectorOptions.from_mapping({"latents": "off", "injection": "off", **fast}))
 

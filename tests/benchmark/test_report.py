@@ -25,7 +25,7 @@ from reason_iad.benchmark.setting import Setting
 from reason_iad.benchmark.summary import is_right
 from reason_iad.errors import InputError
 
-FULL = Setting()
+FULL = Setting(latents="on", injection="on")
 HERE = functools.partial(answer_here, make)
 
 

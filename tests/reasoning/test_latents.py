@@ -286,7 +286,7 @@ def test_attention_injection_without_an_image_is_refused(tiny_nano, reader):
 
 def test_a_dialog_runs_the_neutral_question_once_and_answers_twice(tiny_nano, photo):
     context = tiny_nano.extend(Prefix(), context_parts(tiny_nano.info, tiny_nano.encode_image(photo)))
-    dialog = OpenDialog(tiny_nano, context, InspectorOptions())
+    dialog = OpenDialog(tiny_nano, context, InspectorOptions(latents="on", injection="on"))
     dialog._latents = EAGER_TO_THINK
     first = dialog.choose("Is there a defect?", OPTIONS)
     neutral = dialog._neutral
@@ -338,7 +338,7 @@ def test_as_many_candidates_are_drawn_as_were_asked_for(tiny_nano, count):
 
 def test_free_words_are_decoded_behind_the_latents_and_patches_that_were_kept(tiny_nano, photo, monkeypatch):
     context = tiny_nano.extend(Prefix(), context_parts(tiny_nano.info, tiny_nano.encode_image(photo)))
-    dialog = OpenDialog(tiny_nano, context, InspectorOptions())
+    dialog = OpenDialog(tiny_nano, context, InspectorOptions(latents="on", injection="on"))
     dialog._latents = EAGER_TO_THINK
     seen = []
     monkeypatch.setattr(tiny_nano, "generate", lambda prefix, suffix, *rest: seen.append(suffix) or "words")

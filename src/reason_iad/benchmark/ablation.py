@@ -63,10 +63,10 @@ def name_of(setting: Setting) -> str:
     """Short name for folders and tables.
 
     >>> name_of(PLAIN), name_of(Setting())
-    ('plain', '1shot+retrieved+latents+injection')
+    ('plain', '1shot+retrieved')
     >>> name_of(Setting(shots=4, evidence="off", knowledge="oracle", latents="paper", injection="off"))
     '4shot-noevidence+oracle+paper'
-    >>> name_of(Setting(shots=0, knowledge="none", injection="off", details="random", reward="anchored"))
+    >>> name_of(Setting(shots=0, knowledge="none", latents="on", details="random", reward="anchored"))
     'latents+anchored+random-details'
     """
     parts = []

@@ -119,7 +119,7 @@ class Declared:
 
 @dataclass(frozen=True)
 class InspectorOptions:
-    """Every part can be switched alone; the defaults are the full method."""
+    """Every part can be switched alone; on by default is what measurably helps (docs/results.md)."""
 
     model: str = setting(
         "nano",
@@ -129,7 +129,7 @@ class InspectorOptions:
     knowledge: KnowledgeMode = setting("retrieved", "use of knowledge: none, the best entries, or all of the category")
     top_k: int = setting(TOP_K, "most knowledge entries in the prompt", low=1, metavar="K")
     latents: LatentMode = setting(
-        "on",
+        "off",
         "latent reasoning: on is by policy gradient, gradient by the exact one, paper the published form; walk (at "
         "random) and sample (the best of many draws) are its controls",
     )
@@ -138,7 +138,7 @@ class InspectorOptions:
         None, "most seconds of latent reasoning a question", low=0, open_ends=True, metavar="S", told="no limit"
     )
     injection: Literal["off", "on", "random"] = setting(
-        "on", "visual injection: of the patches looked at most, or of random ones as a control"
+        "off", "visual injection: of the patches looked at most, or of random ones as a control"
     )
     details: Literal["off", "on", "random"] = setting(
         "off",

@@ -56,12 +56,15 @@ class ServedDialog:
         pictures = cast("Sequence[ImageTokens]", [*references, image])  # they stand in the same places
         parts = context_parts(model.info, pictures[-1], knowledge, evidence, pictures[:-1])
         self._context = cast("list[str | Pixels]", parts)
-        self._details = () if options is None else tuple(details(options.details))
+        self._finder = "off" if options is None else options.details
+        self._details = tuple(details(self._finder))
 
     def under(self, options: InspectorOptions) -> ServedDialog:
         """The same image with or without details; what other settings would change, a server does not do."""
+        if options.details == self._finder:
+            return self
         view = copy.copy(self)
-        view._notes = []
+        view._notes, view._finder = [], options.details
         view._details = tuple(self._find(options.details))
         return view
 
