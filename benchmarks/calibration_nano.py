@@ -144,14 +144,15 @@ def choose(args: argparse.Namespace) -> None:
         print(f"\n{shots} references: {len(some)} images of {len(names)} products\n")
         print("| bias, model, comparison | AUROC | mean over products | balanced | calibration error | log loss |")
         print("|---|---|---|---|---|---|")
-        tried = {weights: 1 / (1 + np.exp(-features @ np.array(weights))) for weights in CANDIDATES}
+        tried = {
+            ", ".join(map(str, weights)): 1 / (1 + np.exp(-features @ np.array(weights))) for weights in CANDIDATES
+        }
         for name, stated in {**tried, "fitted, the product left out": crossed(features, truth, folds)}.items():
             q = Quality.of(truth.tolist(), stated.tolist())
             both = [m for m in (products == one for one in names) if 0 < truth[m].sum() < m.sum()]
             mean = np.mean([auroc(truth[m], stated[m]) for m in both])
-            told = name if isinstance(name, str) else ", ".join(map(str, name))
             print(
-                f"| {told} | {q.auroc.value:.3f} | {mean:.3f} | {q.balanced_accuracy.value:.3f} | "
+                f"| {name} | {q.auroc.value:.3f} | {mean:.3f} | {q.balanced_accuracy.value:.3f} | "
                 f"{q.calibration_error.value:.3f} | {q.log_loss:.3f} |"
             )
 
