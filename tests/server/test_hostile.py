@@ -60,9 +60,9 @@ HOSTILE = {
 }
 
 
-@pytest.fixture
-def client(serve):
-    return serve()
+@pytest.fixture(params=[1, pytest.param(2, marks=pytest.mark.slow)], ids=["one process", "two processes"])
+def client(serve, request):
+    return serve(workers=request.param)
 
 
 @pytest.mark.parametrize("kind", HOSTILE)

@@ -3,13 +3,21 @@
 from __future__ import annotations
 
 import pytest
+from running import running
 
 schemathesis = pytest.importorskip("schemathesis")
 
 
 @pytest.mark.slow
 @pytest.mark.filterwarnings("ignore")
-def test_generated_requests_are_answered_as_described(address):
+@pytest.mark.parametrize("workers", [1, 2])
+def test_generated_requests_are_answered_as_described(tmp_path, workers):
+    with running(tmp_path / "home", data=tmp_path / "data", workers=workers) as address:
+        ask_everything(address)
+
+
+def ask_everything(address: str) -> None:
+    """Generated requests of every operation, good and bad."""
     import httpx
     from hypothesis import HealthCheck, Phase, given, settings
     from schemathesis.checks import not_a_server_error
