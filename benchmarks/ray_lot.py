@@ -75,7 +75,8 @@ def run_on_ray(folder: Path, count: int) -> tuple[float, int]:
 
     os.environ.setdefault("RAY_memory_monitor_refresh_ms", "0")  # only the loss that is made here
     cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 1, "include_dashboard": False})
-    out, written = folder / "ray", -1
+    out, note = folder / "ray", folder / "killed_after"
+    written = int(note.read_text()) if note.is_file() else -1  # in a run that was cut
     try:
         second = cluster.add_node(num_cpus=1)
         cluster.wait_for_nodes()
@@ -86,6 +87,7 @@ def run_on_ray(folder: Path, count: int) -> tuple[float, int]:
                 while process.poll() is None:
                     if written < 0 and reports(out) >= max(already + 4, KILL_AFTER * count):
                         written = reports(out)
+                        note.write_text(str(written))
                         cluster.remove_node(second, allow_graceful=False)
                         print(f"killed a node after {written} reports", flush=True)
                     time.sleep(0.2)
