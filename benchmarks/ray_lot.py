@@ -9,8 +9,8 @@ times, every table row and picture by its bytes. Exits with 1 where one differs 
 
 With --cheap the inspector is one that costs next to nothing (`inputs_cheap.py`): order, retries, reports and index at a
 scale where the real one would take an hour of this machine. With --folder images and reports are kept there, and a run
-that was cut goes on with what is missing. The nodes are processes of this machine (`ray.cluster_utils.Cluster`): what is
-tried is the loss of one, not the network between them.
+that was cut goes on with what is missing. The nodes are processes of this machine (`ray.cluster_utils.Cluster`): what
+is tried is the loss of one, not the network between them.
 """
 
 from __future__ import annotations
