@@ -3,21 +3,26 @@
 from __future__ import annotations
 
 import pytest
+from databases import empty
 from running import running
 
 schemathesis = pytest.importorskip("schemathesis")
 
 
+@pytest.fixture(scope="module", params=["sqlite", "postgresql"])
+def address(request, tmp_path_factory):
+    """A server on each database; on PostgreSQL with two workers."""
+    more = {}
+    if request.param == "postgresql":
+        more = {"database": request.getfixturevalue("postgres_url"), "workers": 2}
+        empty(more["database"])
+    with running(tmp_path_factory.mktemp("home"), data=tmp_path_factory.mktemp("data"), **more) as where:
+        yield where
+
+
 @pytest.mark.slow
 @pytest.mark.filterwarnings("ignore")
-@pytest.mark.parametrize("workers", [1, 2])
-def test_generated_requests_are_answered_as_described(tmp_path, workers):
-    with running(tmp_path / "home", data=tmp_path / "data", workers=workers) as address:
-        ask_everything(address)
-
-
-def ask_everything(address: str) -> None:
-    """Generated requests of every operation, good and bad."""
+def test_generated_requests_are_answered_as_described(address):
     import httpx
     from hypothesis import HealthCheck, Phase, given, settings
     from schemathesis.checks import not_a_server_error
