@@ -58,7 +58,6 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
         help="pack wheels and weights into one archive that installs without a network",
         description="Pack the program, all it needs and its weights into one archive, for plants without a network.",
         epilog=_EPILOG,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("--out", type=Path, required=True, metavar="FILE", help="the archive, such as reason-iad.tar")
     parser.add_argument("--extras", nargs="+", default=[], choices=EXTRAS, help="optional parts to take along")

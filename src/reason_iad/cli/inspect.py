@@ -40,7 +40,6 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
         help="inspect images and explain what was found",
         description="Inspect images of products: verdict, defect, place, description, and what it rests on.",
         epilog=_EPILOG,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("images", nargs="+", metavar="IMAGE", help="an image file, or a folder of them")
     parser.add_argument("--category", metavar="C", help="kind of product; recognized from the image if not given")

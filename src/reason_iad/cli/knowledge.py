@@ -33,7 +33,6 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
 
     parser = subparsers.add_parser(
         "knowledge", help="look up, import, edit and check product knowledge", description=DESCRIPTION, epilog=_EPILOG,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
     )  # fmt: skip
     base = argparse.ArgumentParser(add_help=False)
     base.add_argument("--base", type=Path, metavar="DIR", help="your base (default: knowledge in the program's home)")

@@ -35,7 +35,6 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
         help="name defects, those first that teach most",
         description="Name the odd areas of recorded inspections, those first whose name would teach most.",
         epilog=_EPILOG,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("category", metavar="CATEGORY", help="name of the product")
     parser.add_argument(

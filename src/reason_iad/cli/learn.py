@@ -45,7 +45,6 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
         help="learn a category from images of good parts",
         description="Learn what good parts of a category look like, say how far that can be trusted, and correct it.",
         epilog=_EPILOG,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("category", metavar="CATEGORY", help="name of the product")
     parser.add_argument("images", nargs="*", metavar="DIR", help="images of good parts, or folders of them")

@@ -27,7 +27,6 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
         help="inspect parts at a production line: cameras in, decisions out",
         description="Inspect parts at a production line: a camera, a trigger, and sinks that are told of each part.",
         epilog=_EPILOG,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     commands = parser.add_subparsers(dest="line_command", metavar="COMMAND", required=True)
     run = commands.add_parser("run", help="run a line until it is stopped")

@@ -33,7 +33,6 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
         "models",
         help="list the models that can be used, and what fits this machine",
         description=DESCRIPTION,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("--device", default="auto", metavar="D", help="judge by this device (default: the best here)")
     parser.add_argument("--cached", action="store_true", help="only what needs no download")

@@ -26,7 +26,6 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     """Register `weights` and its subcommands."""
     parser = subparsers.add_parser(
         "weights", help="list, fetch and verify the weights of the bundled models", description=DESCRIPTION,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
     )  # fmt: skip
     common = argparse.ArgumentParser(add_help=False)
     common.add_argument("names", nargs="*", metavar="NAME", help="parts, as `list` names them (default: all)")

@@ -14,6 +14,7 @@ from pathlib import Path
 
 from reason_iad.errors import ImageError
 from reason_iad.images.limits import HEIC_SUFFIXES, readable_suffixes
+from reason_iad.languages import translatable
 
 # Endings of pictures that are not read here; to see them left out surprises more than to see a text left out.
 OTHER_PICTURES = frozenset(
@@ -96,7 +97,10 @@ def find_lot(
             lot.images.append(LotImage(path, label))
         else:
             lot.problems.append(
-                (label, f"{path} does not exist; expected an image file or a folder of images: check the path")
+                (
+                    label,
+                    translatable(f"{path} does not exist; expected an image file or a folder of images: check the path"),
+                )
             )
     if several:
         _keep_once(lot)
