@@ -20,6 +20,7 @@ from reason_iad.evidence import conformal, suitability
 from reason_iad.inspection.verdict import VerdictOptions, decide
 from reason_iad.knowledge.translations import text_of, told, translated
 from reason_iad.languages import LANGUAGES, _, moment, number, several, speaking
+from reason_iad.locale import extract
 from reason_iad.types import PLACES, EvidenceSummary
 
 PACKAGE = Path(reason_iad.__file__).parent
@@ -32,7 +33,7 @@ def own_home(tmp_path, monkeypatch):
 
 
 def marked_in_python() -> set[str]:
-    """Every text under `_`, `several` and `translatable`, found by the syntax tree: in f-strings, too."""
+    """Every plain text under `_`, `several` and `translatable`, found by the syntax tree: in f-strings, too."""
     found = set()
     for path in PACKAGE.rglob("*.py"):
         for node in ast.walk(ast.parse(path.read_text("utf-8"))):
@@ -58,15 +59,17 @@ def holes(text: str) -> set[str]:
 
 
 @pytest.mark.parametrize("code", OTHERS)
-def test_every_marked_text_has_a_translation_with_the_same_holes(code):
+def test_every_text_has_a_translation_with_the_same_holes(code):
     from reason_iad.locale import catalogs
 
     wanted, catalog = catalogs.template(), catalogs.read(code)
     known = {message.id: message for message in catalog if message.id}
     missing = [message.id for message in wanted if message.id and message.id not in known]
     assert missing == [], "run `python -m reason_iad.locale.catalogs`, then translate what is empty"
+    assert set(known) <= {message.id for message in wanted if message.id}, "run `python -m reason_iad.locale.catalogs`"
     for message in known.values():
         assert all(catalogs.strings(message)), f"{code} has no translation of {message.id!r}"
+        assert not message.fuzzy, f"{code} is not sure of {message.id!r}"
         forms = message.id if isinstance(message.id, tuple) else (message.id,)
         for text in catalogs.strings(message):
             assert holes(text) <= set().union(*map(holes, forms)), message.id
@@ -81,6 +84,46 @@ def test_the_compiled_catalog_is_that_of_the_text(code):
     from reason_iad.locale import catalogs
 
     assert catalogs.path_of(code).with_suffix(".mo").read_bytes() == catalogs.compiled(catalogs.read(code))
+
+
+def found_sentences() -> list[str]:
+    return sorted({text for found in extract.found_in_python() for text in found.texts if isinstance(text, str)})
+
+
+@pytest.mark.parametrize("code", OTHERS)
+def test_every_sentence_of_the_source_is_found_again_when_it_is_shown(code):
+    with speaking(code):
+        for text in found_sentences():
+            filled = {name: f"x{position}y" for position, name in enumerate(sorted(holes(text)))}
+            fixed = sum(len(plain) for plain, *_rest in string.Formatter().parse(text))
+            if fixed <= 5 and filled:
+                continue  # too little to know it by
+            assert not re.search(r"[}][{]", text), f"holes side by side cannot be told apart: {text}"
+            template = bool(filled) or "{{" in text
+            shown, wanted = (one.format(**filled) if template else one for one in (text, _(text)))
+            assert languages.told(shown) == wanted
+
+
+PASSED_ON = {  # arguments of errors that are messages themselves, made by errors or marks elsewhere
+    "str(error)", "str(self.error)", "message", "bad[0]", "why", "lot.problems[0][1]", "printer.errors[0]",
+    "'\\n'.join(plan.refused)", "message.replace(', or set REASON_IAD_MAX_PIXELS', '')",
+    "f'{type(error).__name__}: {error}'[:500]",
+}  # fmt: skip
+
+
+def test_every_message_of_an_error_is_a_sentence_that_extraction_can_read():
+    unread = []
+    for path in extract.sources():
+        reader = extract.Reader(path, path.name)
+        for call, local in reader.calls():
+            if isinstance(call.func, ast.Name) and call.func.id in {*extract.errors(), "HttpProblem"}:
+                reader.local = local
+                unread += [
+                    f"{path.name}:{call.lineno}: {ast.unparse(text)}"
+                    for text in extract.said_by(call)
+                    if not reader.sentences(text, []) and ast.unparse(text) not in PASSED_ON
+                ]
+    assert unread == [], "write the message as an f-string where it is raised, or mark it with translatable(f'...')"
 
 
 def visible_text_of_templates() -> list[str]:

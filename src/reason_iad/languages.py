@@ -5,10 +5,10 @@
 
 Text is marked where it is written, by `_` and `several`, and translated by gettext catalogs under `locale/`
 (`python -m reason_iad.locale.catalogs` brings them up to date). What is kept, sent or given to a model stays English:
-reports, records, the interface, prompts. Sentences that a report keeps, messages of errors and lines of the terminal are
-written in English as plain f-strings and put into the reader's language when they are shown, by `told` and `say`, which
-find the sentence they were made from; `locale/extract.py` reads those sentences off the source. What has no translation is
-shown in English.
+reports, records, the interface, prompts. Sentences that a report keeps, messages of errors and lines of the terminal
+are written in English as plain f-strings and put into the reader's language when they are shown, by `told` and `say`,
+which find the sentence they were made from; `locale/extract.py` reads those sentences off the source. What has no
+translation is shown in English.
 """
 
 from __future__ import annotations
@@ -31,9 +31,10 @@ LANGUAGES = {"en": "English", "de": "Deutsch", "zh": "中文", "ja": "日本語"
 CATALOGS = Path(__file__).parent / "locale"
 DOMAIN = "reason_iad"
 _current: ContextVar[str] = ContextVar("reason_iad_language", default="en")
-_VERBATIM = frozenset(
-    "path file folder image name host url id identifier who client origin user model target filename out data".split()
-)  # holes that hold what somebody named, which is shown as it is
+_VERBATIM = frozenset({
+    "path", "file", "folder", "image", "name", "host", "url", "id", "identifier", "who", "client", "origin", "user",
+    "model", "target", "filename", "out", "data",
+})  # fmt: skip  # holes that hold what somebody named, which is shown as it is
 _NUMBER = re.compile(r"[-+]?\d{1,3}(,\d{3})+(\.\d+)?%?|[-+]?\d+\.\d+%?")
 _ENDS = (re.compile(r"(?<=[.?!]) (?=\S)"), re.compile(r"(?<=[;:]) (?=\S)"))  # of sentences, then of their parts
 
@@ -169,7 +170,7 @@ def told(text: str, lexicon: Mapping[str, str] | None = None) -> str:
 
 def say(text: str, file: TextIO | None = None, end: str = "\n") -> None:
     """Print a line for people, written in English, in the language spoken."""
-    print(told(text), file=file or sys.stdout, end=end, flush=True)  # noqa: T201
+    print(told(text), file=file or sys.stdout, end=end, flush=True)
 
 
 @functools.lru_cache(4096)
@@ -187,10 +188,10 @@ def _told(text: str, code: str, lexicon: Mapping[str, str], deep: int = 0) -> st
         return localized(text)
     if (named := _option(text, code, lexicon)) is not None:
         return named
-    for fixed, source in _sentences(code):
-        if all(part in text for part in fixed) and (match := _pattern(source).fullmatch(text)):
+    for longest, fixed, source in _sentences(code):
+        if longest in text and all(part in text for part in fixed) and (match := _pattern(source).fullmatch(text)):
             values = {
-                name: value if deep > 2 or name.rstrip("23456789") in _VERBATIM else _told(value, code, lexicon, deep + 1)
+                name: value if deep > 2 or _is_verbatim(name) else _told(value, code, lexicon, deep + 1)
                 for name, value in match.groupdict().items()
             }
             return catalog.gettext(source).format(**values)
@@ -211,16 +212,20 @@ def _option(text: str, code: str, lexicon: Mapping[str, str]) -> str | None:
     return None
 
 
+def _is_verbatim(hole: str) -> bool:
+    return hole.rstrip("23456789") in _VERBATIM
+
+
 @functools.cache
-def _sentences(code: str) -> tuple[tuple[tuple[str, ...], str], ...]:
-    """Sentences with holes and the text between these, the longest text first."""
+def _sentences(code: str) -> tuple[tuple[str, tuple[str, ...], str], ...]:
+    """Sentences with holes, and the text between these with its longest part before it; the longest text first."""
     found = []
     for source in _messages(code):
         if "{" in source:
             fixed = tuple(text for text, _name, _form, _kind in string.Formatter().parse(source) if text)
             if sum(map(len, fixed)) > 5:
-                found.append((fixed, source))
-    return tuple(sorted(found, key=lambda one: -sum(map(len, one[0]))))
+                found.append((max(fixed, key=len), fixed, source))
+    return tuple(sorted(found, key=lambda one: -sum(map(len, one[1]))))
 
 
 @functools.lru_cache(1024)

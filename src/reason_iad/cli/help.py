@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import argparse
+import re
 import textwrap
-from collections.abc import Iterable, Sequence
+import unicodedata
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, NoReturn
 
 from reason_iad.languages import LANGUAGES, _, from_environment, language, speak, told
@@ -47,12 +49,29 @@ class _Help(argparse.HelpFormatter):
         return "\n".join(indent + line for line in self._split_lines(text, width))
 
     def _split_lines(self, text: str, width: int) -> list[str]:
-        # letters of Chinese and Japanese take two places
-        return textwrap.wrap(" ".join(text.split()), max(20, width * 11 // 20) if language() in ("zh", "ja") else width)
+        words = " ".join(text.split())
+        return list(_lines(words, width)) if language() in ("zh", "ja") else textwrap.wrap(words, width)
+
+
+def _lines(text: str, width: int) -> Iterator[str]:
+    """Break text of Chinese and Japanese: between any letters, which take two places, but within no Latin word.
+
+    >>> list(_lines("既定：always、ロット、auto", 12))
+    ['既定：', 'always、ロッ', 'ト、auto']
+    """
+    line, taken = "", 0
+    for piece in re.findall(r"[!-~]+[。、，；：）」]*|.[。、，；：）」]*", text):
+        wide = sum(2 if unicodedata.east_asian_width(letter) in "WF" else 1 for letter in piece)
+        if line and taken + wide > width:
+            yield line.strip()
+            line, taken = "", 0
+        line, taken = line + piece, taken + wide
+    if line.strip():
+        yield line.strip()
 
 
 def speak_as_asked(argv: Sequence[str]) -> None:
-    """Speak the language of `--language` or of the environment before the arguments are read, as these may ask for help."""
+    """Speak the language of `--language` or of the environment, before arguments are read that may ask for help."""
     code = from_environment()
     for position, word in enumerate(argv):
         name, _equals, value = word.partition("=")

@@ -99,7 +99,9 @@ def find_lot(
             lot.problems.append(
                 (
                     label,
-                    translatable(f"{path} does not exist; expected an image file or a folder of images: check the path"),
+                    translatable(
+                        f"{path} does not exist; expected an image file or a folder of images: check the path"
+                    ),
                 )
             )
     if several:

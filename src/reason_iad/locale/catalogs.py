@@ -2,7 +2,8 @@
 
     python -m reason_iad.locale.catalogs    # after text was changed; then translate what is empty, and run it again
 
-Needs Babel. Text is found in Python (`extract.py` says which), in templates and in the page's JavaScript (`_`, `several`).
+Needs Babel. Text is found in Python (`extract.py` says which), and in templates and the page's JavaScript (`_`,
+`several`).
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ from __future__ import annotations
 import io
 import re
 from collections.abc import Iterator
+from copy import deepcopy
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -87,7 +89,7 @@ def update(code: str, wanted: Catalog) -> int:
     path.parent.mkdir(parents=True, exist_ok=True)
     catalog = read(code) if path.is_file() else Catalog(locale=code, domain=DOMAIN, project="reason-iad")
     before = {shape(message.id): message for message in catalog if isinstance(message.id, str)}
-    catalog.update(wanted, no_fuzzy_matching=True)
+    catalog.update(deepcopy(wanted), no_fuzzy_matching=True)  # a copy: what is new is taken over as the same object
     for message in catalog:
         if isinstance(message.id, str) and not message.string and (old := before.get(shape(message.id))):
             message.string = renamed(old, message.id)

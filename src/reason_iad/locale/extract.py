@@ -1,4 +1,4 @@
-"""Find the texts that people read in the program's source, as they are written: no mark is needed where the place says it.
+"""Find the texts that people read in the source, as they are written: no mark is needed where the place says it.
 
 Read off the syntax tree of every module outside `DEVELOPERS`:
 
@@ -7,9 +7,10 @@ Read off the syntax tree of every module outside `DEVELOPERS`:
 - `help`, `description`, `epilog` and titles of the command line, and the help of settings;
 - what `say` prints.
 
-An f-string becomes a sentence with {holes}, named by what fills them. A part that is one of a few literals (a condition, a
-local name, a constant) is written out, one sentence for each; literals deeper within a hole are texts of their own.
-`languages.told` finds the sentence again when it is shown.
+An f-string becomes a sentence with {holes}, named by what fills them. A part that is one of a few literals (a
+condition, a local name, a constant) is written out, one sentence for each; literals deeper within a hole are texts of
+their own. `languages.told` finds the sentence again when it is shown. Errors that are none of that tree, such as a
+ValueError, tell developers of a fault in their code, and stay English.
 """
 
 from __future__ import annotations
@@ -74,9 +75,10 @@ def constants(package: Path = PACKAGE) -> dict[str, ast.expr]:
     found: dict[str, ast.expr] = {}
     for path in sources(package):
         for node in _tree(path).body:
-            if isinstance(node, ast.Assign) and isinstance(node.targets[0], ast.Name) and node.targets[0].id.isupper():
-                if _is_text(node.value):
-                    found[f"{path}:{node.targets[0].id}"] = found[node.targets[0].id] = node.value
+            if isinstance(node, ast.Assign) and isinstance(node.targets[0], ast.Name) and _is_text(node.value):
+                name = node.targets[0].id
+                if name.isupper():
+                    found[f"{path}:{name}"] = found[name] = node.value
     return found
 
 
@@ -108,24 +110,31 @@ class Reader:
 
     def read(self) -> Iterator[Found]:
         """Texts in the order of the source."""
+        for call, local in self.calls():
+            self.local = local
+            for text in said_by(call):
+                if _last(call.func) in MARKS and isinstance(text, ast.Constant):
+                    yield Found(self.name, call.lineno, (text.value,))  # its holes are written as such
+                else:
+                    yield from self._found(text)
+            if _last(call.func) == "several":
+                one, many = (ast.literal_eval(form) for form in call.args[:2])
+                yield Found(self.name, call.lineno, ((one, many),))
+            if _last(call.func) == "counted" and isinstance(call.args[1], ast.Constant):
+                one, *many = (ast.literal_eval(noun) for noun in call.args[1:])
+                yield Found(self.name, call.lineno, (f"{{count}} {one}", f"{{count}} {many[0] if many else one + 's'}"))
+
+    def calls(self) -> Iterator[tuple[ast.Call, dict[str, list[ast.expr]]]]:
+        """Every call, with what the local names around it may hold."""
         yield from self._within(_tree(self.path), {})
 
-    def _within(self, node: ast.AST, local: dict[str, list[ast.expr]]) -> Iterator[Found]:
+    def _within(
+        self, node: ast.AST, local: dict[str, list[ast.expr]]
+    ) -> Iterator[tuple[ast.Call, dict[str, list[ast.expr]]]]:
         if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
             local = _assigned(node)
         if isinstance(node, ast.Call):
-            self.local = local
-            for text in said_by(node):
-                if _last(node.func) in MARKS and isinstance(text, ast.Constant):
-                    yield Found(self.name, node.lineno, (text.value,))  # its holes are written as such
-                else:
-                    yield from self._found(text)
-            if _last(node.func) == "several":
-                one, many = (ast.literal_eval(form) for form in node.args[:2])
-                yield Found(self.name, node.lineno, ((one, many),))
-            if _last(node.func) == "counted" and isinstance(node.args[1], ast.Constant):
-                one, *many = (ast.literal_eval(noun) for noun in node.args[1:])
-                yield Found(self.name, node.lineno, (f"{{count}} {one}", f"{{count}} {many[0] if many else one + 's'}"))
+            yield node, local
         for child in ast.iter_child_nodes(node):
             yield from self._within(child, local)
 
@@ -156,27 +165,32 @@ class Reader:
                 parts[widest] = [_hole(_filling(node.values[widest]), names)]
             return _product(parts)
         if isinstance(node, ast.BinOp) and isinstance(node.op, ast.Add):
-            sides = [self._alternatives(side, names, fragments) for side in (node.left, node.right)]
-            if all(side is None for side in sides):
-                return None
-            return _product([side or [_hole(at, names)] for side, at in zip(sides, (node.left, node.right), strict=True)])
+            sides = self._each([node.left, node.right], names, fragments)
+            return sides and _product(sides)
         if isinstance(node, ast.IfExp | ast.BoolOp):
             options = node.values if isinstance(node, ast.BoolOp) else [node.body, node.orelse]
-            branches = [self._alternatives(one, names, fragments) for one in options]
-            if all(branch is None for branch in branches):
-                return None
-            wide = [branch or [_hole(at, names)] for branch, at in zip(branches, options, strict=True)]
-            return list(itertools.chain.from_iterable(wide))
+            branches = self._each(options, names, fragments)
+            return branches and list(itertools.chain.from_iterable(branches))
         if isinstance(node, ast.Call) and _last(node.func) in ("translatable", "told") and node.args:
             return self._alternatives(node.args[0], names, fragments)
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.attr == "replace":
+            return self._alternatives(node.func.value, names, fragments)  # such as of signs that a library would read
         if isinstance(node, ast.Name):
             return self._named(node, names, fragments)
         return None
 
+    def _each(self, nodes: list[ast.expr], names: dict[str, str], fragments: list[str]) -> list[list[str]] | None:
+        """What each of some expressions may be, a hole where it is no literal; None where none is one."""
+        found = [self._alternatives(node, names, fragments) for node in nodes]
+        if all(options is None for options in found):
+            return None
+        return [options or [_hole(node, names)] for options, node in zip(found, nodes, strict=True)]
+
     def _named(self, node: ast.Name, names: dict[str, str], fragments: list[str]) -> list[str] | None:
-        held = self.local.get(node.id) or [
-            value for key in (f"{self.path}:{node.id}", node.id) if (value := constants().get(key)) is not None
-        ][:1]
+        held = (
+            self.local.get(node.id)
+            or [value for key in (f"{self.path}:{node.id}", node.id) if (value := constants().get(key)) is not None][:1]
+        )
         if not held:
             return None
         outer, self.local = self.local, {**self.local, node.id: []}  # a name made from itself ends here
@@ -185,6 +199,7 @@ class Reader:
         finally:
             self.local = outer
         if any(option is None for option in options):
+            fragments += itertools.chain.from_iterable(option or [] for option in options)
             return None
         return list(itertools.chain.from_iterable(option or [] for option in options))
 
