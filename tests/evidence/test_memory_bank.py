@@ -119,6 +119,26 @@ def test_references_are_turned_where_they_lie_turned_and_only_there():
     assert many.views == 1  # enough references show every orientation themselves
 
 
+class TwoDirectionTowers(DirectionTower):
+    """The same description from a second tower, which counts the images that it is shown."""
+
+    def __init__(self):
+        self.shown = 0
+
+    def vit(self, images, size, layers):
+        self.shown += len(images)
+        return {layer: self.efficientnet(images, size)[16] for layer in layers}
+
+
+def test_the_costly_tower_sees_turned_parts_only_where_the_cheap_one_does_not_settle_it():
+    both = dataclasses.replace(DIRECTIONS, streams=(*DIRECTIONS.streams, Stream("vit", 7, 112, "cosine")))
+    towers = TwoDirectionTowers()
+    assert MemoryBank.build([striped(seed) for seed in range(5)], towers, both).views == 1
+    assert towers.shown == 5  # each part as it is
+    assert MemoryBank.build([striped(seed, seed) for seed in range(5)], towers, both).views == 4
+    assert towers.shown == 5 + 5 * 4
+
+
 def test_a_turned_reference_is_left_out_with_all_its_views():
     checked = np.kron(np.random.default_rng(0).integers(0, 255, (6, 6, 1)), np.ones((16, 16, 3))).astype(np.uint8)
     parts = [striped(0), striped(1), checked]
