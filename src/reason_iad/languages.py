@@ -36,6 +36,7 @@ _VERBATIM = frozenset({
     "model", "target", "filename", "out", "data",
 })  # fmt: skip  # holes that hold what somebody named, which is shown as it is
 _NUMBER = re.compile(r"[-+]?\d{1,3}(,\d{3})+(\.\d+)?%?|[-+]?\d+\.\d+%?")
+_COUNTS = re.compile(r"(?<=\w), (?=\d)")  # 3 .txt, 1 hidden file
 _ENDS = (re.compile(r"(?<=[.?!]) (?=\S)"), re.compile(r"(?<=[;:]) (?=\S)"))  # of sentences, then of their parts
 
 
@@ -195,6 +196,8 @@ def _told(text: str, code: str, lexicon: Mapping[str, str], deep: int = 0) -> st
                 for name, value in match.groupdict().items()
             }
             return catalog.gettext(source).format(**values)
+    if len(parts := _COUNTS.split(text)) > 1 and text[0].isdigit():
+        return (", " if code == "de" else "、").join(_told(part, code, lexicon, deep + 1) for part in parts)
     for end in _ENDS if deep < 3 else ():
         if len(parts := end.split(text)) > 1:
             spoken = [_told(part, code, lexicon, deep + 1) for part in parts]

@@ -282,7 +282,9 @@ def _word(node: ast.expr) -> str:
     if isinstance(node, ast.Attribute):
         return node.attr.strip("_").lower() or "value"
     if isinstance(node, ast.Call):
-        inner = node.args[0] if node.args else node.func.value if isinstance(node.func, ast.Attribute) else node.func
+        inner = node.args[0] if node.args else node.func
+        if isinstance(inner, ast.Attribute) and inner.attr in ("strip", "rstrip", "lower", "upper", "title"):
+            inner = inner.value
         if isinstance(node.func, ast.Name) and node.func.id == "len":
             return "count"
         return _word(inner)

@@ -204,6 +204,30 @@ KINDS = (
     translatable("{kind} from {low} to {high}"), translatable("none"),
 )  # fmt: skip
 
+LEFT_OUT = (
+    translatable("{count} hidden file"),
+    translatable("{count} hidden files"),
+    translatable("{count} hidden folder"),
+    translatable("{count} hidden folders"),
+    translatable("{count} broken link"),
+    translatable("{count} broken links"),
+    translatable("{count} no regular file"),
+    translatable("{count} that are no regular files"),
+    translatable("{count} file without an ending"),
+    translatable("{count} files without an ending"),
+    translatable("{count} report folder"),
+    translatable("{count} report folders"),
+    translatable("{count} link to a folder that was looked through already"),
+    translatable("{count} links to folders that were looked through already"),
+    translatable("{count} folder that was looked through already"),
+    translatable("{count} folders that were looked through already"),
+    translatable("{count} folder that cannot be looked into"),
+    translatable("{count} folders that cannot be looked into"),
+    translatable("{count} image that was named twice"),
+    translatable("{count} images that were named twice"),
+    translatable("{count} {suffix} (cannot be read here)"),
+)
+
 COMMAND_LINE = (
     translatable("usage: "), translatable("options"), translatable("positional arguments"),
     translatable("show this help message and exit"), translatable("show program's version number and exit"),
