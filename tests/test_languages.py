@@ -126,6 +126,32 @@ def test_every_message_of_an_error_is_a_sentence_that_extraction_can_read():
     assert unread == [], "write the message as an f-string where it is raised, or mark it with translatable(f'...')"
 
 
+def worded(node: ast.AST) -> list[str]:
+    """Literals with a word inside of an expression, but those under a mark, in JSON and in keys."""
+    if isinstance(node, ast.Call) and getattr(node.func, "id", "") in (*extract.MARKS, "told", "counted"):
+        return []
+    if isinstance(node, ast.Subscript) or (isinstance(node, ast.Call) and ast.unparse(node.func) == "json.dumps"):
+        return []
+    if isinstance(node, ast.Constant) and isinstance(node.value, str):
+        plain = node.value.replace("reason-iad", "").replace("UTC", "")
+        return [node.value] if re.search(r"[A-Za-z]{3}", plain) else []
+    return [text for child in ast.iter_child_nodes(node) for text in worded(child)]
+
+
+def test_no_line_of_the_terminal_stands_outside_the_catalogs():
+    """`print` and `write` are for programs, and for what is translated already; people are told by `say` and `note`."""
+    left = []
+    for path in (PACKAGE / "cli").glob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text("utf-8"))):
+            if isinstance(node, ast.Call) and ast.unparse(node.func) in (
+                "print",
+                "sys.stderr.write",
+                "sys.stdout.write",
+            ):
+                left += [f"{path.name}:{node.lineno}: {text}" for one in node.args for text in worded(one)]
+    assert left == []
+
+
 def visible_text_of_templates() -> list[str]:
     """Words in the pages that no `_` would translate: what Babel does not see and a reader does."""
     left = []

@@ -174,6 +174,12 @@ def say(text: str, file: TextIO | None = None, end: str = "\n") -> None:
     print(told(text), file=file or sys.stdout, end=end, flush=True)
 
 
+def note(text: str) -> None:
+    """Tell people something beside the result, on standard error and after the program's name."""
+    sys.stderr.write(f"reason-iad: {told(text)}\n")
+    sys.stderr.flush()
+
+
 @functools.lru_cache(4096)
 def _remembered(text: str, code: str) -> str:
     return _told(text, code, {})

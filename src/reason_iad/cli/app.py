@@ -132,12 +132,8 @@ def _explain(error: Exception) -> int:
         return BAD_INPUT
     if isinstance(error, OSError) and error.errno in _NO_ROOM:
         why = f"{error.strerror}: {error.filename}" if error.filename else error.strerror
-        _say(
-            _(
-                "error: {message}",
-                message=_("{why}; expected room to write: free some, or choose another place", why=why),
-            )
-        )
+        said = _("{why}; expected room to write: free some, or choose another place", why=why)
+        _say(_("error: {message}", message=said))
         return BAD_INPUT
     if isinstance(error, MemoryError):
         _say(_("failure: out of memory; close other programs, or inspect smaller images"))

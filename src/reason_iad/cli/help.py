@@ -17,8 +17,9 @@ BAD_INPUT = 2
 class Parser(argparse.ArgumentParser):
     """Reports usage errors in one line, as all other errors are; helps in the language spoken."""
 
-    def __init__(self, *args: Any, **more: Any) -> None:
-        super().__init__(*args, **more, formatter_class=_Help)
+    def __init__(self, **more: Any) -> None:
+        """Take what argparse takes, and help in our own form."""
+        super().__init__(**{**more, "formatter_class": _Help})
 
     def error(self, message: str) -> NoReturn:
         """Say what is wrong with the arguments, and end."""

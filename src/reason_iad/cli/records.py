@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from reason_iad.errors import InputError
 from reason_iad.files import write_whole
+from reason_iad.languages import _, say, told
 from reason_iad.words import counted
 
 if TYPE_CHECKING:
@@ -131,11 +132,12 @@ def _list(args: argparse.Namespace, store: Store) -> int:
         for record in found:
             print(as_json(record))
         return 0
-    print(_ROW.format("id", "when (UTC)", "verdict", "p", "category", "image").rstrip())
+    heads = ("id", _("when (UTC)"), _("verdict"), "p", _("category"), _("image"))
+    print(_ROW.format(*heads).rstrip())
     for record in found:
         share = "" if record.probability is None else f"{record.probability:.2f}"
         when = f"{record.created_at:%Y-%m-%d %H:%M:%S}"
-        verdict, name = record.verdict or record.state, printable(record.name)
+        verdict, name = told(record.verdict or record.state), printable(record.name)
         print(_ROW.format(record.id, when, verdict, share, record.category or "", name))
     return 0
 
@@ -155,7 +157,7 @@ def _show(args: argparse.Namespace, store: Store) -> int:
 def _export(args: argparse.Namespace, store: Store) -> int:
     from reason_iad.store.export import export
 
-    print(f"{export(store, args.out, _filter(args), files=not args.no_files)} inspections in {args.out}")
+    say(f"{counted(export(store, args.out, _filter(args), files=not args.no_files), 'inspection')} in {args.out}")
     return 0
 
 
@@ -183,21 +185,19 @@ def _shift(args: argparse.Namespace, store: Store) -> int:
         raise InputError(f"the shift has {args.hours:g} hours; expected more than 0 and at most a year")
     found = read_shift(store, BoardFilter(args.category, args.line), until - timedelta(hours=args.hours), until)
     write_whole(args.out, shift_pdf(found, args.paper))
-    print(f"{counted(sum(found.counts.values()), 'part')} in {args.out}")
+    say(f"{counted(sum(found.counts.values()), 'part')} in {args.out}")
     return 0
 
 
 def _prune(args: argparse.Namespace, store: Store) -> int:
     gone = store.prune(datetime.now(UTC) - parse_age(args.older_than), keep_feedback=not args.with_feedback)
-    print(
-        f"{counted(gone.inspections, 'inspection')} and {counted(gone.files, 'file')} "
-        f"({gone.num_bytes:,} bytes) deleted"
-    )
+    inspections, files = counted(gone.inspections, "inspection"), counted(gone.files, "file")
+    say(f"{inspections} and {files} ({gone.num_bytes:,} bytes) deleted")
     return 0
 
 
 def _migrate(args: argparse.Namespace, store: Store) -> int:
     from reason_iad.store.migrate import known
 
-    print(f"the record is at revision {known()[0]}")
+    say(f"the record is at revision {known()[0]}")
     return 0

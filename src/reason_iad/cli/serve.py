@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from reason_iad.cli.method import add_method_options, method_options
+from reason_iad.languages import say
 
 if TYPE_CHECKING:
     from reason_iad.server.settings import Settings
@@ -109,7 +110,7 @@ def serve(settings: Settings) -> None:
         limit_concurrency=512, server_header=False, timeout_graceful_shutdown=int(settings.stop_seconds) + 5,
     )  # fmt: skip
     host = f"[{settings.host}]" if ":" in settings.host else settings.host
-    print(f"Serving on http://{host}:{settings.port}/ (stop with Ctrl+C); the model is loading", flush=True)
+    say(f"Serving on http://{host}:{settings.port}/ (stop with Ctrl+C); the model is loading")
     server = Server(config)
     signal.signal(signal.SIGTERM, server.handle_exit)
     server.run()

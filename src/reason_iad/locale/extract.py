@@ -5,7 +5,7 @@ Read off the syntax tree of every module outside `DEVELOPERS`:
 - what stands under `_`, `several` and `translatable`;
 - the message of every error of the `ReasonIADError` tree (and of argparse's `ArgumentTypeError`);
 - `help`, `description`, `epilog` and titles of the command line, and the help of settings;
-- what `say` prints.
+- what `say` and `note` print, and what callbacks of their name are given, and `tell`, `progress`.
 
 An f-string becomes a sentence with {holes}, named by what fills them. A part that is one of a few literals (a
 condition, a local name, a constant) is written out, one sentence for each; literals deeper within a hole are texts of
@@ -27,7 +27,7 @@ from pathlib import Path
 PACKAGE = Path(__file__).parent.parent
 DEVELOPERS = ("training", "locale/catalogs.py", "locale/extract.py", "recognition/build_prototypes.py")
 MARKS = ("_", "several", "translatable")
-SPOKEN = ("say",)
+SPOKEN = ("say", "note", "tell", "progress")
 HELP = ("help", "description", "epilog", "title")
 MOST = 4  # sentences that one f-string is written out to
 
@@ -114,7 +114,7 @@ class Reader:
             self.local = local
             for text in said_by(call):
                 if _last(call.func) in MARKS and isinstance(text, ast.Constant):
-                    yield Found(self.name, call.lineno, (text.value,))  # its holes are written as such
+                    yield Found(self.name, call.lineno, (str(text.value),))  # its holes are written as such
                 else:
                     yield from self._found(text)
             if _last(call.func) == "several":
@@ -166,11 +166,11 @@ class Reader:
             return _product(parts)
         if isinstance(node, ast.BinOp) and isinstance(node.op, ast.Add):
             sides = self._each([node.left, node.right], names, fragments)
-            return sides and _product(sides)
+            return None if sides is None else _product(sides)
         if isinstance(node, ast.IfExp | ast.BoolOp):
             options = node.values if isinstance(node, ast.BoolOp) else [node.body, node.orelse]
             branches = self._each(options, names, fragments)
-            return branches and list(itertools.chain.from_iterable(branches))
+            return None if branches is None else list(itertools.chain.from_iterable(branches))
         if isinstance(node, ast.Call) and _last(node.func) in ("translatable", "told") and node.args:
             return self._alternatives(node.args[0], names, fragments)
         if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.attr == "replace":
@@ -217,13 +217,15 @@ def said_by(node: ast.Call) -> list[ast.expr]:
     """The texts that a call makes people read; those of `several` apart."""
     name = _last(node.func)
     if name in ("_", "translatable", *SPOKEN) or name in errors():
-        return node.args[:1]
+        return node.args[:1] if name != "tell" or isinstance(node.func, ast.Name) else []  # a job tells its state
     if name == "HttpProblem":
         return node.args[2:3]
     texts = [key.value for key in node.keywords if key.arg in HELP and name in ("add_argument", "add_parser")]
     if name in ("add_argument_group", "setting"):
         texts += node.args[1:2] if name == "setting" else node.args[:2]
         texts += [key.value for key in node.keywords if key.arg == "told"]
+    if name == "Progress":
+        return [key.value for key in node.keywords if key.arg == "verb"]
     if name in ("Parser", "ArgumentParser"):
         texts += [key.value for key in node.keywords if key.arg in HELP]
     return texts
