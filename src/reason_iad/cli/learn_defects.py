@@ -78,9 +78,9 @@ def run(args: argparse.Namespace, load_vision: LoadVision) -> int:
     elif args.undo:
         examples = undo(args.category)
     for one in notes[:_MOST_NOTES]:
-        note(_("note: {text}", text=told(one)))
+        note(_("note: {what}", what=told(one)))
     if len(notes) > _MOST_NOTES:
-        note(_("note: {text}", text=told(counted(len(notes) - _MOST_NOTES, "more note"))))
+        note(_("note: {what}", what=told(counted(len(notes) - _MOST_NOTES, "more note"))))
     print(_json(examples, notes) if args.json else _text(examples, args.examples))
     return 2 if any("left out" in one for one in notes) else 0
 
