@@ -76,7 +76,10 @@ def run_reproduce(args: argparse.Namespace) -> int:
 
     check_model(args.model)
     questions = read_questions(args.root, args.questions, args.known_faults)
-    note(*[f"data fault: {fault}" for fault in questions.faults[:10]], *reproduce.check_data(questions))
+    for fault in questions.faults[:10]:
+        note(f"data fault: {fault}")
+    for said in reproduce.check_data(questions):
+        note(said)
     base = Setting(model=args.model, seed=args.seed, dtype=args.dtype, device=args.device)
     settings = reproduce.settings_for(base, sees_references(args.model))
     folders = {name: args.out / name for name in settings}
