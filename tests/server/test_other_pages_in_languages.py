@@ -1,4 +1,4 @@
-"""Threshold, watchboard and the page to name defects on, in each language: spoken, no faults of axe, nothing cut off."""
+"""Threshold, watchboard and the page to name defects on, in each language: spoken, without faults, all in sight."""
 
 from __future__ import annotations
 
