@@ -104,11 +104,19 @@ def test_every_sentence_of_the_source_is_found_again_when_it_is_shown(code):
             assert languages.told(shown) == wanted
 
 
-PASSED_ON = {  # arguments of errors that are messages themselves, made by errors or marks elsewhere
-    "str(error)", "str(self.error)", "message", "bad[0]", "why", "lot.problems[0][1]", "printer.errors[0]",
-    "'\\n'.join(plan.refused)", "message.replace(', or set REASON_IAD_MAX_PIXELS', '')",
-    "f'{type(error).__name__}: {error}'[:500]",
-}  # fmt: skip
+def worded(node: ast.AST) -> list[str]:
+    """Literals with a word inside of an expression, but those under a mark, in JSON and in keys."""
+    if isinstance(node, ast.Call) and getattr(node.func, "id", "") in (*extract.MARKS, "told", "counted"):
+        return []
+    if isinstance(node, ast.Subscript) or (isinstance(node, ast.Call) and ast.unparse(node.func) == "json.dumps"):
+        return []
+    if isinstance(node, ast.Constant) and isinstance(node.value, str):
+        plain = node.value.replace("reason-iad", "").replace("UTC", "")
+        return [node.value] if re.search(r"[A-Za-z]{3}", plain) else []
+    return [text for child in ast.iter_child_nodes(node) for text in worded(child)]
+
+
+PASSED_ON = {"message.replace(', or set REASON_IAD_MAX_PIXELS', '')"}  # a message that was made elsewhere, cut
 
 
 def test_every_message_of_an_error_is_a_sentence_that_extraction_can_read():
@@ -121,21 +129,9 @@ def test_every_message_of_an_error_is_a_sentence_that_extraction_can_read():
                 unread += [
                     f"{path.name}:{call.lineno}: {ast.unparse(text)}"
                     for text in extract.said_by(call)
-                    if not reader.sentences(text, []) and ast.unparse(text) not in PASSED_ON
+                    if worded(text) and not reader.sentences(text, []) and ast.unparse(text) not in PASSED_ON
                 ]
     assert unread == [], "write the message as an f-string where it is raised, or mark it with translatable(f'...')"
-
-
-def worded(node: ast.AST) -> list[str]:
-    """Literals with a word inside of an expression, but those under a mark, in JSON and in keys."""
-    if isinstance(node, ast.Call) and getattr(node.func, "id", "") in (*extract.MARKS, "told", "counted"):
-        return []
-    if isinstance(node, ast.Subscript) or (isinstance(node, ast.Call) and ast.unparse(node.func) == "json.dumps"):
-        return []
-    if isinstance(node, ast.Constant) and isinstance(node.value, str):
-        plain = node.value.replace("reason-iad", "").replace("UTC", "")
-        return [node.value] if re.search(r"[A-Za-z]{3}", plain) else []
-    return [text for child in ast.iter_child_nodes(node) for text in worded(child)]
 
 
 def test_no_line_of_the_terminal_stands_outside_the_catalogs():
