@@ -318,6 +318,8 @@ class InspectionQueue:
             await self._fail(job, HttpProblem(503, "interrupted", f"The inspection was interrupted: {error}.", 5))
         except ModelUnavailableError as error:
             await self._fail(job, HttpProblem(503, "model_unavailable", str(error), MODEL_RETRY_SECONDS))
+        except RecordUnavailableError as error:  # and this server is being stopped
+            await self._give_up(job, HttpProblem(503, "no_record", str(error), 10))
         except LeaseLostError as error:  # its new server tells how it ends
             job.error = HttpProblem(503, "moved", str(error), 5)
             self._end(job, "moved")
