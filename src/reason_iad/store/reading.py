@@ -169,7 +169,7 @@ def record_of(
     return Record(
         id=row.id, state=cast(State, row.state), origin=cast(Origin, row.origin), who=row.who, name=row.name,
         image_sha256=row.image_sha256,
-        category_given=request.get("category"), question=request.get("question"),
+        category_given=request.get("category"), question=request.get("question"), trace=request.get("trace"),
         choices=tuple(request.get("choices", ())),
         created_at=row.created_at, started_at=row.started_at, finished_at=row.finished_at, verdict=row.verdict,
         probability=row.probability, category=row.category, defect_type=row.defect_type, error=row.error,

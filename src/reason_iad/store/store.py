@@ -149,6 +149,7 @@ class Store(RecordReader):
         origin: Origin = "server",
         media_type: str = "application/octet-stream",
         priority: str = "person",
+        trace: str | None = None,
     ) -> str:
         """Record an image that waits for inspection; returns the inspection's id. On return it survives a kill.
 
@@ -158,6 +159,7 @@ class Store(RecordReader):
             origin: where it came from.
             media_type: of the image's file.
             priority: person, or lot.
+            trace: where the request is in a trace, for whichever server does it.
         """
         from reason_iad.store.leases import add_event
         from reason_iad.store.queries import moment
@@ -173,8 +175,8 @@ class Store(RecordReader):
             session.add(
                 InspectionRow(
                     id=identifier, state="queued", origin=origin, who=who[:100], name=_display_name(request.name or ""),
-                    image_sha256=sha256(image), request=_asked(request), created_at=moment(session),
-                    priority=priority,
+                    image_sha256=sha256(image), request=_asked(request) | ({"trace": trace} if trace else {}),
+                    created_at=moment(session), priority=priority,
                 )
             )  # fmt: skip
             session.flush()
