@@ -71,6 +71,9 @@ CANDIDATES = {
     "without turned references": Candidate(view="upright"),
     "a single reference turned, too": Candidate(view="turned alone"),
     "near the same place": Candidate(view="near"),
+    "turned by 30 degrees and its multiples": Candidate(view="any angle"),
+    "turned by 5 and 10 degrees": Candidate(view="moved a little"),
+    "mirrored": Candidate(view="mirrored"),
 }
 Figures = dict[str, dict[str, float]]  # by candidate and category
 

@@ -17,7 +17,9 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+import torch
 from evidence_data import Category
+from scipy import ndimage
 
 from reason_iad.evidence.calibrate import Array
 from reason_iad.evidence.features import DEFAULT_STREAMS, EvidenceOptions, Stream, altered_copies, extract
@@ -25,8 +27,10 @@ from reason_iad.evidence.memory_bank import WIDEN
 from reason_iad.evidence.residuals import patch_distances_of_each
 from reason_iad.evidence.rotations import rotated_views
 from reason_iad.evidence.search import search_each
+from reason_iad.images import Pixels, resize
 from reason_iad.models.base import VisionTowers
 
+SIDE = 448  # pixels a side of the largest stream
 MOST = 16  # references of a draw
 TURNED = 4  # as many of them are turned, too: beyond eight the default does not turn
 NEAR = {"efficientnet": 4, "vit": 2}  # patches around the same place, about a seventh of the side
@@ -73,7 +77,8 @@ class Kept:
             streams: some of `STREAMS`.
             k: number of references.
             view: "upright"; "turned" with their turned views where they lie turned, as the default does from 2 to 8
-                references; "near" the same place only; "turned alone" with the turned views of a single reference.
+                references; "near" the same place only; "turned alone" with the turned views of a single reference; or
+                one of `VIEWS`, up to `TURNED` references, however they lie.
         """
         count = min(k, len(self._references))
         found = {stream.name: self._nearest(stream, count, view) for stream in streams}
@@ -87,7 +92,8 @@ class Kept:
             place = "near" if view == "near" else "upright"
             each = self._each(stream, place, "normal")[:count, :count]
             test = self._each(stream, place, "test")[:, :count]
-            if view.startswith("turned") and (more := self._turned(stream, view, count)) is not None:
+            views = self._otherwise if view in VIEWS else self._turned
+            if view not in ("near", "upright") and (more := views(stream, view, count)) is not None:
                 each, test = np.minimum(each, more[0]), np.minimum(test, more[1])
             self._done[key] = beside_others(each) if count > 1 else self._copies(stream), without_each(test)
         return self._done[key]
@@ -135,6 +141,30 @@ class Kept:
             return None
         return kept[f"normal {stream.name}"].astype(np.float32), kept[f"test {stream.name}"].astype(np.float32)
 
+    def _otherwise(self, stream: Stream, view: str, count: int) -> tuple[Array, Array] | None:
+        """The same beside the nearest of the views that `VIEWS` makes of each reference; None where they are many."""
+        if count > TURNED:
+            return None
+
+        def compute() -> Maps:
+            references = self._references[:count]
+            options = EvidenceOptions(streams=DEFAULT_STREAMS)
+            each = [extract(VIEWS[view](pixels), self._vision, options) for pixels in references]
+            views = {source: torch.cat([one[source] for one in each]) for source in options.sources}
+            found: dict[str, list[Array]] = {}
+            for name, images in (("test", self._test), ("normal", references)):
+                for pixels in images:
+                    mine = extract([pixels], self._vision, options)
+                    for source in options.sources:
+                        metrics = [one.metric for one in DEFAULT_STREAMS if one.source == source]
+                        for metric, maps in search_each(mine[source][0], views[source], metrics).items():
+                            nearest = maps.reshape(count, -1, *maps.shape[1:]).min(axis=1)
+                            found.setdefault(f"{name} {source} {metric}", []).append(nearest)
+            return {name: np.stack(some).astype(np.float16) for name, some in found.items()}
+
+        kept = self._kept(f"{view}-{count}", compute)
+        return kept[f"normal {stream.name}"].astype(np.float32), kept[f"test {stream.name}"].astype(np.float32)
+
     def _copies(self, stream: Stream) -> Array:
         """Distances of altered copies of the first reference to it, widened as the bank does: (N, H, W)."""
 
@@ -161,6 +191,20 @@ class Kept:
             with np.load(path) as arrays:
                 self._read[name] = {key: arrays[key] for key in arrays.files}
         return self._read[name]
+
+
+def turned_by(pixels: Pixels, degrees: float) -> Pixels:
+    """An image (H, W, 3) as a square, turned about its center; what comes in from outside mirrors the inside."""
+    square = resize(pixels, (SIDE, SIDE)).astype(np.float32)
+    found: Pixels = np.clip(ndimage.rotate(square, degrees, reshape=False, order=1, mode="reflect"), 0, 255)
+    return found.round().astype(np.uint8)
+
+
+VIEWS: dict[str, Callable[[Pixels], list[Pixels]]] = {
+    "any angle": lambda pixels: [turned_by(pixels, degrees) for degrees in range(30, 360, 30)],
+    "mirrored": lambda pixels: [np.ascontiguousarray(one) for one in (pixels[:, ::-1], pixels[::-1])],
+    "moved a little": lambda pixels: [turned_by(pixels, degrees) for degrees in (-10, -5, 5, 10)],
+}
 
 
 def without_each(each: Array) -> Array:

@@ -119,6 +119,25 @@ def test_references_are_turned_where_they_lie_turned_and_only_there():
     assert many.views == 1  # enough references show every orientation themselves
 
 
+class CountingTower(DirectionTower):
+    """Beside the directions a second tower, which counts the images that it is asked for and tells them all alike."""
+
+    def __init__(self):
+        self.asked = 0
+
+    def vit(self, images, size, layers):
+        self.asked += len(images)
+        return {layer: torch.ones(len(images), size // 14, size // 14, 8) for layer in layers}
+
+
+def test_the_quick_tower_alone_takes_the_first_look_at_how_parts_lie():
+    options = EvidenceOptions(streams=(*DIRECTIONS.streams, Stream("vit", 7, 56, weight=0.0)))
+    upright, lying = CountingTower(), CountingTower()
+    assert MemoryBank.build([striped(seed) for seed in range(4)], upright, options).views == 1
+    assert MemoryBank.build([striped(seed, seed) for seed in range(4)], lying, options).views == 4
+    assert (upright.asked, lying.asked) == (4, 4 + 3 * 4)
+
+
 def test_a_turned_reference_is_left_out_with_all_its_views():
     checked = np.kron(np.random.default_rng(0).integers(0, 255, (6, 6, 1)), np.ones((16, 16, 3))).astype(np.uint8)
     parts = [striped(0), striped(1), checked]
@@ -135,6 +154,17 @@ def test_streams_of_one_source_share_its_features():
     bank = bank_of(2, streams=streams)
     assert list(bank.features) == ["efficientnet-16@224"]
     assert set(bank.calibration.scales) == {"efficientnet-16@224 euclidean", "efficientnet-16@224 cosine"}
+
+
+def test_a_stream_that_only_the_map_reads_is_measured_beside_all_references_alone():
+    streams = (Stream("efficientnet", 16, 224), Stream("vit", 9, 224, "euclidean", weight=0.0))
+    bank = bank_of(3, streams=streams)
+    features = {source: one[0] for source, one in extract([good_part(7)], TOWER, bank.options).items()}
+    apart = residuals.patch_distances(features, bank.features, bank.options, groups=3)
+    assert {name: len(maps) for name, maps in apart.items()} == {streams[0].name: 4, streams[1].name: 1}
+    whole = residuals.patch_distances(features, bank.features, bank.options)
+    for name, maps in whole.items():
+        np.testing.assert_allclose(apart[name][0], maps[0], rtol=1e-5)
 
 
 def test_score_and_map_weigh_the_streams_apart():
