@@ -38,7 +38,7 @@ from reason_iad.models.base import VisionTowers
 from reason_iad.models.nano import CELLS, VIT_LAYERS, read_adapter, vision_features
 from reason_iad.models.sources import default_adapter
 from reason_iad.models.vision import BundledVision
-from reason_iad.training import train_nano
+from reason_iad.training import nano_trainer, train_nano
 from reason_iad.training.notes import products
 from reason_iad.training.shards import Shards
 
@@ -104,7 +104,7 @@ def resize_rank(low: Tensor, up: Tensor, rank: int) -> tuple[Tensor, Tensor]:
     return torch.cat([low, idle]), torch.cat([up, up.new_zeros(up.shape[0], rank - old)], dim=1)
 
 
-def start(trainer: train_nano.NanoTrainer, rank: int) -> None:
+def start(trainer: nano_trainer.NanoTrainer, rank: int) -> None:
     """Load the adapter that ships with the package in this rank."""
     tensors, settings = read_adapter(default_adapter())
     tensors = {name: t.float() for name, t in tensors.items()}
@@ -120,7 +120,7 @@ def start(trainer: train_nano.NanoTrainer, rank: int) -> None:
 
 def load(folder: Path, kept: set[str], variant: Variant) -> Shards:
     """Shards whose names are in `kept`, with the features that the variant sees."""
-    shards = Shards(folder, train_nano.TrainOptions().held_out)
+    shards = Shards(folder, nano_trainer.TrainOptions().held_out)
     for lines in (shards.train, shards.held_out):
         lines[:] = [line for line in lines if line["name"] in kept]
         for line in lines:
@@ -132,10 +132,10 @@ def load(folder: Path, kept: set[str], variant: Variant) -> Shards:
 def train_variant(name: str, args: argparse.Namespace, kept: set[str]) -> dict[str, Any]:
     """Train one variant and answer the held-out questions."""
     variant = VARIANTS[name]
-    base = train_nano.TrainOptions(precision=args.precision)
+    base = nano_trainer.TrainOptions(precision=args.precision)
     options = replace(base, **variant.options)
     torch.manual_seed(0)
-    trainer = train_nano.NanoTrainer(options)
+    trainer = nano_trainer.NanoTrainer(options)
     start(trainer, options.lora_rank)
     if args.precision == "bfloat16":
         trainer.halve()
@@ -159,7 +159,7 @@ def train_variant(name: str, args: argparse.Namespace, kept: set[str]) -> dict[s
         left = spent / (step + 1) * (updates - step - 1)
         print(f"\r{name}: update {step + 1} of {updates}, {left / 60:.0f} min left  ", end="", file=sys.stderr)
     spent = time.monotonic() - started
-    answers = train_nano.answer_held_out(trainer, shards, base, args.images)
+    answers = nano_trainer.answer_held_out(trainer, shards, base, args.images)
     print(f"\r{name}: {spent / 60:.1f} min  ", file=sys.stderr)
     size = sum(p.numel() for p in adapter.values())
     return {"updates": updates, "minutes": spent / 60, "weights": size, "losses": losses, "answers": answers}
@@ -265,7 +265,7 @@ def sizes(args: argparse.Namespace) -> None:
 
     torch.set_num_threads(args.threads)
     vision = BundledVision.load(exact=True)
-    shards = Shards(args.shards, train_nano.TrainOptions().held_out)
+    shards = Shards(args.shards, nano_trainer.TrainOptions().held_out)
     held_out = [line["name"] for line in shards.held_out]
     step = max(1, len(shards.train) // args.lines)
     wanted = {*held_out, *(line["name"] for line in shards.train[::step])}

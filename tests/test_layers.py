@@ -35,6 +35,7 @@ HEAVY = {
     "asyncua",
     "harvesters",
     "httpx",
+    "opentelemetry",
 }
 
 

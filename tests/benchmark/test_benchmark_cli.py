@@ -10,7 +10,7 @@ from made_solver import MadeSolver, write_questions
 from reason_iad.benchmark.setting import Setting
 from reason_iad.benchmark.solver import InspectorSolver
 from reason_iad.cli.app import main
-from reason_iad.cli.benchmark import usual_workers
+from reason_iad.cli.benchmark_runs import usual_workers
 
 
 @pytest.fixture

@@ -119,23 +119,24 @@ def test_references_are_turned_where_they_lie_turned_and_only_there():
     assert many.views == 1  # enough references show every orientation themselves
 
 
-class CountingTower(DirectionTower):
-    """Beside the directions a second tower, which counts the images that it is asked for and tells them all alike."""
+class TwoDirectionTowers(DirectionTower):
+    """The same description from a second tower, which counts the images that it is shown."""
 
     def __init__(self):
-        self.asked = 0
+        self.shown = 0
 
     def vit(self, images, size, layers):
-        self.asked += len(images)
-        return {layer: torch.ones(len(images), size // 14, size // 14, 8) for layer in layers}
+        self.shown += len(images)
+        return {layer: self.efficientnet(images, size)[16] for layer in layers}
 
 
-def test_the_quick_tower_alone_takes_the_first_look_at_how_parts_lie():
-    options = EvidenceOptions(streams=(*DIRECTIONS.streams, Stream("vit", 7, 56, weight=0.0)))
-    upright, lying = CountingTower(), CountingTower()
-    assert MemoryBank.build([striped(seed) for seed in range(4)], upright, options).views == 1
-    assert MemoryBank.build([striped(seed, seed) for seed in range(4)], lying, options).views == 4
-    assert (upright.asked, lying.asked) == (4, 4 + 3 * 4)
+def test_the_costly_tower_sees_turned_parts_only_where_the_cheap_one_does_not_settle_it():
+    both = dataclasses.replace(DIRECTIONS, streams=(*DIRECTIONS.streams, Stream("vit", 7, 112, "cosine")))
+    towers = TwoDirectionTowers()
+    assert MemoryBank.build([striped(seed) for seed in range(5)], towers, both).views == 1
+    assert towers.shown == 5  # each part as it is
+    assert MemoryBank.build([striped(seed, seed) for seed in range(5)], towers, both).views == 4
+    assert towers.shown == 5 + 5 * 4
 
 
 def test_a_turned_reference_is_left_out_with_all_its_views():

@@ -20,7 +20,7 @@ from reason_iad.models.nano import (
 from reason_iad.models.smollm import check_updates, merge_low_rank
 from reason_iad.models.sources import default_adapter
 from reason_iad.models.vision_cache import CachedVision
-from reason_iad.training.train_nano import LowRank
+from reason_iad.training.nano_trainer import LowRank
 
 
 def test_merging_the_low_rank_update_equals_running_it_beside():

@@ -35,6 +35,7 @@ def as_role(role: str) -> dict[str, str]:
         ("DELETE", f"/v1/inspections/{NOBODY}", "admin"),
         ("POST", "/v1/profiles", "admin"),
         ("GET", "/v1/audit", "admin"),
+        ("GET", "/v1/status?whole=true", "admin"),
     ],
 )
 def test_every_role_may_do_what_it_may_and_no_more(serve, method, path, least):

@@ -7,28 +7,29 @@ import dataclasses
 import functools
 import json
 import sys
-import time
 from collections.abc import Collection
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, get_args
 
+from reason_iad.cli.benchmark_runs import (
+    ProgressLine,
+    ask_all,
+    choose_pool,
+    merged_options,
+    needed,
+    say,
+    say_faults,
+    say_outcome,
+    setting_names,
+    show_summaries,
+)
 from reason_iad.cli.method import add_method_options
 from reason_iad.errors import InputError
-from reason_iad.inspection.options import declared_settings
 from reason_iad.models.registry import JOINT
 from reason_iad.types import KnowledgeMode, LatentMode
 
 if TYPE_CHECKING:
-    from reason_iad.benchmark.runner import Pool, Progress, RunOutcome
     from reason_iad.benchmark.setting import Setting
-    from reason_iad.benchmark.solver import SolverFactory
-
-RUN_OPTIONS = (
-    "layout", "root", "questions", "known_faults", "out", "cache", "limit", "shard", "workers", "threads", "ray",
-    "parallel",
-    "minutes",
-)  # fmt: skip
-MOST_WORKERS, BYTES_EACH = 8, 2 * 2**30  # of the bundled model, where no number of processes is given
 
 
 def add_parser(subparsers: Any) -> None:
@@ -130,20 +131,13 @@ def add_setting_flags(parser: argparse.ArgumentParser, leave_out: Collection[str
     add_method_options(parser, leave_out, unset=True, settings=Setting)
 
 
-def setting_names() -> tuple[str, ...]:
-    """Names of all settings of a run, as a configuration file knows them."""
-    from reason_iad.benchmark.setting import Setting
-
-    return tuple(declared.name for declared in declared_settings(Setting))
-
-
 def run_mmad(args: argparse.Namespace) -> int:
     """Run, or go on with, one setting; 0 when all was asked, 2 when some questions ended in an error."""
     from reason_iad.benchmark.setting import Setting
 
     given = merged_options(args)
     setting = _as_served(Setting.from_mapping({name: given[name] for name in setting_names() if name in given}), given)
-    out = _needed(given, "out", Path)
+    out = needed(given, "out", Path)
     if JOINT in setting.model:
         return _ask_panel(given, setting, out, args)
     return ask_all(given, {setting: out}, args)
@@ -160,12 +154,12 @@ def _ask_panel(given: dict[str, Any], setting: Setting, out: Path, args: argpars
     folders = {name: member_folder(out, name) for name in names}
     worst = 0
     for name, folder in folders.items():
-        _say(f"asking {name}")
+        say(f"asking {name}")
         alone = _as_served(dataclasses.replace(setting, model=name), given)
         mine = {key: value for key, value in given.items() if key != "parallel" or name.startswith("openai:")}
         worst = max(worst, ask_all(mine, {alone: folder}, args))
     count = join_runs(out, setting, folders, {name: of_model(name) for name in names})
-    _say(f"{count} answers of {len(names)} models joined")
+    say(f"{count} answers of {len(names)} models joined")
     show_summaries({setting: out}, args.json)
     return worst
 
@@ -186,7 +180,7 @@ def _as_served(setting: Setting, given: dict[str, Any]) -> Setting:
                 f"found --{name} {given[name]}, and {setting.model} runs on a server, which gives no access to the "
                 "inside of the model; expected off: leave the option out"
             )
-    _say(f"{setting.model} runs on a server: latents and injection, which need the inside of the model, are off")
+    say(f"{setting.model} runs on a server: latents and injection, which need the inside of the model, are off")
     return dataclasses.replace(setting, latents="off", injection="off")
 
 
@@ -209,7 +203,7 @@ def run_ablate(args: argparse.Namespace) -> int:
         for name, setting in settings.items():
             print(f"{name:40} {setting}")
         return 0
-    out = _needed(given, "out", Path)
+    out = needed(given, "out", Path)
     return ask_all(given, {setting: out / name for name, setting in settings.items()}, args)
 
 
@@ -223,7 +217,7 @@ def run_detect(args: argparse.Namespace) -> int:
 
     given = merged_options(args)
     setting = DetectSetting.from_mapping({name: given[name] for name in ("shots", "model", "seed") if name in given})
-    root, out = _needed(given, "root", Path), _needed(given, "out", Path)
+    root, out = needed(given, "root", Path), needed(given, "out", Path)
     dataset = read_dataset(root, given.get("layout", "auto"))
     make = functools.partial(DetectSolver.load, setting.model, given.get("cache"), given.get("threads", 1))
     progress = ProgressLine("images")
@@ -240,9 +234,9 @@ def run_detect(args: argparse.Namespace) -> int:
     )
     progress.clear()
     for line in dataset.taken:
-        _say(f"taken: {line}")
-    _say_faults([str(fault) for fault in faults])
-    _say_outcome(outcome, "images judged")
+        say(f"taken: {line}")
+    say_faults([str(fault) for fault in faults])
+    say_outcome(outcome, "images judged")
     summary = summarize_detection(out)
     print(json.dumps({"dataset": dataset.name, **summary.to_json()}) if args.json else summary.render())
     return 2 if outcome.errors else 0
@@ -282,167 +276,6 @@ def run_report(args: argparse.Namespace) -> int:
     if args.out is not None:
         print(f"report: {report.write(args.out)}", file=sys.stderr if args.json else sys.stdout)
     return 0
-
-
-def ask_all(given: dict[str, Any], folders: dict[Setting, Path], args: argparse.Namespace) -> int:
-    """Ask all questions under all settings and print what came of each."""
-    from reason_iad.benchmark.plan import Shard
-    from reason_iad.benchmark.runner import run_questions
-    from reason_iad.datasets.manifest import seen_categories
-    from reason_iad.datasets.questions import read_questions
-
-    root, file = _needed(given, "root", Path), _needed(given, "questions", Path)
-    questions = read_questions(root, file, bool(given.get("known_faults")))
-    _say_faults([str(fault) for fault in questions.faults])
-    facts = {"images": len(questions.samples), "seen_categories": seen_categories(root)}
-    progress = ProgressLine()
-    outcome = run_questions(
-        questions,
-        folders,
-        choose_pool(given, next(iter(folders))),
-        facts,
-        Shard.parse(given.get("shard", "0/1")),
-        given.get("limit"),
-        args.retry_errors,
-        60 * given["minutes"] if "minutes" in given else None,
-        progress.show,
-    )
-    progress.clear()
-    _say_outcome(outcome, "questions asked")
-    show_summaries(folders, args.json)
-    return 2 if outcome.errors else 0
-
-
-def _say_faults(faults: list[str]) -> None:
-    for fault in faults[:10]:
-        _say(f"data fault: {fault}")
-    if len(faults) > 10:
-        _say(f"and {len(faults) - 10} more data faults; all stand in the first line of plan-*.jsonl in the run")
-
-
-def _say_outcome(outcome: RunOutcome, done: str) -> None:
-    for line in outcome.damaged:
-        _say(f"{line} is damaged; what it held was asked again")
-    own = outcome.own_seconds / outcome.seconds if outcome.seconds else 0.0
-    _say(
-        f"{outcome.asked} {done} in {outcome.seconds:.0f} s (harness itself {own:.1%}), "
-        f"{outcome.kept} kept from before, {outcome.errors} errors, {outcome.left} left"
-        + (f", {outcome.duplicates} duplicates take another's answer" if outcome.duplicates else "")
-    )
-
-
-def show_summaries(folders: dict[Setting, Path], as_json: bool) -> None:
-    """Print the summary of each run: a table, or one JSON object a run."""
-    from reason_iad.benchmark.compare import load_run, render_run
-
-    for folder in folders.values():
-        run = load_run(folder)
-        print(json.dumps(run.to_json(), ensure_ascii=False) if as_json else render_run(run))
-
-
-def choose_pool(given: dict[str, Any], setting: Setting | None, factory: SolverFactory | None = None) -> Pool:
-    """Where the work is done: here, in local processes, or on Ray."""
-    from reason_iad.benchmark import pool
-    from reason_iad.benchmark.solver import InspectorSolver
-
-    cache, threads = given.get("cache"), given.get("threads", 1)
-    make: SolverFactory = factory or functools.partial(InspectorSolver.load, setting, cache, threads)
-    parallel = given.get("parallel", 1)
-    apart = factory is not None or setting is None or "ray" in given or parallel > 1
-    workers = given.get("workers", 1 if apart or setting is None else usual_workers(setting, threads))
-    if workers > 1 and "workers" not in given:
-        _say(f"answering in {workers} processes, one for each core (--workers 1 for one)")
-    if parallel > 1:
-        if "ray" in given or workers > 1:
-            raise InputError("found --parallel with --workers or --ray; expected one of them: leave one out")
-        return functools.partial(pool.answer_in_threads, make, parallel=parallel)
-    if "ray" in given:
-        from reason_iad.benchmark.pool import answer_on_ray
-
-        return functools.partial(answer_on_ray, make, address=given["ray"], workers=workers)
-    if workers == 1:
-        return functools.partial(pool.answer_here, make)
-    return functools.partial(pool.answer_in_processes, make, workers=workers)
-
-
-def usual_workers(setting: Setting, threads: int) -> int:
-    """Local processes where none are named: as many of the bundled model as have cores and memory, one of others."""
-    from reason_iad.models.memory import free_bytes
-    from reason_iad.processor import cores
-
-    if setting.model != "nano" or setting.bundled_device != "cpu":
-        return 1
-    free = free_bytes("cpu")
-    fit = 1 if free is None else free // BYTES_EACH
-    return max(1, min(cores() // threads, fit, MOST_WORKERS))
-
-
-def merged_options(args: argparse.Namespace) -> dict[str, Any]:
-    """Options of the configuration file, then those of the command line over them; unset ones are left out.
-
-    Raises:
-        InputError: the file cannot be read, or names an option that does not exist.
-    """
-    given = {} if args.config is None else _read_config(args.config)
-    for name in (*setting_names(), *RUN_OPTIONS):
-        if getattr(args, name, None) is not None:
-            given[name] = getattr(args, name)
-    return given
-
-
-def _read_config(path: Path) -> dict[str, Any]:
-    import tomllib
-
-    try:
-        given = tomllib.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise InputError(f"{path} cannot be read ({error}); expected a TOML file such as docs/benchmark.md") from error
-    allowed = {*setting_names(), *RUN_OPTIONS}
-    if unknown := set(given) - allowed:
-        raise InputError(f"{path} names {sorted(unknown)}; expected some of {sorted(allowed)}")
-    for name in ("root", "questions", "out", "cache"):
-        if name in given:
-            given[name] = (path.parent / str(given[name])).resolve()
-    for name in ("limit", "workers", "threads"):
-        if name in given and (not isinstance(given[name], int) or given[name] < 1):
-            raise InputError(f"{path} sets {name} to {given[name]!r}; expected a whole number above 0")
-    return given
-
-
-def _needed(given: dict[str, Any], name: str, kind: type[Path]) -> Path:
-    if name not in given:
-        raise InputError(f"--{name} is missing; expected a path: give it, or set {name} in the --config file")
-    return kind(given[name])
-
-
-class ProgressLine:
-    """One line on stderr with rate and time left: rewritten on a terminal, every ten seconds elsewhere."""
-
-    def __init__(self, unit: str = "questions") -> None:
-        self._live, self._said, self._unit = sys.stderr.isatty(), 0.0, unit
-
-    def show(self, progress: Progress) -> None:
-        """Tell how far the run is, not too often."""
-        from reason_iad.reporting.text import duration
-
-        now = time.monotonic()
-        if now - self._said < (0.2 if self._live else 10) and progress.done < progress.total:
-            return
-        self._said = now
-        left = "" if progress.seconds_left is None else f", {duration(1000 * progress.seconds_left)} left"
-        errors = f", {progress.errors} errors" if progress.errors else ""
-        line = f"{progress.done} of {progress.total} {self._unit}, {progress.rate:.2f} a second{left}{errors}"
-        sys.stderr.write(f"\r\x1b[K{line}" if self._live else f"reason-iad: {line}\n")
-        sys.stderr.flush()
-
-    def clear(self) -> None:
-        """Take the line away."""
-        if self._live:
-            sys.stderr.write("\r\x1b[K")
-
-
-def _say(message: str) -> None:
-    print(f"reason-iad: {message}", file=sys.stderr)
 
 
 def _count(text: str) -> int:

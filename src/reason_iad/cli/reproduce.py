@@ -6,14 +6,16 @@ import argparse
 import functools
 import json
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from reason_iad.benchmark.card import Check
-    from reason_iad.benchmark.runner import Pool
+    from reason_iad.benchmark.runner import Pool, RunOutcome
     from reason_iad.benchmark.setting import Setting
     from reason_iad.benchmark.solver import Solver
+    from reason_iad.datasets.mmad import MmadQuestions
 
 
 def add_parsers(commands: Any) -> None:
@@ -64,13 +66,10 @@ def _add_data(parser: argparse.ArgumentParser, required: bool = True) -> None:
 def run_reproduce(args: argparse.Namespace) -> int:
     """Run, or go on with, all four settings; 0 when all was asked, 2 when some questions ended in an error."""
     from reason_iad.benchmark import reproduce
-    from reason_iad.benchmark.card import make_card, write_card
-    from reason_iad.benchmark.report import BenchmarkReport
     from reason_iad.benchmark.runner import run_questions, spread
     from reason_iad.benchmark.setting import Setting
-    from reason_iad.cli.benchmark import ProgressLine
+    from reason_iad.cli.benchmark_runs import ProgressLine
     from reason_iad.datasets.questions import read_questions
-    from reason_iad.files import write_whole
     from reason_iad.models.registry import check_model, memory_need, sees_references
     from reason_iad.reporting.text import duration
 
@@ -99,6 +98,19 @@ def run_reproduce(args: argparse.Namespace) -> int:
         questions, by_setting, pool, limit=args.limit, seconds=limited, on_progress=progress.show
     )  # fmt: skip
     progress.clear()
+    _write_result(args, questions, folders, outcome)
+    return 2 if outcome.errors else 0
+
+
+def _write_result(
+    args: argparse.Namespace, questions: MmadQuestions, folders: Mapping[str, Path], outcome: RunOutcome
+) -> None:
+    """Write card, table and page of the four runs, and print where they are and what is left."""
+    from reason_iad.benchmark import reproduce
+    from reason_iad.benchmark.card import make_card, write_card
+    from reason_iad.benchmark.report import BenchmarkReport
+    from reason_iad.files import write_whole
+
     runs = reproduce.load_runs(folders)
     card = make_card(runs, questions, reproduce.spot_images(questions, args.limit))
     path = write_card(card, args.out)
@@ -110,7 +122,6 @@ def run_reproduce(args: argparse.Namespace) -> int:
     if outcome.left:
         _say(f"{outcome.left} questions are left; the same command goes on")
     _say(f"card: {path} (check it with `reason-iad benchmark verify {path}`)", f"report: {page}")
-    return 2 if outcome.errors else 0
 
 
 def run_verify(args: argparse.Namespace) -> int:

@@ -49,6 +49,10 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
         "--allow-host", action="append", default=[], metavar="NAME",
         help="a name besides its address that the server is reached by without tokens",
     )  # fmt: skip
+    parser.add_argument(
+        "--traces", metavar="URL",
+        help="send traces to this collector of OpenTelemetry (OTLP over HTTP), such as http://127.0.0.1:4318",
+    )  # fmt: skip
     add_method_options(parser)
     parser.set_defaults(run=run)
 
@@ -83,6 +87,7 @@ def settings_of(args: argparse.Namespace) -> Settings:
         workers=args.workers,
         limits=Limits(requests_per_minute=args.rate, burst=max(1, args.rate // 5)),
         allowed_hosts=tuple(args.allow_host),
+        traces=args.traces,
         method=method_options(args),
     )
 

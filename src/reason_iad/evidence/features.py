@@ -177,20 +177,31 @@ def tiled_streams(tiles: int, streams: tuple[Stream, ...] = FAST_STREAMS) -> tup
     return tuple(found)
 
 
-def extract(images: Sequence[Pixels], vision: VisionTowers, options: EvidenceOptions) -> dict[str, torch.Tensor]:
-    """Patch features of `images` by source: (B, H, W, C) float32, blocks of `pool` averaged."""
+def extract(
+    images: Sequence[Pixels], vision: VisionTowers, options: EvidenceOptions, sources: Sequence[str] | None = None
+) -> dict[str, torch.Tensor]:
+    """Patch features of `images` by source: (B, H, W, C) float32, blocks of `pool` averaged.
+
+    Args:
+        images: (H, W, 3) each.
+        vision: the towers.
+        options: streams, and how many images go through a tower at once.
+        sources: the features that are wanted; None for all.
+    """
     import torch
 
-    parts: dict[str, list[torch.Tensor]] = {source: [] for source in options.sources}
-    for tiles in dict.fromkeys(stream.tiles for stream in options.streams):
-        streams = tuple(stream for stream in options.streams if stream.tiles == tiles)
+    sources = options.sources if sources is None else sources
+    parts: dict[str, list[torch.Tensor]] = {source: [] for source in sources}
+    wanted = [stream for stream in options.streams if stream.source in parts]
+    for tiles in dict.fromkeys(stream.tiles for stream in wanted):
+        streams = tuple(stream for stream in wanted if stream.tiles == tiles)
         step = options.batch_size if tiles == 1 else 1
         for start in range(0, len(images), step):
             batch = images[start : start + step]
             found = _extract_batch(batch, vision, streams) if tiles == 1 else _extract_tiled(batch[0], vision, streams)
             for source, features in found.items():
                 parts[source].append(features)
-    if options.foreground:
+    if FOREGROUND in parts:
         parts[FOREGROUND] = [torch.from_numpy(foreground_mask(pixels))[None, ..., None].float() for pixels in images]
     return {source: torch.cat(features) for source, features in parts.items()}
 
@@ -212,9 +223,12 @@ def _extract_tiled(pixels: Pixels, vision: VisionTowers, streams: tuple[Stream, 
     return {source: torch.cat(parts)[None] for source, parts in rows.items()}
 
 
-def extract_turned(pixels: Pixels, vision: VisionTowers, options: EvidenceOptions) -> dict[str, torch.Tensor]:
-    """Features of one image turned by 90, 180 and 270 degrees, by source: (3, H, W, C)."""
-    return extract([np.ascontiguousarray(np.rot90(pixels, quarter)) for quarter in range(1, 4)], vision, options)
+def extract_turned(
+    pixels: Pixels, vision: VisionTowers, options: EvidenceOptions, sources: Sequence[str] | None = None
+) -> dict[str, torch.Tensor]:
+    """Features of one image turned by 90, 180 and 270 degrees, by source: (3, H, W, C); see `extract`."""
+    turned = [np.ascontiguousarray(np.rot90(pixels, quarter)) for quarter in range(1, 4)]
+    return extract(turned, vision, options, sources)
 
 
 def _extract_batch(

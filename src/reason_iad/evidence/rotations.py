@@ -5,13 +5,12 @@ Axes: R references, r the first few of them, H x W patches, C width of a feature
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from reason_iad.evidence.features import EvidenceOptions, Stream, extract_turned
+from reason_iad.evidence.features import EvidenceOptions, extract_turned
 from reason_iad.evidence.search import search
 from reason_iad.images import Pixels
 from reason_iad.models.base import VisionTowers
@@ -40,27 +39,36 @@ def rotated_views(
     if not may_rotate(len(references), options):
         return None
 
-    def turn(some: Sequence[Pixels], how: EvidenceOptions) -> dict[str, torch.Tensor]:
-        each = [extract_turned(pixels, vision, how) for pixels in some]
-        return {source: torch.stack([one[source] for one in each]) for source in how.sources}
+    def turn(some: Sequence[Pixels], sources: Sequence[str]) -> dict[str, torch.Tensor]:
+        each = [extract_turned(pixels, vision, options, sources) for pixels in some]
+        return {source: torch.stack([one[source] for one in each]) for source in sources}
 
-    if options.rotations == "auto":
-        quick = dataclasses.replace(options, streams=quickest(options.streams))
-        if all_upright_beside_first(raw, turn(references[:1], quick), quick):
-            return None
-    first = turn(references[:PROBED], options)
+    cheap = first_sources(options)
+    one = turn(references[:1], cheap)
+    if options.rotations == "auto" and all_upright_beside_first(raw, one, options):
+        return None
+    one |= turn(references[:1], [source for source in options.sources if source not in cheap])
+    if len(references) == 1:
+        return one
+    more = turn(references[1:PROBED], options.sources)
+    first = {source: torch.cat([views, more[source]]) for source, views in one.items()}
     if not lie_rotated(raw, first, options):
         return None
     if len(references) <= PROBED:
         return first
-    rest = turn(references[PROBED:], options)
-    return {source: torch.cat([one, rest[source]]) for source, one in first.items()}
+    others = turn(references[PROBED:], options.sources)
+    return {source: torch.cat([views, others[source]]) for source, views in first.items()}
 
 
-def quickest(streams: tuple[Stream, ...]) -> tuple[Stream, ...]:
-    """The streams of the convolutional tower, a fifth of the work of all; as they are where there are none."""
-    found = tuple(stream for stream in streams if stream.tower == "efficientnet") or streams
-    return tuple(dataclasses.replace(stream, weight=1.0, map_weight=1.0) for stream in found)
+def first_sources(options: EvidenceOptions) -> tuple[str, ...]:
+    """Features that the first look at turned views needs: those of the convolutional tower, else of the first one.
+
+    That tower costs a quarter of the transformer, and decides as both do but for a plate of regular dots
+    (docs/evidence.md).
+    """
+    towers = [stream.tower for stream in options.streams]
+    tower = "efficientnet" if "efficientnet" in towers else towers[0]
+    return tuple(dict.fromkeys(stream.source for stream in options.streams if stream.tower == tower))
 
 
 def may_rotate(num_references: int, options: EvidenceOptions) -> bool:
@@ -71,16 +79,17 @@ def may_rotate(num_references: int, options: EvidenceOptions) -> bool:
 def all_upright_beside_first(
     raw: dict[str, torch.Tensor], turned: dict[str, torch.Tensor], options: EvidenceOptions
 ) -> bool:
-    """Whether the next few references are nearest to the first one as it is, by every stream: a first look.
+    """Whether the next few references are nearest to the first one as it is, by every stream that was turned.
 
     Args:
         raw: features of the references, (R, H, W, C) by source.
-        turned: of the first one alone, (1, 3, H, W, C).
+        turned: of the first one alone, (1, 3, H, W, C), of some of the sources.
         options: how they are compared.
     """
     return all(
         _upright_is_nearest(other, [raw[stream.source][0], *turned[stream.source][0]], stream.metric)
         for stream in options.streams
+        if stream.source in turned
         for other in raw[stream.source][1:PROBED]
     )
 

@@ -356,6 +356,23 @@ def _rows(report: InspectionReport) -> Iterator[tuple[str, str]]:
         yield _("consequence"), told(report.consequence)
     if (following := check_next(report)) is not None:
         yield _("check next"), told(following)
+    yield from _region_rows(report)
+    if report.evidence is not None:
+        yield _("evidence"), told(report.evidence.text)
+    for answer in report.answers:
+        yield _("question"), told(answer.question)
+        yield _("answer"), answer_phrase(answer)
+    yield from _reasoning_rows(report)
+    if report.citations:
+        yield _("knowledge"), "; ".join(f"{c.entry_id} ({c.source})" for c in report.citations)
+    for note in other_notes(report):
+        yield _("note"), note
+    if report.milliseconds:
+        yield _("time"), duration(total_milliseconds(report))
+
+
+def _region_rows(report: InspectionReport) -> Iterator[tuple[str, str]]:
+    """Label and value of each region."""
     for i, region in enumerate(report.regions, 1):
         weak = _("weak, ") if region.weak else ""
         where = _(
@@ -366,11 +383,10 @@ def _rows(report: InspectionReport) -> Iterator[tuple[str, str]]:
         if region.naming is not None and region.naming.defect_type is not None:
             kind = f"{told(region.naming.defect_type)}, "
         yield _("region {number}", number=i), f"{kind}{told(region.place)}, {weak}{where}"
-    if report.evidence is not None:
-        yield _("evidence"), told(report.evidence.text)
-    for answer in report.answers:
-        yield _("question"), told(answer.question)
-        yield _("answer"), answer_phrase(answer)
+
+
+def _reasoning_rows(report: InspectionReport) -> Iterator[tuple[str, str]]:
+    """Label and value of the thought, and of what its answer rests on."""
     if report.trace is not None and report.trace.steps:
         trace = report.trace
         patches = len(trace.patches)
@@ -389,9 +405,3 @@ def _rows(report: InspectionReport) -> Iterator[tuple[str, str]]:
             _("faithfulness"),
             _("{change}: {moved} to {after}", change=told(row.change), moved=moved, after=after) + control,
         )
-    if report.citations:
-        yield _("knowledge"), "; ".join(f"{c.entry_id} ({c.source})" for c in report.citations)
-    for note in other_notes(report):
-        yield _("note"), note
-    if report.milliseconds:
-        yield _("time"), duration(total_milliseconds(report))

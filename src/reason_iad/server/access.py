@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from typing import Annotated, Any, cast
 
 from fastapi import Depends, Request, Security
@@ -34,6 +35,7 @@ class AppState:
     knowledge: KnowledgeSearch
     limiter: RateLimiter
     decoding: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(2))  # images decoded at once
+    started_at: datetime = field(default_factory=lambda: datetime.now(UTC))
 
 
 def state_of(request: Request) -> AppState:

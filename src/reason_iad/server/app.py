@@ -5,6 +5,7 @@ app = create_app(Settings(data=Path("data")))
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
@@ -34,6 +35,7 @@ from reason_iad.server.problems import HttpProblem, error_body
 from reason_iad.server.queue import InspectionQueue
 from reason_iad.server.security import RateLimiter
 from reason_iad.server.settings import Settings
+from reason_iad.server.tracing import Tracing
 from reason_iad.store.store import Store
 
 if TYPE_CHECKING:
@@ -44,24 +46,29 @@ _ABOUT = "Inspect images of industrial products: verdict, probability, regions, 
 _CODES = {404: "not_found", 405: "wrong_method"}
 
 
-def create_app(settings: Settings, load_knowledge: Callable[[], KnowledgeBase] = load_starter) -> FastAPI:
+def create_app(
+    settings: Settings,
+    load_knowledge: Callable[[], KnowledgeBase] = load_starter,
+    tracing: Tracing | None = None,
+) -> FastAPI:
     """The server as an ASGI app; its model process starts and ends with the app's lifespan.
 
     Args:
         settings: everything it is started with.
         load_knowledge: what searches run over.
+        tracing: where traces go; where the settings say if None.
 
     Raises:
-        InputError: the record cannot be opened (when the lifespan begins).
+        InputError: the record cannot be opened (when the lifespan begins), or traces be sent.
     """
-    metrics = Metrics()
+    metrics, traces = Metrics(), tracing or Tracing.to(settings.traces)
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         model = ModelWorkers(settings, metrics)
         model.start()  # first: it takes longest
         store = Store.open(settings.database_url, settings.data / "evidence")
-        queue = InspectionQueue(settings, store, model, metrics)
+        queue = InspectionQueue(settings, store, model, metrics, traces)
         limiter = RateLimiter(settings.limits.requests_per_minute, settings.limits.burst)
         app.state.reason_iad = AppState(
             settings, metrics, store, model, queue, KnowledgeSearch(load_knowledge), limiter
@@ -73,6 +80,7 @@ def create_app(settings: Settings, load_knowledge: Callable[[], KnowledgeBase] =
             await queue.stop()
             await model.stop()
             store.close()
+            await asyncio.to_thread(traces.close)
 
     app = FastAPI(
         title="Reason-IAD", version=__version__, description=_ABOUT, lifespan=lifespan, docs_url=None, redoc_url=None,
@@ -84,7 +92,7 @@ def create_app(settings: Settings, load_knowledge: Callable[[], KnowledgeBase] =
     app.include_router(routes_board.router)
     app.include_router(routes_lines.router)
     app.include_router(routes_labels.router)
-    app.add_middleware(Guard, settings=settings, metrics=metrics)
+    app.add_middleware(Guard, settings=settings, metrics=metrics, tracing=traces)
     app.add_exception_handler(HttpProblem, _on_problem)
     app.add_exception_handler(InputError, _on_input_error)
     app.add_exception_handler(RequestValidationError, _on_invalid)

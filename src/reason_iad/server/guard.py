@@ -16,6 +16,7 @@ from reason_iad.languages import LANGUAGES, from_header, speak
 from reason_iad.server.metrics import Metrics
 from reason_iad.server.problems import HttpProblem
 from reason_iad.server.settings import Settings, is_loopback
+from reason_iad.server.tracing import Tracing
 
 if TYPE_CHECKING:
     from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -34,8 +35,8 @@ LOCKED = b"default-src 'none'; frame-ancestors 'none'; base-uri 'none'; form-act
 class Guard:
     """Wraps the app."""
 
-    def __init__(self, app: ASGIApp, settings: Settings, metrics: Metrics) -> None:
-        self._app, self._settings, self._metrics = app, settings, metrics
+    def __init__(self, app: ASGIApp, settings: Settings, metrics: Metrics, tracing: Tracing) -> None:
+        self._app, self._settings, self._metrics, self._tracing = app, settings, metrics, tracing
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Check a request, hand it on, finish its answer."""
@@ -61,17 +62,19 @@ class Guard:
                 message["headers"] = [*message["headers"], *extra]
             await send(message)
 
-        try:
-            self._check(scope)
-            await self._app(scope, self._counted(scope, receive), answer)
-        except HttpProblem as problem:
-            if answering:
-                raise
-            await _send_problem(answer, problem, request_id)
-        finally:
-            route = getattr(scope.get("route"), "path", "other")
-            self._metrics.requests.labels(_method(scope), route, str(status)).inc()
-            self._metrics.request_seconds.labels(route).observe(time.monotonic() - began)
+        with self._tracing.request(scope, _method(scope), request_id) as trace:
+            try:
+                self._check(scope)
+                await self._app(scope, self._counted(scope, receive), answer)
+            except HttpProblem as problem:
+                if answering:
+                    raise
+                await _send_problem(answer, problem, request_id)
+            finally:
+                route = getattr(scope.get("route"), "path", "other")
+                trace(route, status)
+                self._metrics.requests.labels(_method(scope), route, str(status)).inc()
+                self._metrics.request_seconds.labels(route).observe(time.monotonic() - began)
 
     def _check(self, scope: Scope) -> None:
         """Refuse what a browser was tricked into sending, and bodies that say they are too large."""

@@ -1,12 +1,13 @@
 """What the server asks of its model process: inspect, answer, learn. It runs inside that process.
 
-A task is (kind, payload); what it tells on the way is ("stage", name) or ("text", piece).
+A task is (kind, payload); what it tells on the way is ("stage", name, nanoseconds since 1970) or ("text", piece).
 """
 
 from __future__ import annotations
 
 import dataclasses
 import importlib
+import time
 from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -66,7 +67,7 @@ class JobHandler:
             "feedback": self.feedback,
             "learn": self.learn,
         }
-        return jobs[kind](payload, lambda *message: tell(message))
+        return jobs[kind](payload, lambda *said: tell((*said, time.time_ns()) if said[0] == "stage" else said))
 
     def inspect(self, task: Task, send: Send) -> dict[str, Any]:
         """Inspect an image; gives the report as JSON and the files to keep, as (media type, bytes) by role."""

@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import functools
+import os
 import time
 from collections import OrderedDict
 from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, Literal
 
+from reason_iad.errors import WorkerLostError
 from reason_iad.server import job_handler
 from reason_iad.server.metrics import Metrics
 from reason_iad.server.settings import Settings
@@ -20,6 +24,36 @@ REMEMBERED = 1024  # inspections of which it is known which process has them bef
 Listener = Callable[[str, tuple[Any, ...]], None]
 
 
+@dataclass(frozen=True)
+class Doing:
+    """What a model process is at."""
+
+    kind: str
+    id: str  # of the inspection
+    since: float = field(default_factory=time.monotonic)  # when this try began
+
+
+@dataclass
+class Worker:
+    """A model process, as the event loop knows it; one that dies is followed by another of the same number."""
+
+    number: int
+    state: State = "stopped"
+    pid: int | None = None
+    doing: Doing | None = None
+    jobs: int = 0  # that ended, since the server started
+    restarts: int = 0
+
+    @property
+    def memory_bytes(self) -> int | None:
+        """Its resident memory, where the system tells it."""
+        try:
+            pages = int(Path(f"/proc/{self.pid}/statm").read_text().split()[1])
+        except (OSError, IndexError):
+            return None
+        return pages * os.sysconf("SC_PAGE_SIZE")
+
+
 class ModelWorkers:
     """Processes with a model each. All methods belong to the event loop that called `start`."""
 
@@ -28,7 +62,7 @@ class ModelWorkers:
         self.detail = ""  # what the process that is furthest says of itself
         self.facts: dict[str, str] = {}
         self.on_change: Callable[[], None] = lambda: None  # called when a process is ready or lost
-        self._states: dict[int, State] = {}
+        self._workers = [Worker(number) for number in range(settings.workers)]
         self._homes: OrderedDict[str, int] = OrderedDict()  # which process has an inspection before it
         self._pool: WorkerPool | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
@@ -36,7 +70,7 @@ class ModelWorkers:
     @property
     def state(self) -> Literal["stopped", "loading", "ready", "unable"]:
         """Of the process that is furthest."""
-        found = set(self._states.values())
+        found = {worker.state for worker in self._workers}
         if "ready" in found:
             return "ready"
         if "unable" in found:
@@ -51,7 +85,14 @@ class ModelWorkers:
     @property
     def ready(self) -> int:
         """Processes whose model is loaded."""
-        return sum(state == "ready" for state in self._states.values())
+        return sum(worker.state == "ready" for worker in self._workers)
+
+    @property
+    def workers(self) -> list[Worker]:
+        """How each process is now."""
+        for worker in self._workers:
+            worker.pid = None if self._pool is None else self._pool.pid(worker.number)
+        return self._workers
 
     def start(self) -> None:
         """Start loading the models."""
@@ -61,7 +102,8 @@ class ModelWorkers:
             factory, self._settings.workers, restart_seconds=RESTART_SECONDS, give_up=False,
             on_state=functools.partial(self._later, self._hear),
         )  # fmt: skip
-        self._states = dict.fromkeys(range(self._settings.workers), "loading")
+        for worker in self._workers:
+            worker.state = "loading"
         self.detail = "starting the model process"
         self._pool.start()
 
@@ -78,10 +120,15 @@ class ModelWorkers:
         """
         assert self._pool is not None
         begun = asyncio.Event()
-        since = [0.0]  # when the last try began
+        tries: list[tuple[Worker, Doing]] = []
 
         def begin(number: int) -> None:
-            since[0] = time.monotonic()
+            if tries:
+                self._leave(*tries[-1], "lost")
+            worker, doing = self._workers[number], Doing(kind, identifier)
+            worker.doing = doing
+            tries.append((worker, doing))
+            listen("try", (number,))
             self._remember(identifier, number)
             begun.set()
 
@@ -97,13 +144,15 @@ class ModelWorkers:
             await _first(result, begun)
             limit = self._settings.limits.inspection_seconds
             while not result.done():
-                left = since[0] + limit - time.monotonic()
+                left = tries[-1][1].since + limit - time.monotonic()
                 await asyncio.wait({result}, timeout=max(left, 0.0))
-                if not result.done() and time.monotonic() >= since[0] + limit:
+                if not result.done() and time.monotonic() >= tries[-1][1].since + limit:
                     self._pool.stop_task(future, f"it took longer than {limit:g} s and was stopped")
                     break
             return await result
         finally:
+            if tries:
+                self._leave(*tries[-1], _outcome(result))
             result.cancel()
 
     async def stop(self) -> None:
@@ -125,15 +174,30 @@ class ModelWorkers:
         except RuntimeError:  # the loop was closed before the process ended
             return
 
+    def _leave(self, worker: Worker, doing: Doing, result: str) -> None:
+        """Note that a process is no longer at a job."""
+        if worker.doing is not doing:
+            return
+        worker.doing = None
+        worker.jobs += 1
+        name = str(worker.number)
+        self._metrics.worker_jobs.labels(name, doing.kind, result).inc()
+        self._metrics.worker_seconds.labels(name).inc(time.monotonic() - doing.since)
+
     def _hear(self, number: int, state: State, content: Any) -> None:
-        before = self._states.get(number)
+        worker = self._workers[number]
+        before = worker.state
         if state == "lost":
             self._metrics.restarts.inc()
+            self._metrics.worker_restarts.labels(str(number)).inc()
+            worker.restarts += 1
+            if worker.doing is not None:
+                self._leave(worker, worker.doing, "lost")
         if before == "unable" and state in ("loading", "lost"):
             state = "unable"  # until it is ready: that it is tried again is no news
         elif state == "lost":
             content = "the model process stopped; it is being started again"
-        self._states[number] = state
+        worker.state = state
         if state == "ready":
             self.facts = content
         if state != "ready" and before != "unable":
@@ -152,3 +216,10 @@ async def _first(result: asyncio.Future[Any], begun: asyncio.Event) -> None:
         await asyncio.wait({result, beginning}, return_when=asyncio.FIRST_COMPLETED)
     finally:
         beginning.cancel()
+
+
+def _outcome(result: asyncio.Future[Any]) -> str:
+    """How a job ended, for the count of its process."""
+    if not result.done() or result.cancelled() or isinstance(result.exception(), WorkerLostError):
+        return "lost"
+    return "done" if result.exception() is None else "failed"

@@ -22,7 +22,8 @@ from reason_iad.server.metrics import Metrics
 from reason_iad.server.model_workers import ONCE, ModelWorkers
 from reason_iad.server.problems import HttpProblem
 from reason_iad.server.settings import Settings
-from reason_iad.server.waiting import Priority, Waiting
+from reason_iad.server.tracing import Mark, Moment, Tracing
+from reason_iad.server.waiting import ORDER, Priority, Waiting
 from reason_iad.store.store import Store
 from reason_iad.types import InspectionReport, InspectionRequest
 from reason_iad.workers import TaskFailedError
@@ -48,6 +49,12 @@ class Job:
     error: HttpProblem | None = None
     ended: bool = False
     began: float = field(default_factory=time.monotonic)
+    context: Any = None  # of the request that it came with, in its trace
+    marks: list[Mark] = field(default_factory=lambda: [Mark("queued", time.time_ns())])  # for its trace
+
+    def mark(self, moment: Moment, detail: str | int = "", at: int | None = None) -> None:
+        """Note a moment for the trace."""
+        self.marks.append(Mark(moment, at or time.time_ns(), detail))
 
     def tell(self, event: str, **data: Any) -> None:
         """Note an event, with the milliseconds since the job came, and wake whoever watches."""
@@ -59,8 +66,11 @@ class Job:
 class InspectionQueue:
     """Takes jobs, runs as many at a time as there are free model processes, and writes what came of them down."""
 
-    def __init__(self, settings: Settings, store: Store, model: ModelWorkers, metrics: Metrics) -> None:
-        self._settings, self._store, self._model, self._metrics = settings, store, model, metrics
+    def __init__(
+        self, settings: Settings, store: Store, model: ModelWorkers, metrics: Metrics, tracing: Tracing
+    ) -> None:
+        self._settings, self._store, self._model = settings, store, model
+        self._metrics, self._tracing = metrics, tracing
         self._waiting: Waiting[Job] = Waiting()
         self._jobs: OrderedDict[str, Job] = OrderedDict()
         self._wake = asyncio.Event()
@@ -81,6 +91,16 @@ class InspectionQueue:
     def running(self) -> int:
         """Jobs that model processes are at."""
         return len(self._running)
+
+    def summary(self) -> dict[str, Any]:
+        """What waits, by whose turn it is, and for how long the oldest has."""
+        jobs = list(self._waiting)
+        ages = [time.monotonic() - job.began for job in jobs]
+        return {
+            "waiting": {name: sum(job.priority == name for job in jobs) for name in ORDER},
+            "clients": len({job.client for job in jobs}),
+            "oldest_seconds": round(max(ages), 1) if ages else None, "draining": self.draining,
+        }  # fmt: skip
 
     def position(self, identifier: str) -> int | None:
         """Place of an inspection in the queue, from 1; None where it does not wait."""
@@ -212,6 +232,7 @@ class InspectionQueue:
         if job.persisted:
             self._jobs[job.id] = job
         self._waiting.add(job)
+        job.context = self._tracing.here()
         job.tell("queued")
         self._metrics.queue.set(self.waiting)
         self._wake.set()
@@ -222,6 +243,8 @@ class InspectionQueue:
             self._wake.clear()
             while self._at_model < self._model.ready and (job := self._waiting.take(self._may_begin)) is not None:
                 self._metrics.queue.set(self.waiting)
+                self._metrics.wait_seconds.labels(job.priority).observe(time.monotonic() - job.began)
+                job.mark("taken")
                 self._at_model += 1
                 task = asyncio.create_task(self._do(job), name=f"{job.kind} {job.id}")
                 self._running[task] = job
@@ -251,6 +274,7 @@ class InspectionQueue:
         began = time.monotonic()
         try:
             result = await self._ask_model(job)
+            job.mark("answered")
             if job.persisted:
                 report = await asyncio.to_thread(self._finish, job.id, result)
                 self._count(report, time.monotonic() - began)
@@ -300,6 +324,7 @@ class InspectionQueue:
     def _end(self, job: Job, event: str, **data: Any) -> None:
         job.ended = True
         job.tell(event, **data)
+        self._tracing.job(job, None if job.error is None else job.error.code, {"verdict": data.get("verdict")})
         self._tell_all()
         ended = [identifier for identifier, other in self._jobs.items() if other.ended]
         for identifier in ended[:-KEPT_HISTORIES]:
@@ -312,6 +337,8 @@ class InspectionQueue:
 
     def _count(self, report: InspectionReport, seconds: float) -> None:
         self._metrics.inspections.labels(report.verdict).inc()
+        if "verdict" not in report.milliseconds:
+            self._metrics.unasked.inc()
         self._metrics.inspection_seconds.observe(seconds)
         for stage, milliseconds in report.milliseconds.items():
             self._metrics.stage_seconds.labels(stage).observe(milliseconds / 1000)
@@ -325,4 +352,10 @@ def event_text(event: tuple[str, dict[str, Any]] | None) -> str:
 
 
 def _pass_on(job: Job, kind: str, rest: tuple[Any, ...]) -> None:
-    job.tell(kind, **({"name": rest[0]} if kind == "stage" else {"text": rest[0]}))
+    if kind == "try":
+        job.mark("try", rest[0])
+    elif kind == "stage":
+        job.mark("stage", *rest)
+        job.tell(kind, name=rest[0])
+    else:
+        job.tell(kind, text=rest[0])

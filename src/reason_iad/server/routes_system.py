@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import functools
 import json
+import time
 from importlib.resources import files
 from typing import Annotated, Any
 
@@ -14,7 +16,7 @@ from markupsafe import Markup
 
 from reason_iad import __version__
 from reason_iad.languages import LANGUAGES, _, language, messages
-from reason_iad.server.access import Admin, Server, Viewer, audit, errors, state_of
+from reason_iad.server.access import Admin, AppState, Server, Viewer, audit, errors, someone, state_of
 from reason_iad.server.intake import read_images
 from reason_iad.server.job_handler import Lesson
 from reason_iad.server.knowledge import profile_facts
@@ -28,9 +30,9 @@ from reason_iad.server.schemas import (
     KnowledgeHit,
     LessonBody,
     ProfileBody,
-    StatusBody,
 )
-from reason_iad.server.security import authenticate
+from reason_iad.server.security import Principal, authenticate, require
+from reason_iad.server.status import StatusBody, look
 
 router = APIRouter()
 Name = Annotated[str, Path(max_length=100, pattern=r"^[A-Za-z0-9][A-Za-z0-9 _\-]*$", description="of a category")]
@@ -117,22 +119,37 @@ async def readiness(response: Response, server: Server) -> Any:
     responses=errors(content={"text/plain": {"schema": {"type": "string"}}}),
 )  # fmt: skip
 async def metrics(who: Viewer, server: Server) -> Response:
-    """Numbers for Prometheus."""
-    server.metrics.queue.set(server.queue.waiting)
-    server.metrics.running.set(server.queue.running)
-    server.metrics.queue_size.set(server.settings.queue_size)
-    server.metrics.tell_lines(await asyncio.to_thread(server.store.lines.open_alarms))
-    return Response(server.metrics.render(), headers={"Content-Type": MEDIA_TYPE})
-
-
-@router.get("/v1/status", tags=["system"], response_model=StatusBody, responses={421: {"model": ErrorBody}})
-async def status(request: Request, server: Server) -> Any:
-    """State of the model and the queue; also without a token, so that the page can say that it needs one."""
+    """Numbers for Prometheus; also while the record is out of reach, which is one of them."""
+    numbers, began = server.metrics, time.monotonic()
+    numbers.tell_queue(server.queue.summary()["waiting"], server.queue.running, server.settings.queue_size)
+    numbers.tell_workers(server.model.workers)
     try:
-        who = authenticate(server.settings, request.headers.get("authorization"))
-    except HttpProblem:
-        who = None
-    counts = await asyncio.to_thread(server.store.counts) if who else {}
+        states = await asyncio.to_thread(server.store.lines.states)
+        numbers.tell_lines(states, await asyncio.to_thread(server.store.lines.open_alarms))
+    except Exception:  # noqa: BLE001 - whatever the driver raises, the record is out of reach
+        numbers.record_up.set(0)
+    else:
+        numbers.record_up.set(1)
+        numbers.record_seconds.set(time.monotonic() - began)
+    return Response(numbers.render(), headers={"Content-Type": MEDIA_TYPE})
+
+
+@router.get("/v1/status", tags=["system"], response_model=StatusBody, responses=errors())
+async def status(
+    request: Request,
+    server: Server,
+    whole: Annotated[
+        bool, Query(description="also processes, queue, record, versions, profiles and lines; for an admin")
+    ] = False,
+) -> Any:
+    """State of the model and the queue; also without a token, so that the page can say that it needs one."""
+    who = await someone(request) if whole else _known(request, server)
+    if whole and who is not None:
+        require(who, "admin")
+    counts: dict[str, int] = {}
+    if who is not None:
+        with contextlib.suppress(Exception):  # whatever the driver raises; an admin sees it below
+            counts = await asyncio.to_thread(server.store.counts)
     limits = server.settings.limits
     return {
         "version": __version__, "model": server.model.state, "detail": server.model.detail if who else "",
@@ -140,6 +157,7 @@ async def status(request: Request, server: Server) -> Any:
         "running": server.queue.running, "workers": server.settings.workers, "workers_ready": server.model.ready,
         "room": server.settings.queue_size, "tokens": bool(server.settings.tokens), "who": who and who.name,
         "role": who and who.role, "max_bytes": limits.max_bytes, "max_pixels": limits.max_pixels, "counts": counts,
+        "whole": await look(server) if whole else None,
     }  # fmt: skip
 
 
@@ -217,6 +235,14 @@ async def report_schema(who: Viewer) -> Response:
     from reason_iad.reporting.schema import schema_text
 
     return Response(schema_text(), media_type="application/schema+json")
+
+
+def _known(request: Request, server: AppState) -> Principal | None:
+    """Who is asking; None where it is nobody that is known."""
+    try:
+        return authenticate(server.settings, request.headers.get("authorization"))
+    except HttpProblem:
+        return None
 
 
 def _page(name: str) -> Response:

@@ -174,26 +174,6 @@ class AuditBody(BaseModel):
     client: str
 
 
-class StatusBody(BaseModel):
-    """What the page needs to know first."""
-
-    version: str
-    model: str = Field(description="stopped, loading, ready or unable", examples=["ready"])
-    detail: str = Field(examples=["loading knowledge"])
-    model_name: str
-    waiting: int
-    running: int = Field(description="jobs that model processes are at")
-    workers: int = Field(description="model processes that this server has")
-    workers_ready: int = Field(description="of them, those whose model is loaded")
-    room: int
-    tokens: bool = Field(description="whether requests need a bearer token")
-    who: str | None
-    role: str | None
-    max_bytes: int
-    max_pixels: int
-    counts: dict[str, int]
-
-
 class AlarmBody(BaseModel):
     """Parts of a line are no longer like the good parts of its profile."""
 

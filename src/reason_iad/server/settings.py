@@ -71,6 +71,7 @@ class Settings:
     method: InspectorOptions = field(default_factory=InspectorOptions)  # handed to the factory
     stop_seconds: float = 30.0  # for what runs to end when the server is stopped
     allowed_hosts: tuple[str, ...] = ()  # names that the server is reached by, besides its address
+    traces: str | None = None  # address of a collector of OpenTelemetry
 
     def __post_init__(self) -> None:
         """Refuse settings that would be unsafe or meaningless.

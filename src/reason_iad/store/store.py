@@ -95,6 +95,17 @@ class Store:
         """Close all connections."""
         self._engine.dispose()
 
+    @property
+    def kind(self) -> str:
+        """The kind of database: sqlite or postgresql."""
+        return self._engine.dialect.name
+
+    def revision(self) -> str | None:
+        """The revision that the tables are at; raises what the driver raises."""
+        from reason_iad.store.migrate import current
+
+        return current(self._engine)
+
     def ping(self) -> None:
         """Check that the database answers; raises what the driver raises."""
         from sqlalchemy import text

@@ -38,11 +38,11 @@ from reason_iad.knowledge.retrieve import KnowledgeBase
 from reason_iad.metrics.classification import expected_calibration_error
 from reason_iad.models.nano import TOKENS
 from reason_iad.recognition.prototypes import CategoryPrototypes
+from reason_iad.training.nano_trainer import NanoTrainer, TrainOptions, start_from, take_turns
 from reason_iad.training.notes import REPORTED
 from reason_iad.training.packing import QuestionItem, pack
 from reason_iad.training.questions import KINDS, TrainingQuestion
 from reason_iad.training.shards import Shards
-from reason_iad.training.train_nano import NanoTrainer, TrainOptions, start_from, take_turns
 
 PLACED, LOOKED = KINDS[4], KINDS[5]
 OF_THE_IMAGE = (PLACED, LOOKED)  # product knowledge has nothing to say on these

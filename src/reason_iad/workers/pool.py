@@ -88,8 +88,13 @@ class WorkerPool:
     @property
     def pids(self) -> tuple[int, ...]:
         """Numbers of the processes there are."""
-        processes = [attendant.process for attendant in self._crew]
-        return tuple(one.pid for one in processes if one is not None and one.pid is not None)
+        found = (self.pid(number) for number in range(len(self._crew)))
+        return tuple(pid for pid in found if pid is not None)
+
+    def pid(self, number: int) -> int | None:
+        """Number that the system gave process `number` of the pool; None while there is none."""
+        process = self._crew[number].process
+        return None if process is None else process.pid
 
     def start(self) -> None:
         """Start loading a model in each process; tasks can be submitted at once."""
