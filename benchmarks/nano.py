@@ -39,13 +39,13 @@ PARTS = ("full", "paired", "every_step", "no_latents", "next_of_lot", "screened"
 PRODUCT = "any_product"  # of a part whose category is given
 
 
-def tablets(count: int) -> tuple[list[Any], list[Any]]:
-    """Images, every second one defective, and four references of the same product."""
+def tablets(count: int, good: int = 4) -> tuple[list[Any], list[Any]]:
+    """Images, every second one defective, and references of the same product."""
     from reason_iad.training.synth import Synthesizer
 
     line = Synthesizer(SEED).make_line(0, "tablet")
     images = [line.defective(i).pixels if i % 2 else line.normal(i) for i in range(count)]
-    return images, [line.normal(1000 + i) for i in range(4)]
+    return images, [line.normal(1000 + i) for i in range(good)]
 
 
 def load(part: str) -> Any:

@@ -331,6 +331,87 @@ def _mistral3(size: Size) -> Parts:
     return Parts(config, tokenizer, processor)
 
 
+def _lfm2_vl(size: Size) -> Parts:
+    from transformers import Lfm2VlConfig
+
+    from reason_iad.models.pillow_processors import Lfm2VlImageProcessorPil
+
+    marks = ("<|startoftext|>", "<image>", "<|image_start|>", "<|image_end|>", "<|img_thumbnail|>")
+    tags = (f"<|img_row_{row}_col_{column}|>" for row in range(1, 7) for column in range(1, 7))
+    tokenizer = _byte_level((*_CHATML_TOKENS, *marks, *tags), bos_token="<|startoftext|>")
+    layers, patch = max(4, size.num_layers // 2 * 2), 4
+    text = size.text(
+        len(tokenizer), model_type="lfm2", num_hidden_layers=layers, block_auto_adjust_ff_dim=False,
+        layer_types=["conv", "full_attention"] * (layers // 2),
+    )  # fmt: skip
+    config = Lfm2VlConfig(
+        vision_config=_vision(
+            model_type="siglip2_vision_model", patch_size=patch, num_patches=16, vision_use_head=False
+        ),
+        text_config=text, image_token_id=tokenizer.convert_tokens_to_ids("<image>"), projector_hidden_size=32,
+    )  # fmt: skip
+    processor = Lfm2VlImageProcessorPil(
+        encoder_patch_size=patch, tile_size=16, min_image_tokens=4, max_image_tokens=16, max_tiles=6
+    )
+    return Parts(config, tokenizer, processor)
+
+
+def _minicpm(size: Size) -> Parts:
+    from transformers import MiniCPMV4_6Config
+    from transformers.models.minicpmv4_6.image_processing_pil_minicpmv4_6 import MiniCPMV4_6ImageProcessorPil
+
+    named = {
+        "image_token": "<|image_pad|>", "video_token": "<|video_pad|>", "image_start_token": "<image>",
+        "image_end_token": "</image>", "slice_start_token": "<slice>", "slice_end_token": "</slice>",
+        "image_id_start_token": "<image_id>", "image_id_end_token": "</image_id>",
+    }  # fmt: skip
+    tokenizer = _byte_level(_CHATML_TOKENS, extra_special_tokens=named)
+    layers, patch, width = max(4, size.num_layers // 2 * 2), 4, size.hidden_size // size.num_heads
+    text = size.text(
+        len(tokenizer), model_type="qwen3_5_text", num_hidden_layers=layers, head_dim=width,
+        layer_types=["linear_attention", "full_attention"] * (layers // 2), linear_key_head_dim=8,
+        linear_value_head_dim=8, linear_num_key_heads=2, linear_num_value_heads=4,
+        rope_parameters={"rope_type": "default", "rope_theta": 1e4, "partial_rotary_factor": 1.0,
+                         "mrope_section": [2, 1, 1], "mrope_interleaved": True},
+    )  # fmt: skip
+    config = MiniCPMV4_6Config(
+        vision_config=_vision(model_type="minicpmv4_6_vision", image_size=64, patch_size=patch),
+        text_config=text, image_token_id=tokenizer.convert_tokens_to_ids("<|image_pad|>"),
+        video_token_id=tokenizer.convert_tokens_to_ids("<|video_pad|>"), insert_layer_id=0, image_size=64,
+    )  # fmt: skip
+    processor = MiniCPMV4_6ImageProcessorPil(scale_resolution=32, patch_size=patch, max_slice_nums=6)
+    return Parts(config, tokenizer, processor)
+
+
+def _granite4_vision(size: Size) -> Parts:
+    from transformers import Granite4VisionConfig
+    from transformers.models.llava_next.image_processing_pil_llava_next import LlavaNextImageProcessorPil
+
+    roles = ("<|start_of_role|>", "<|end_of_role|>", "<|end_of_text|>", "<image>")
+    tokenizer = _byte_level(roles)
+    side, patch = 32, 4
+    pinpoints = [[side * rows, side * columns] for rows in range(1, 4) for columns in range(1, 4)]
+    config = Granite4VisionConfig(
+        vision_config={
+            **_vision(model_type="siglip_vision_model", image_size=side, patch_size=patch, vision_use_head=False),
+            "hidden_size": 64,  # its projectors take heads of 64
+        },
+        text_config=size.text(
+            len(tokenizer), embedding_multiplier=3.0, logits_scaling=2.0, residual_multiplier=0.5,
+            attention_multiplier=0.25,
+        ),
+        image_token_index=tokenizer.convert_tokens_to_ids("<image>"), image_grid_pinpoints=pinpoints,
+        vision_feature_select_strategy="full", downsample_rate="1/2", deepstack_layer_map=[[-2, 1], [-1, 0]],
+        spatial_target_layers=[1, 2, 1, 2], projector_dropout=0.0,
+    )  # fmt: skip
+    config.qformer_config.intermediate_size = 64
+    processor = LlavaNextImageProcessorPil(
+        size={"height": side, "width": side}, crop_size={"height": side, "width": side}, image_grid_pinpoints=pinpoints,
+        do_center_crop=False,
+    )  # fmt: skip
+    return Parts(config, tokenizer, processor)
+
+
 _BUILDERS: Mapping[str, Callable[[Size], Parts]] = {
     "qwen2_vl": _qwen("Qwen2VL"),
     "qwen2_5_vl": _qwen("Qwen2_5_VL"),
@@ -347,4 +428,7 @@ _BUILDERS: Mapping[str, Callable[[Size], Parts]] = {
     "gemma3": _gemma3,
     "gemma4": _gemma4,
     "mistral3": _mistral3,
+    "lfm2_vl": _lfm2_vl,
+    "minicpmv4_6": _minicpm,
+    "granite4_vision": _granite4_vision,
 }

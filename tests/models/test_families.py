@@ -12,6 +12,7 @@ import importlib.util
 import sys
 from contextlib import contextmanager
 from dataclasses import dataclass
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -40,6 +41,7 @@ class Case:
     settings: Any = None  # further arguments of the processor class
     painted: tuple[tuple[int, int], ...] = ((111, 159), (183, 69))  # sizes at which boxes are exact
     least: int = 0  # fewest image tokens that its tiles allow
+    asked: Any = None  # further arguments of its method that spells an image
     kinds: str = "token_type_ids"  # what tells the model which tokens are visual, where those see each other
 
 
@@ -77,6 +79,15 @@ CASES = {
         painted=((96, 96), (64, 128)), least=70, kinds="mm_token_type_ids",
     ),
     "mistral3": Case("pixtral.PixtralProcessor", "[IMG]", settings={"patch_size": 4, "spatial_merge_size": 2}),
+    "lfm2_vl": Case("lfm2_vl.Lfm2VlProcessor", "<image>", asked={"use_image_special_tokens": True}, least=4),
+    "minicpmv4_6": Case(
+        "minicpmv4_6.MiniCPMV4_6Processor", "<|image_pad|>", asked={"image_token_divisor": 16},
+        settings={"video_processor": SimpleNamespace(slice_mode=False, downsample_mode="16x")}, least=8,
+    ),
+    "granite4_vision": Case(
+        "granite4_vision.Granite4VisionProcessor", "<image>", "alone", painted=((96, 96), (64, 64)), least=36,
+        settings={"patch_size": 4, "vision_feature_select_strategy": "full", "downsample_rate": "1/2"},
+    ),
 }  # fmt: skip
 SIZES = [(37, 53), (61, 23), (48, 48)]
 
@@ -133,7 +144,7 @@ def own_inputs(model, images: list[np.ndarray]) -> Own:
     )
     nested = {"flat": seen, "prompt": [seen], "alone": [[image] for image in seen]}[case.nest]
     made = model.image_processor(nested, return_tensors="pt", **family.options(model.config))
-    spelled = [processor.replace_image_token(made, index) for index in range(len(images))]
+    spelled = [processor.replace_image_token(made, index, **(case.asked or {})) for index in range(len(images))]
     # a processor replaces the image token alone; what its chat template writes around it stays
     token = family.image_token if family.image_token in case.placeholder else case.placeholder
     numbers = iter(spelled)

@@ -8,7 +8,7 @@ from pathlib import Path
 import made_handlers
 import pytest
 
-from reason_iad.errors import ImageError, ReasonIADError, WorkerLostError
+from reason_iad.errors import ImageError, ModelError, ReasonIADError, WorkerLostError
 from reason_iad.workers import TaskFailedError
 
 pytestmark = [pytest.mark.slow, pytest.mark.filterwarnings("ignore")]
@@ -41,6 +41,13 @@ def test_actors_do_what_processes_do(ray_pool, tmp_path):
     assert isinstance(futures[5].exception(), WorkerLostError)
     assert [future.result() for future in futures[6:]] == list(range(20))
     assert told == [0, 1, 2, "counted"]
+
+
+def test_actors_that_ray_ends_for_their_memory_are_lost_ones(ray_pool, monkeypatch):
+    monkeypatch.setenv("RAY_memory_usage_threshold", "0.01")
+    monkeypatch.setenv("RAY_memory_monitor_refresh_ms", "100")
+    with ray_pool(made_handlers.load, 1) as pool, pytest.raises(ModelError, match="workers on Ray keep ending"):
+        list(pool.in_order([("pid", 30.0)]))
 
 
 def test_a_model_that_cannot_be_loaded_ends_the_pool_with_its_reason(ray_pool):

@@ -9,16 +9,19 @@ import argparse
 import json
 import math
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from reason_iad.cli import learn_defects
+from reason_iad.cli import learn_defects, learn_each
 from reason_iad.cli.method import add_setting, method_options
 from reason_iad.errors import EvidenceError, ImageError, InputError
 
 if TYPE_CHECKING:
+    from reason_iad.evidence.features import EvidenceOptions
     from reason_iad.evidence.profile import CategoryProfile
+    from reason_iad.evidence.profile_summary import ProfileSummary
     from reason_iad.images import LoadedImage
 
 MOST_REFERENCES = 1000
@@ -32,6 +35,7 @@ examples:
   reason-iad learn hazelnut                                       say what was learned
   reason-iad learn hazelnut --defects rejects/                    name defects: rejects/crack/*.jpg, rejects/hole/*.jpg
   reason-iad learn hazelnut --examples                            list the named defects
+  reason-iad learn --each products/ --jobs 4                      every product: products/hazelnut/good/*.jpg, ...
   reason-iad inspect new/ --category hazelnut                     use it
 
 The profile is a folder under $REASON_IAD_HOME/profiles that can be copied to another machine.
@@ -47,7 +51,7 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
         epilog=_EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("category", metavar="CATEGORY", help="name of the product")
+    parser.add_argument("category", nargs="?", metavar="CATEGORY", help="name of the product")
     parser.add_argument("images", nargs="*", metavar="DIR", help="images of good parts, or folders of them")
     parser.add_argument("--add", nargs="+", default=[], metavar="IMAGE", help="correct the profile with these images")
     parser.add_argument("--as", dest="label", choices=("normal", "defective"), help="what the images of --add are")
@@ -79,6 +83,7 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
         f"reason-iad[faiss], which searches them faster (default: 32, at most {MOST_REFERENCES})",
     )
     learn_defects.add_arguments(parser)
+    learn_each.add_arguments(parser)
     parser.add_argument("--json", action="store_true", help="print the summary as JSON")
     parser.set_defaults(run=run)
 
@@ -87,10 +92,9 @@ def run(args: argparse.Namespace, load_vision: Callable[[], Any] | None = None) 
     """Learn, correct, or describe; 0 when all images could be used, 2 when some could not."""
     from reason_iad.cli.progress import Progress
     from reason_iad.evidence.profile_store import find_profile, profile_folder
-    from reason_iad.evidence.profile_summary import summarize
-    from reason_iad.evidence.threshold import read_threshold
-    from reason_iad.inspection.options import USUAL_OVERKILL
 
+    if args.each is not None:
+        return learn_each.run(args, _load_vision)
     _check(args)
     profile_folder(args.category)  # refuses a name that no folder can have
     if learn_defects.asked(args):
@@ -122,9 +126,7 @@ def run(args: argparse.Namespace, load_vision: Callable[[], Any] | None = None) 
     progress.clear()
     if note := _slow_search(profile):
         sys.stderr.write(f"reason-iad: note: {note}\n")
-    chosen = read_threshold(profile_folder(args.category)).current
-    usual = USUAL_OVERKILL if chosen is None else chosen.max_overkill
-    summary = summarize(profile, args.max_overkill or usual)
+    summary = summary_of(profile, args.max_overkill)
     if args.json:
         print(json.dumps(summary.as_dict(), indent=2, ensure_ascii=False, allow_nan=False))
     else:
@@ -132,18 +134,39 @@ def run(args: argparse.Namespace, load_vision: Callable[[], Any] | None = None) 
     return 2 if bad else 0
 
 
-def _learn(args: argparse.Namespace, images: Sequence[LoadedImage], vision: Any) -> CategoryProfile:
-    from reason_iad.cli.progress import Progress
+def summary_of(profile: CategoryProfile, max_overkill: float | None) -> ProfileSummary:
+    """What a profile promises at a false-alarm rate; at the one that was set for it, or the usual one, where None."""
+    from reason_iad.evidence.profile_store import profile_folder
+    from reason_iad.evidence.profile_summary import summarize
+    from reason_iad.evidence.threshold import read_threshold
+    from reason_iad.inspection.options import USUAL_OVERKILL
+
+    chosen = read_threshold(profile_folder(profile.category)).current
+    usual = USUAL_OVERKILL if chosen is None else chosen.max_overkill
+    return summarize(profile, max_overkill or usual)
+
+
+def evidence_options_of(args: argparse.Namespace) -> EvidenceOptions:
+    """How the parts of a profile are compared, as the arguments say.
+
+    Raises:
+        InputError: they do not go together.
+    """
     from reason_iad.evidence.features import EvidenceOptions, tiled_streams
     from reason_iad.inspection.sources import evidence_options
-    from reason_iad.profiles import learn
 
     chosen = evidence_options(method_options(args))
     if args.tiles > 1 and chosen.streams != EvidenceOptions().streams:
         raise InputError("found --tiles with --streams or --backbone; expected one of them: tiles have their own")
     streams = tiled_streams(args.tiles) if args.tiles > 1 else chosen.streams
-    options = replace(chosen, streams=streams, foreground=args.foreground, max_references=args.references)
+    return replace(chosen, streams=streams, foreground=args.foreground, max_references=args.references)
 
+
+def _learn(args: argparse.Namespace, images: Sequence[LoadedImage], vision: Any) -> CategoryProfile:
+    from reason_iad.cli.progress import Progress
+    from reason_iad.profiles import learn
+
+    options = evidence_options_of(args)
     progress = Progress(len(images), verb=f"learning {args.category} from image")
     try:
         return learn(args.category, images, options, vision, lambda done, _, name: progress.begin(done, name))
@@ -179,22 +202,38 @@ def _correct(args: argparse.Namespace, images: Sequence[LoadedImage], vision: An
 
 
 def _check(args: argparse.Namespace) -> None:
+    if args.category is None:
+        raise InputError("found no CATEGORY; expected the name of the product, or --each ROOT for many")
+    if args.jobs != 1 or args.ray is not None:
+        raise InputError("found --jobs or --ray without --each; expected them with the folder of many products")
     if bool(args.add) != (args.label is not None):
         raise InputError("--add and --as belong together: say --add IMAGE --as normal, or --as defective")
 
 
 def _read(category: str, given: Sequence[str]) -> tuple[list[LoadedImage], list[str]]:
     """Read every image once, all by one scale; those that cannot be read come back as messages."""
-    from reason_iad.images import alike, find_lot, read_image
+    from reason_iad.images import find_lot
 
     lot = find_lot(given)
     if lot.left_out:
         print(f"reason-iad: {category}: {lot.phrase()}", file=sys.stderr)
+    images, bad = read_all([(found.path, found.place) for found in lot.images])
+    return images, [*(message for _, message in lot.problems), *bad]
+
+
+def read_all(sources: Iterable[tuple[Path | bytes, str]]) -> tuple[list[LoadedImage], list[str]]:
+    """Read images, given as files or their bytes with their places, each once and all by one scale.
+
+    Returns:
+        The images, and a message for each that cannot be read.
+    """
+    from reason_iad.images import alike, read_image
+
     images: dict[str, LoadedImage] = {}
-    bad = [message for _, message in lot.problems]
-    for found in lot.images:
+    bad = []
+    for source, place in sources:
         try:
-            image = read_image(found.path, name=found.place)
+            image = read_image(source, name=place)
         except ImageError as error:
             bad.append(str(error))
         else:

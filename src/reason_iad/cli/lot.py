@@ -201,7 +201,7 @@ class Turns:
 def _outcomes(
     args: argparse.Namespace, plan: Plan, turns: Turns, progress: Progress, load_inspector: Loader
 ) -> Iterator[Any]:
-    if " + " in args.model:
+    if " + " in args.model and not args.lot:
         from reason_iad.cli.panel import by_panel
 
         return by_panel(turns, args, load_inspector, progress.say)

@@ -30,9 +30,8 @@ def check_panel(args: argparse.Namespace) -> None:
     Raises:
         InputError: says what.
     """
-    for name in ("watch", "lot", "faithfulness"):
-        if getattr(args, name):
-            raise InputError(f"found --{name} with the panel {args.model}; expected one model: leave one of them out")
+    if args.faithfulness:
+        raise InputError(f"found --faithfulness with the panel {args.model}; expected one model: leave one of them out")
 
 
 def by_panel(jobs: Iterable[Job], args: argparse.Namespace, load: Loader, tell: Tell) -> Iterator[Outcome]:
@@ -42,6 +41,7 @@ def by_panel(jobs: Iterable[Job], args: argparse.Namespace, load: Loader, tell: 
         ReasonIADError: a model cannot be used; what the others reported is kept.
     """
     from reason_iad.inspection.panel import PanelMemory, combine, remember
+    from reason_iad.inspection.panel_inspector import usual_rate
     from reason_iad.models.fingerprint import of_model
     from reason_iad.models.registry import members_of
 
@@ -63,21 +63,11 @@ def by_panel(jobs: Iterable[Job], args: argparse.Namespace, load: Loader, tell: 
             yield job, next(one.errors[job.name] for one in passes if job.name in one.errors)
             continue
         failed = [f"{one.name}: {one.errors[job.name]}" for one in passes if job.name in one.errors]
-        report = combine(mine, memory, args.max_overkill or _usual_rate(mine, job))
+        category = next(iter(mine.values())).category
+        rate = args.max_overkill or usual_rate(category, bool(job.request.references))
+        report = combine(mine, memory, rate)
         report = dataclasses.replace(report, notes=(*report.notes, *failed))
         yield job, _inspection(job, report, passes)
-
-
-def _usual_rate(reports: dict[str, InspectionReport], job: Job) -> float:
-    """The false-alarm rate where none was asked for: that of the category's profile, if it was compared with one."""
-    from reason_iad.evidence.profile_store import find_profile
-    from reason_iad.evidence.threshold import read_threshold
-    from reason_iad.inspection.options import USUAL_OVERKILL
-
-    category = next(iter(reports.values())).category
-    folder = None if job.request.references else find_profile(category)
-    chosen = None if folder is None else read_threshold(folder).current
-    return USUAL_OVERKILL if chosen is None else chosen.max_overkill
 
 
 def _run(passes: Sequence[_Pass], tell: Tell) -> None:

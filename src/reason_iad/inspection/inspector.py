@@ -66,7 +66,7 @@ class Inspector:
 
     @classmethod
     def load(cls, options: InspectorOptions | None = None, progress: Callable[[str], None] | None = None) -> Inspector:
-        """Load weights and knowledge, fetching what is missing.
+        """Load weights and knowledge, fetching what is missing; of several models a panel of them.
 
         Raises:
             WeightsError: a part cannot be fetched.
@@ -74,13 +74,17 @@ class Inspector:
         """
         from reason_iad.inspection.served import CLOSED
         from reason_iad.knowledge.retrieve import KnowledgeBase, tell_encoding
-        from reason_iad.models.registry import load_model
+        from reason_iad.models.registry import JOINT, load_model
         from reason_iad.models.vision import BundledVision
         from reason_iad.models.vision_cache import CachedVision
         from reason_iad.recognition.prototypes import CategoryPrototypes
 
         options = options or InspectorOptions()
         say = progress or (lambda _: None)
+        if JOINT in options.model:
+            from reason_iad.inspection.panel_inspector import load_panel
+
+            return load_panel(options, say)
         say("loading vision towers")
         vision = CachedVision(BundledVision.load(options.bundled_device, exact=options.dtype == "float32"))
         say(f"loading model {options.model}")

@@ -153,8 +153,8 @@ class Judge:
     def _look(self, request: InspectionRequest, clock: Clock) -> tuple[Context, EvidenceSource]:
         """Everything that is known about the image before any question, and where its evidence comes from."""
         with clock.stage("read"):
-            image = _load(request.image, request.name)
-            goods, scale = alike([_load(reference) for reference in request.references])
+            image = load_source(request.image, request.name)
+            goods, scale = alike([load_source(reference) for reference in request.references])
             image = at_scale(image, scale)
         notes = [note for good in goods for note in good.notes]
         if (coarse := coarse_note(image.image_hw, [good.image_hw for good in goods])) is not None:
@@ -212,7 +212,7 @@ class Judge:
         return OpenDialog(model, prefix, self.options, None if evidence is None else evidence.grid(*tokens.grid_hw))
 
 
-def _load(source: ImageSource, name: str | None = None) -> LoadedImage:
+def load_source(source: ImageSource, name: str | None = None) -> LoadedImage:
     """Read an image in any of its forms; `name` is what bytes and pixels are called."""
     if isinstance(source, LoadedImage):
         return source

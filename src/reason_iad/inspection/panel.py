@@ -23,7 +23,7 @@ from reason_iad.inspection.dialog import relative_entropy
 from reason_iad.inspection.session import DETECTION, DETECTION_QUESTION, YES
 from reason_iad.inspection.verdict import VerdictOptions, decide, less, logit
 from reason_iad.metrics.agreement import dawid_skene, one_coin, shared_errors
-from reason_iad.types import Answer, InspectionReport, OptionProbability, Voice
+from reason_iad.types import Answer, InspectionReport, OptionProbability, ServerCost, Voice
 
 EVIDENCE = "the comparison with good parts"
 ENOUGH = 20  # items that two or more voted on, from which weights are told
@@ -66,11 +66,14 @@ class PanelMemory:
     Attributes:
         path: of the file; None keeps nothing.
         votes: by type, by item, the probabilities of each annotator.
+
+    Several processes may remember for the same panel: what each adds is joined with what is on disk.
     """
 
     path: Path | None = None
     votes: dict[str, dict[str, dict[str, list[float]]]] = field(default_factory=dict)
     _weights: dict[str, dict[str, Weight]] = field(default_factory=dict)
+    _new: list[tuple[str, str, dict[str, list[float]]]] = field(default_factory=list)  # not yet on disk
 
     @classmethod
     def of(cls, fingerprints: Mapping[str, str]) -> PanelMemory:
@@ -83,32 +86,40 @@ class PanelMemory:
             InputError: the file is damaged.
         """
         path = home() / "panels" / f"{sha256_of_json(sorted(fingerprints.items()))[:16]}.json"
-        if not path.is_file():
-            return cls(path)
-        try:
-            kept = json.loads(path.read_text(encoding="utf-8"))
-            votes = {k: {i: {a: list(map(float, p)) for a, p in v.items()} for i, v in kept[k].items()} for k in kept}
-        except (OSError, ValueError, AttributeError, TypeError, LookupError) as error:
-            raise InputError(f"{path} cannot be read ({error!r}); remove it: the panel then begins anew") from error
-        return cls(path, votes)
+        return cls(path, _votes_in(path))
 
     def add(self, kind: str, item: str, votes: Votes) -> None:
         """Remember the votes on an item, those of an earlier time replaced."""
+        mine = {name: [round(float(p), 5) for p in probabilities] for name, probabilities in votes.items()}
+        self._new.append((kind, item, mine))
+        self._put(kind, item, mine)
+
+    def save(self) -> None:
+        """Write what is remembered, beside what other processes have added since.
+
+        Raises:
+            InputError: the file is damaged.
+            OSError: it cannot be written.
+        """
+        import filelock
+
+        if self.path is None:
+            return
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        with filelock.FileLock(self.path.with_suffix(".lock")):
+            self.votes, self._weights = _votes_in(self.path), {}
+            for kind, item, votes in self._new:
+                self._put(kind, item, votes)
+            write_whole(self.path, json.dumps(self.votes), durable=False)
+        self._new.clear()
+
+    def _put(self, kind: str, item: str, votes: dict[str, list[float]]) -> None:
         mine = self.votes.setdefault(kind, {})
         mine.pop(item, None)
-        mine[item] = {name: [round(float(p), 5) for p in probabilities] for name, probabilities in votes.items()}
+        mine[item] = votes
         while len(mine) > MAX_KEPT:
             mine.pop(next(iter(mine)))
         self._weights.pop(kind, None)
-
-    def save(self) -> None:
-        """Write what is remembered.
-
-        Raises:
-            OSError: it cannot be written.
-        """
-        if self.path is not None:
-            write_whole(self.path, json.dumps(self.votes))
 
     def count(self, kind: str) -> int:
         """Items of a type on which two or more voted."""
@@ -120,6 +131,17 @@ class PanelMemory:
             shared = [votes for votes in self.votes.get(kind, {}).values() if len(votes) > 1]
             self._weights[kind] = {} if len(shared) < ENOUGH else weigh(kind, shared)
         return self._weights[kind]
+
+
+def _votes_in(path: Path) -> dict[str, dict[str, dict[str, list[float]]]]:
+    """The votes in a file; none where there is no file."""
+    if not path.is_file():
+        return {}
+    try:
+        kept = json.loads(path.read_text(encoding="utf-8"))
+        return {k: {i: {a: list(map(float, p)) for a, p in v.items()} for i, v in kept[k].items()} for k in kept}
+    except (OSError, ValueError, AttributeError, TypeError, LookupError) as error:
+        raise InputError(f"{path} cannot be read ({error!r}); remove it: the panel then begins anew") from error
 
 
 def weigh(kind: str, items: Sequence[Votes]) -> dict[str, Weight]:
@@ -276,6 +298,7 @@ def combine(reports: Mapping[str, InspectionReport], memory: PanelMemory, max_ov
         notes=(*notes, *reasons, f"The panel on a defect: {said}.", *(f"{name} gave no answer." for name in absent)),
         versions={key: value for report in reports.values() for key, value in report.versions.items()},
         milliseconds=_added(reports),
+        cost=_spent(reports),
     )
 
 
@@ -289,6 +312,12 @@ def _added(reports: Mapping[str, InspectionReport]) -> dict[str, float]:
         for stage, spent in report.milliseconds.items():
             total[stage] = round(total.get(stage, 0.0) + spent, 1)
     return total
+
+
+def _spent(reports: Mapping[str, InspectionReport]) -> ServerCost | None:
+    """What all models on servers were asked; None where no model is on one."""
+    costs = [report.cost for report in reports.values() if report.cost is not None]
+    return sum(costs[1:], costs[0]) if costs else None
 
 
 def _joined(

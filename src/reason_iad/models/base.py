@@ -6,8 +6,8 @@ once. Axes: M candidates, S suffix tokens, N prefix tokens, P image tokens, L la
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal, Protocol, TypeAlias
 
 from typing_extensions import TypeIs
@@ -76,7 +76,7 @@ class ImageLayout:
     positions: Tensor | None = None  # (3, T) time, row and column, from where the image begins; 0, 1, 2 ... where None
     advance: int | None = None  # how far the next position lies from where the image begins; T where None
     mutual: Tensor | None = None  # (T,) bool: tokens that see each other, later ones too
-    deep: tuple[Tensor, ...] = ()  # each (T, D), added to what leaves the first, second ... decoder layer
+    deeper: Mapping[int, Tensor] = field(default_factory=dict)  # by decoder layer: (T, D), added to what enters it
 
 
 @dataclass(frozen=True, eq=False)

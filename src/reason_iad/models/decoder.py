@@ -77,7 +77,8 @@ class DecoderLayers(Protocol):
             mask: (S, S) bool, True where row may see column; None is causal.
             record: whether keys and values are returned, too (M = 1).
             capture: reads attention on the way.
-            extra: what images add behind the first layers, and `order`, how many tokens stand before each.
+            extra: `visual` (1, S) and `deeper`, what images add to tokens as they enter a layer, where they do, and
+                `order`, how many tokens stand before each.
 
         Returns:
             hidden states (M, S, D), final norm applied, and keys and values where they were asked for.
@@ -294,15 +295,18 @@ class _Prompt:
         return mask
 
     def deep_inputs(self) -> dict[str, Any]:
-        """What images add behind the first layers, as transformers' decoders with deepstack take it."""
-        deep = [(row, layout) for row, layout in self._layouts if layout.deep]
+        """What images add further up: which tokens of the pass are theirs, and by layer what is added to each."""
+        deep = [(row, layout) for row, layout in self._layouts if layout.deeper]
         if not deep:
             return {}
-        seen = torch.zeros(1, self.length - self._start, dtype=torch.bool, device=self.pieces[0].device)
+        visual = torch.zeros(1, self.length - self._start, dtype=torch.bool, device=self.pieces[0].device)
         for row, layout in deep:
-            seen[0, row : row + layout.embeds.shape[0]] = True
-        levels = zip(*(layout.deep for _, layout in deep), strict=True)
-        return {"visual_pos_masks": seen, "deepstack_visual_embeds": [torch.cat(level) for level in levels]}
+            visual[0, row : row + layout.embeds.shape[0]] = True
+        layers = deep[0][1].deeper
+        return {
+            "visual": visual,
+            "deeper": {layer: torch.cat([layout.deeper[layer] for _, layout in deep]) for layer in layers},
+        }
 
 
 def _join(segments: Sequence[Segment]) -> Segment:

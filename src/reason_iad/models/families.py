@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from reason_iad.images import Pixels
-from reason_iad.models import layouts, limits
+from reason_iad.models import layouts, limits, readouts
 from reason_iad.models.base import ChatTemplate
 
 CUE = "Answer:\n"  # a line end: option letters follow it without a space, in every tokenizer
@@ -33,17 +33,18 @@ class Family:
     options: Callable[[Any], Mapping[str, Any]] = lambda config: {}  # of the image processor's call
     positions: Literal["1-D", "M-RoPE"] = "1-D"
     mutual: bool = False  # whether the visual tokens of an image see each other, later ones too
-    deep: bool = False  # whether visual features also enter behind the first decoder layers
+    readout: readouts.Readout = readouts.pooled  # what of the vision tower's output enters the decoder, and where
     thinking: str | None = None  # variable of the chat template that turns thinking off
     default_tokens: int | None = 1280  # most visual tokens an image unless the user says otherwise; None is fixed
     prepare: Callable[[Pixels, Any, Any], Pixels] | None = None  # before the image processor
     text_model: str = "language_model"  # where the decoder lies in the base model
     towers: tuple[str, ...] = ()  # kinds of vision towers that the layout holds for; any where empty
+    pillow: str | None = None  # class in `pillow_processors`, where transformers' own needs torchvision
 
 
-def _chatml(end: str = "<|im_end|>") -> ChatTemplate:
+def _chatml(end: str = "<|im_end|>", first: str = "") -> ChatTemplate:
     return ChatTemplate(
-        before_system="<|im_start|>system\n",
+        before_system=f"{first}<|im_start|>system\n",
         before_user=f"{end}\n<|im_start|>user\n",
         before_answer=f"{end}\n<|im_start|>assistant\n",
         cue=CUE,
@@ -61,6 +62,10 @@ _GEMMA = ChatTemplate(
 _GEMMA4 = ChatTemplate("<bos><|turn>system\n", "<turn|>\n<|turn>user\n", "<turn|>\n<|turn>model\n", CUE, "<turn|>")
 _MISTRAL = ChatTemplate("<s>[SYSTEM_PROMPT]", "[/SYSTEM_PROMPT][INST]", "[/INST]", CUE, "</s>")
 _GLM = ChatTemplate("[gMASK]<sop><|system|>\n", "<|user|>\n", "<|assistant|>\n<think></think>\n", CUE, "<|user|>")
+_GRANITE = ChatTemplate(
+    "<|start_of_role|>system<|end_of_role|>", "<|end_of_text|>\n<|start_of_role|>user<|end_of_role|>",
+    "<|end_of_text|>\n<|start_of_role|>assistant<|end_of_role|>", CUE, "<|end_of_text|>",
+)  # fmt: skip
 _VISION = ("<|vision_start|>", "<|vision_end|>")
 
 _ROWS = (
@@ -77,12 +82,12 @@ _ROWS = (
     Family(
         "qwen3_vl", "Qwen3-VL", "Qwen3VLForConditionalGeneration", "<|image_pad|>", _VISION,
         layouts.merged_grid, limits.limit_area, _chatml(), ("pixel_values", "image_grid_thw"),
-        positions="M-RoPE", deep=True, thinking="enable_thinking",
+        positions="M-RoPE", readout=readouts.with_first_layers, thinking="enable_thinking",
     ),
     Family(
         "qwen3_vl_moe", "Qwen3-VL (experts)", "Qwen3VLMoeForConditionalGeneration", "<|image_pad|>", _VISION,
         layouts.merged_grid, limits.limit_area, _chatml(), ("pixel_values", "image_grid_thw"),
-        positions="M-RoPE", deep=True, thinking="enable_thinking",
+        positions="M-RoPE", readout=readouts.with_first_layers, thinking="enable_thinking",
     ),
     Family(
         "qwen3_5", "Qwen3.5", "Qwen3_5ForConditionalGeneration", "<|image_pad|>", _VISION,
@@ -139,6 +144,23 @@ _ROWS = (
         "mistral3", "Mistral Small 3.1", "Mistral3ForConditionalGeneration", "[IMG]", ("[IMG_BREAK]", "[IMG_END]"),
         layouts.broken_rows, limits.limit_side, _MISTRAL, ("pixel_values", "image_sizes"),
         options=lambda config: {"patch_size": config.vision_config.patch_size * config.spatial_merge_size},
+    ),
+    Family(
+        "lfm2_vl", "LFM2-VL", "Lfm2VlForConditionalGeneration", "<image>",
+        ("<|image_start|>", "<|img_thumbnail|>", "<|image_end|>"), layouts.numbered_tiles,
+        limits.limit_numbered_tiles, _chatml(first="<|startoftext|>"),
+        ("pixel_values", "spatial_shapes", "pixel_attention_mask"),
+        options=lambda config: {"return_row_col_info": True}, pillow="Lfm2VlImageProcessorPil",
+    ),
+    Family(
+        "minicpmv4_6", "MiniCPM-V 4.6", "MiniCPMV4_6ForConditionalGeneration", "<|image_pad|>",
+        ("<image>", "</image>", "<slice>", "</slice>"), layouts.whole_and_slices, limits.limit_slices, _chatml(),
+        ("pixel_values", "target_sizes"), thinking="enable_thinking",
+    ),
+    Family(
+        "granite4_vision", "Granite 4 Vision", "Granite4VisionForConditionalGeneration", "<image>", (),
+        layouts.anyres, limits.limit_pinpoints, _GRANITE, ("pixel_values", "image_sizes"),
+        readout=readouts.for_chosen_layers,
     ),
 )  # fmt: skip
 

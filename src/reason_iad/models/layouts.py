@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from fractions import Fraction
 from typing import Any
 
 import numpy as np
@@ -85,7 +86,7 @@ def tiles_and_thumbnail(image: Encoded, marks: tuple[str, ...]) -> Plan:
         raise ModelError(
             f"found {count} tiles of an image {image.image_hw}; expected {rows} x {columns} and a thumbnail"
         )
-    return Plan((rows * side, columns * side), _around(image, marks), _join_tiles(rows, columns, side))
+    return Plan((rows * side, columns * side), _around(image, marks), _join_tiles(rows, columns, (side, side)))
 
 
 def tagged_tiles(image: Encoded, marks: tuple[str, ...]) -> Plan:
@@ -103,12 +104,12 @@ def tagged_tiles(image: Encoded, marks: tuple[str, ...]) -> Plan:
             tag = f"{before}{fence}<row_{row + 1}_col_{column + 1}>"
             breaks.append(((row * columns + column) * length, tag))
     breaks += [(end - length, f"\n\n{fence}{whole}"), (end, fence)]
-    return Plan((rows * side, columns * side), tuple(breaks), _join_tiles(rows, columns, side))
+    return Plan((rows * side, columns * side), tuple(breaks), _join_tiles(rows, columns, (side, side)))
 
 
 def anyres(image: Encoded, marks: tuple[str, ...]) -> Plan:
-    """LLaVA-OneVision: the whole image in one square, then its tiles joined and unpadded, a newline token a row."""
-    side = image.config.vision_config.image_size // image.config.vision_config.patch_size
+    """LLaVA-OneVision, Granite: the image in one square, then its tiles joined and unpadded, a newline token a row."""
+    side = square_side(image.config)
     rest = image.tokens.shape[0] - side * side
     rows, columns = unpadded_grid(image.image_hw, image.config, side)
     if rest != rows * (columns + 1):
@@ -117,6 +118,43 @@ def anyres(image: Encoded, marks: tuple[str, ...]) -> Plan:
         )
     places = side * side + torch.arange(rest).view(rows, columns + 1)[:, :columns]
     return Plan((rows, columns), _around(image, marks), places.flatten())
+
+
+def numbered_tiles(image: Encoded, marks: tuple[str, ...]) -> Plan:
+    """LFM2-VL: tiles, each behind a tag of its place, then a thumbnail of the whole; a small image alone."""
+    begin, thumbnail, end = marks
+    rows, columns = int(image.inputs["image_rows"][0]), int(image.inputs["image_cols"][0])
+    step = image.processor.encoder_patch_size * image.config.downsample_factor
+    count, side = image.tokens.shape[0], image.processor.tile_size // step
+    if rows * columns == 1:
+        height, width = (int(n) for n in image.inputs["image_sizes"][0])
+        return Plan((height // step, width // step), ((0, begin), (count, end)))
+    breaks = []
+    for index in range(rows * columns):
+        row, column = divmod(index, columns)
+        breaks.append((index * side * side, f"{'' if index else begin}<|img_row_{row + 1}_col_{column + 1}|>"))
+    last = rows * columns * side * side
+    breaks += [(last, thumbnail), (count, end)] if count > last else [(count, end)]
+    return Plan((rows * side, columns * side), tuple(breaks), _join_tiles(rows, columns, (side, side)))
+
+
+def whole_and_slices(image: Encoded, marks: tuple[str, ...]) -> Plan:
+    """MiniCPM-V: the whole image, then slices of one size, each between marks, a line end behind a row."""
+    begin, end, first, last = marks
+    merge = 2 if image.processor.downsample_mode == "4x" else 4
+    sizes = [(int(height) // merge, int(width) // merge) for height, width in image.inputs["target_sizes"]]
+    whole = sizes[0][0] * sizes[0][1]
+    rows, columns = (int(n) for n in image.inputs["grids"][0])
+    if not rows:
+        return Plan(sizes[0], ((0, begin), (whole, end)))
+    height, width = sizes[1]
+    each, breaks = height * width, [(0, begin), (whole, end + first)]
+    for index in range(1, rows * columns):
+        line = "" if index % columns else "\n"
+        breaks.append((whole + index * each, last + line + first))
+    breaks.append((whole + rows * columns * each, last))
+    places = whole + _join_tiles(rows, columns, sizes[1])
+    return Plan((rows * height, columns * width), tuple(breaks), places)
 
 
 def broken_rows(image: Encoded, marks: tuple[str, ...]) -> Plan:
@@ -154,8 +192,14 @@ def letterbox(pixels: Pixels, processor: Any, config: Any) -> Pixels:
     return canvas
 
 
+def square_side(config: Any) -> int:
+    """Tokens a side of one tile, behind what a release takes together."""
+    side = int(config.vision_config.image_size) // int(config.vision_config.patch_size)
+    return int(side * Fraction(getattr(config, "downsample_rate", None) or 1))
+
+
 def unpadded_grid(image_hw: tuple[int, int], config: Any, side: int) -> tuple[int, int]:
-    """Rows and columns that LLaVA-OneVision keeps of its joined tiles, in the steps of transformers' own code."""
+    """Rows and columns that are kept of joined tiles, in the steps of transformers' own code."""
     from transformers.image_processing_utils import select_best_resolution
 
     size = config.vision_config.image_size
@@ -168,6 +212,8 @@ def unpadded_grid(image_hw: tuple[int, int], config: Any, side: int) -> tuple[in
     else:
         kept = int(round(width * (rows / height), 7))
         columns -= (columns - kept) // 2 * 2
+    if not hasattr(config, "vision_aspect_ratio"):
+        return rows, columns
     limit = int(config.vision_aspect_ratio.removeprefix("anyres_max_"))
     ratio = math.sqrt(rows * columns / (limit * side**2))
     return (int(rows // ratio), int(columns // ratio)) if ratio > 1.1 else (rows, columns)
@@ -180,7 +226,8 @@ def _around(image: Encoded, marks: tuple[str, ...]) -> tuple[tuple[int, str], ..
     return ((0, before), (image.tokens.shape[0], after))
 
 
-def _join_tiles(rows: int, columns: int, side: int) -> Tensor:
-    """Tokens of tiles in reading order, each row-major, to one grid: (rows * side * columns * side,)."""
-    places = torch.arange(rows * columns * side * side).view(rows, columns, side, side)
+def _join_tiles(rows: int, columns: int, tile_hw: tuple[int, int]) -> Tensor:
+    """Tokens of tiles in reading order, each row-major, to one grid: (rows * height * columns * width,)."""
+    height, width = tile_hw
+    places = torch.arange(rows * columns * height * width).view(rows, columns, height, width)
     return places.permute(0, 2, 1, 3).flatten()

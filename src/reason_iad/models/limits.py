@@ -10,6 +10,7 @@ from collections.abc import Callable
 from typing import Any
 
 from reason_iad.errors import ModelError
+from reason_iad.models.layouts import square_side
 
 Limit = Callable[[Any, Any, int], None]  # image processor, config of the model, most visual tokens an image
 
@@ -45,9 +46,9 @@ def limit_splits(processor: Any, config: Any, tokens: int) -> None:
 
 
 def limit_pinpoints(processor: Any, config: Any, tokens: int) -> None:
-    """LLaVA-OneVision: the canvases that tiles may fill."""
+    """LLaVA-OneVision and Granite: the canvases that tiles may fill."""
     size = int(config.vision_config.image_size)
-    side = size // int(config.vision_config.patch_size)
+    side = square_side(config)
     kept = [
         (height, width)
         for height, width in config.image_grid_pinpoints
@@ -56,6 +57,28 @@ def limit_pinpoints(processor: Any, config: Any, tokens: int) -> None:
     if not kept:
         _at_least(tokens, side * side + side * (side + 1))
     processor.image_grid_pinpoints = config.image_grid_pinpoints = [list(pair) for pair in kept]
+
+
+def limit_numbered_tiles(processor: Any, config: Any, tokens: int) -> None:
+    """LFM2-VL: the number of tiles, the thumbnail counted; below two tiles the size of the image alone."""
+    _at_least(tokens, int(processor.min_image_tokens))
+    each = (int(processor.tile_size) // int(processor.encoder_patch_size) // int(config.downsample_factor)) ** 2
+    most = (tokens - int(processor.max_image_tokens)) // each
+    if most >= int(processor.min_tiles):
+        processor.max_tiles = min(int(processor.max_tiles), most)
+    else:
+        processor.do_image_splitting = False
+        processor.max_image_tokens = min(int(processor.max_image_tokens), tokens)
+
+
+def limit_slices(processor: Any, config: Any, tokens: int) -> None:
+    """MiniCPM-V: the number of slices; sides are rounded to whole tokens, so each may take a few more than a square."""
+    side = (
+        int(processor.scale_resolution) // int(processor.patch_size) // (2 if processor.downsample_mode == "4x" else 4)
+    )
+    each = side * (side + 2)
+    _at_least(tokens, each)
+    processor.max_slice_nums = min(int(processor.max_slice_nums), max(1, tokens // each - 1))
 
 
 def limit_soft(processor: Any, config: Any, tokens: int) -> None:

@@ -18,6 +18,7 @@ from reason_iad.errors import InputError, ModelError
 from reason_iad.models import hub, memory
 from reason_iad.models.chat import chat_template
 from reason_iad.models.checkpoint import Checkpoint, family_of, read_checkpoint, read_config
+from reason_iad.models.families import Family
 from reason_iad.models.fingerprint import of_folder
 from reason_iad.models.transformers_mllm import TransformersMLLM
 
@@ -151,7 +152,7 @@ def _load(
     try:
         with quiet():
             tokenizer = transformers.AutoTokenizer.from_pretrained(folder, trust_remote_code=False)
-            processor = transformers.AutoImageProcessor.from_pretrained(folder, trust_remote_code=False, backend="pil")
+            processor = _image_processor(family, folder)
             model, report = getattr(transformers, family.architecture).from_pretrained(
                 folder, dtype=precision, use_safetensors=True, trust_remote_code=False, output_loading_info=True, **more
             )
@@ -181,6 +182,17 @@ def _load(
         model, tokenizer, processor, family, template, checkpoint.name, checkpoint.version, options.max_image_tokens,
         fingerprint,
     )  # fmt: skip
+
+
+def _image_processor(family: Family, folder: Path) -> Any:
+    """The family's own with Pillow, or ours where it has none."""
+    from transformers import AutoImageProcessor
+
+    if family.pillow is None:
+        return AutoImageProcessor.from_pretrained(folder, trust_remote_code=False, backend="pil")
+    from reason_iad.models import pillow_processors
+
+    return getattr(pillow_processors, family.pillow).from_pretrained(folder)
 
 
 def _stored_template(folder: Path) -> str | None:

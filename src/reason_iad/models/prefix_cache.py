@@ -69,7 +69,7 @@ def digest_of(image: ImageTokens) -> bytes:
     layout = image.layout
     tensors = [image.embeds]
     if layout is not None:
-        given = (layout.embeds, layout.patches, layout.positions, layout.mutual, *layout.deep)
+        given = (layout.embeds, layout.patches, layout.positions, layout.mutual, *layout.deeper.values())
         tensors += [tensor for tensor in given if tensor is not None]
     digest = hashlib.blake2b(repr((image.grid_hw, None if layout is None else layout.advance)).encode(), digest_size=16)
     for tensor in tensors:

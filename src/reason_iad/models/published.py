@@ -92,6 +92,20 @@ _GEMMA4_VIT = {
     "hidden_size": 1152, "intermediate_size": 4304, "num_hidden_layers": 27, "num_attention_heads": 16,
     "num_key_value_heads": 16, "head_dim": 72, "patch_size": 16, "pooling_kernel_size": 3,
 }  # fmt: skip
+_LFM2 = {
+    "vocab_size": 65536,
+    "num_hidden_layers": 16,
+    "num_key_value_heads": 8,
+    "full_attn_idxs": [2, 5, 8, 10, 12, 14],
+}
+_LFM2_VL = {"projector_hidden_size": 2048, "projector_use_layernorm": False}
+
+
+def _naflex(width: int, inner: int, layers: int, heads: int) -> dict[str, Any]:
+    size = {"hidden_size": width, "intermediate_size": inner, "num_hidden_layers": layers, "num_attention_heads": heads}
+    return {"model_type": "siglip2_vision_model", **size, "patch_size": 16, "vision_use_head": False}
+
+
 _PIXTRAL = _vit(1024, 4096, 24, 16, 1540, 14, model_type="pixtral", head_dim=64)
 
 _M = PublishedModel
@@ -169,4 +183,17 @@ PUBLISHED: tuple[PublishedModel, ...] = (
              attention_k_eq_v=True, hidden_size_per_layer_input=0), _GEMMA4_VIT, True, {"audio_config": None}),
     _M("mistralai/Mistral-Small-3.1-24B-Instruct-2503", "mistral3", 24_011_361_280,
        _text(5120, 32768, 40, 32, 8, 131072, model_type="mistral", **_HEAD), _PIXTRAL, more={"spatial_merge_size": 2}),
+    _M("LiquidAI/LFM2.5-VL-450M", "lfm2_vl", 448_718_848,
+       {**_LFM2, "hidden_size": 1024, "intermediate_size": 6656, "num_attention_heads": 16},
+       _naflex(768, 3072, 12, 12), True, _LFM2_VL),
+    _M("LiquidAI/LFM2.5-VL-1.6B", "lfm2_vl", 1_596_625_904,
+       {**_LFM2, "hidden_size": 2048, "intermediate_size": 12288, "num_attention_heads": 32},
+       _naflex(1152, 4304, 27, 16), True, _LFM2_VL),
+    _M("openbmb/MiniCPM-V-4_6", "minicpmv4_6", 1_300_428_016,
+       _text(1024, 3584, 24, 8, 2, 248094, head_dim=256, linear_num_value_heads=16),
+       _vit(1152, 4304, 27, 16, 980, 14), True),
+    _M("ibm-granite/granite-vision-4.1-4b", "granite4_vision", 3_997_206_464, _text(2560, 8192, 40, 40, 8, 100353),
+       _vit(1152, 4304, 27, 16, 384, 16, model_type="siglip_vision_model"), True,
+       {"deepstack_layer_map": [[-19, 9], [-13, 6], [-7, 3], [-1, 0]], "downsample_rate": "4/8",
+        "spatial_target_layers": [12, 15, 18, 21], "vision_feature_select_strategy": "full"}),
 )  # fmt: skip

@@ -100,7 +100,8 @@ def load_model(
     check_model(name)
     if JOINT in name:
         raise ModelError(
-            f"found a panel of {name}; expected one model here: panels answer in inspect and benchmark mmad"
+            f"found a panel of {name}; expected one model here: panels answer where images are inspected, and in "
+            "benchmark mmad"
         )
     if name in NAMES:
         from reason_iad.models.nano import NanoModel, read_adapter

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import math
 from collections.abc import Sequence
 from dataclasses import replace
@@ -71,7 +72,7 @@ class TorchLayers:
         capture: AttentionCapture | None = None,
         **extra: Any,
     ) -> tuple[Tensor, Segment | None]:
-        """See `DecoderLayers.run`; `extra` reaches every layer."""
+        """See `DecoderLayers.run`; what else `extra` holds reaches every layer."""
         recorder = Recorder(self.kept_dtype) if record else None
         allowed: Any = None if mask is None else mask[None, None]
         states = None
@@ -80,6 +81,8 @@ class TorchLayers:
             others = set(self.text_model.config.layer_types) - {FULL}  # type: ignore[arg-type, union-attr]
             allowed = {FULL: allowed, **dict.fromkeys(others)}
             extra["cache"] = states
+        if "deeper" in extra:
+            extra |= self._deep_inputs(extra.pop("visual"), extra.pop("deeper"))
         hidden: Tensor = self.text_model(
             inputs_embeds=embeds,
             position_ids=positions,
@@ -99,9 +102,18 @@ class TorchLayers:
 
     def logits(self, hidden: Tensor, wanted: Tensor | None = None) -> Tensor:
         """(..., D) to (..., V), float32; all, whatever is wanted: heads differ too much to be cut."""
+        config = getattr(self.text_model, "config", None)
         result: Tensor = self.lm_head(hidden).float()
-        cap = getattr(getattr(self.text_model, "config", None), "final_logit_softcapping", None)  # of Gemma 4
+        scale = getattr(config, "logits_scaling", 1.0)  # of Granite
+        result = result if scale == 1.0 else result / scale
+        cap = getattr(config, "final_logit_softcapping", None)  # of Gemma 4
         return result if cap is None else cap * torch.tanh(result / cap)
+
+    def _deep_inputs(self, visual: Tensor, deeper: dict[int, Tensor]) -> dict[str, Any]:
+        """What enters further up, as this decoder takes it: by layer, or in order behind the first ones."""
+        if "deepstack_features" in inspect.signature(self.text_model.forward).parameters:
+            return {"vision_mask": visual[..., None], "deepstack_features": deeper}
+        return {"visual_pos_masks": visual, "deepstack_visual_embeds": [deeper[layer] for layer in sorted(deeper)]}
 
 
 def table_rms(table: Tensor) -> float:

@@ -24,6 +24,7 @@ from reason_iad.models.decoder import CachedDecoder
 from reason_iad.models.families import Family
 from reason_iad.models.fingerprint import of_tensors
 from reason_iad.models.layouts import Encoded, Plan
+from reason_iad.models.readouts import Features
 from reason_iad.models.torch_layers import TorchLayers
 
 _RECENT_IMAGES = 8  # four references and a few inspected ones
@@ -127,10 +128,9 @@ class TransformersMLLM(CachedDecoder):
                 "expected one that is not extremely narrow: crop it"
             ) from error
         output = self.model.get_image_features(**{key: self._ready(inputs[key]) for key in family.features})
-        tokens = _flat(output.pooler_output)
-        plan = family.layout(Encoded(tokens, inputs, image_hw, self.image_processor, self.config), family.marks)
-        deep = [_flat(level) for level in output.deepstack_features] if family.deep else []
-        layout = self._lay_out(tokens, plan, deep)
+        found = family.readout(output, self.config)
+        plan = family.layout(Encoded(found.tokens, inputs, image_hw, self.image_processor, self.config), family.marks)
+        layout = self._lay_out(found, plan)
         return ImageTokens(layout.embeds[layout.patches], plan.grid_hw, image_hw, layout)
 
     def _ready(self, values: Any) -> Tensor:
@@ -138,9 +138,9 @@ class TransformersMLLM(CachedDecoder):
         tensor = torch.as_tensor(values).to(self.device)
         return tensor.to(self.model.dtype) if tensor.is_floating_point() else tensor
 
-    def _lay_out(self, tokens: Tensor, plan: Plan, deep: list[Tensor]) -> ImageLayout:
-        """Visual tokens (V, D) with the plan's texts between them."""
-        count = tokens.shape[0]
+    def _lay_out(self, found: Features, plan: Plan) -> ImageLayout:
+        """Visual tokens with the plan's texts between them."""
+        tokens, count = found.tokens, found.tokens.shape[0]
         visual = torch.ones(0, dtype=torch.bool, device=tokens.device)
         pieces, done = [], 0
         for before, text in (*plan.breaks, (count, "")):
@@ -152,13 +152,12 @@ class TransformersMLLM(CachedDecoder):
         places = visual.nonzero()[:, 0]  # (V,)
         patches = places if plan.patches is None else places[plan.patches.to(places.device)]
         positions, advance = self._positions(plan, visual)
-        levels = []
-        for level in deep:
-            full = embeds.new_zeros(embeds.shape)
-            full[places] = level.to(full.dtype)
-            levels.append(full)
+        deeper = {}
+        for layer, level in found.deeper.items():
+            deeper[layer] = embeds.new_zeros(embeds.shape)
+            deeper[layer][places] = level.to(embeds.dtype)
         mutual = visual if self.family.mutual else None
-        return ImageLayout(embeds.to(self.layers.dtype), patches, positions, advance, mutual, tuple(levels))
+        return ImageLayout(embeds.to(self.layers.dtype), patches, positions, advance, mutual, deeper)
 
     def _positions(self, plan: Plan, visual: Tensor) -> tuple[Tensor | None, int | None]:
         """Three-dimensional positions (3, T) of one grid between marks, and where text goes on (M-RoPE)."""
@@ -174,9 +173,3 @@ class TransformersMLLM(CachedDecoder):
         resume = ahead + max(rows, columns)
         after = torch.arange(resume, resume + behind).expand(3, -1)
         return torch.cat([before, grid, after], dim=1).to(visual.device), resume + behind
-
-
-def _flat(features: Any) -> Tensor:
-    """A model's image features, in one tensor or one an image or tile, as (V, D)."""
-    parts = [features] if isinstance(features, Tensor) else list(features)
-    return torch.cat([part.flatten(0, -2) for part in parts])

@@ -56,7 +56,8 @@ class JobHandler:
     def __init__(self, inspector: Any) -> None:
         self._inspector = inspector
         self._sessions: OrderedDict[str, Any] = OrderedDict()
-        self.facts = {"name": inspector.model.info.name, "version": inspector.model.info.version}
+        infos = [one.model.info for one in getattr(inspector, "members", {"": inspector}).values()]  # of a panel all
+        self.facts = {key: " + ".join(getattr(info, key) for info in infos) for key in ("name", "version")}
 
     def __call__(self, task: tuple[str, Any], tell: Callable[[Any], None]) -> dict[str, Any]:
         """Do one job."""

@@ -164,10 +164,9 @@ class RayPool:
     def _wait(self) -> tuple[_Task, list[tuple[str, Any]]] | None:
         """Wait until something happens to an actor: a task and its messages where one ended."""
         reference = self._first()
-        errors = self._ray.exceptions
         try:
             found = self._ray.get(reference)
-        except (errors.RayActorError, errors.RayTaskError) as error:
+        except self._ray.exceptions.RayError as error:  # the actor died, its machine, or Ray ended it for its memory
             return self._lose(reference, error)
         self._losses_in_a_row = 0
         if reference in self._starting:
