@@ -60,6 +60,8 @@ def measure_picture(pixels: Pixels) -> PictureFacts:
 
     small = _small(pixels)
     gray = _gray(small)
+    red, green, blue = (small[..., color] for color in range(3))
+    lightest, darkest = np.maximum(np.maximum(red, green), blue), np.minimum(np.minimum(red, green), blue)
     sharp, soft, softer = (ndimage.gaussian_filter(gray, sigma) for sigma in (1.0, 2.0, 4.0))
     return PictureFacts(
         brightness=float(gray.mean()),
@@ -68,7 +70,7 @@ def measure_picture(pixels: Pixels) -> PictureFacts:
         coarse=float((gray - softer).std()),
         medium=float((sharp - soft).std()),
         white=float((gray >= WHITE).mean()),
-        clipped=float(((small.max(axis=2) >= WHITE) & (small.min(axis=2) < WHITE - DARKER)).mean()),
+        clipped=float(((lightest >= WHITE) & (darkest < WHITE - DARKER)).mean()),
         tones=tuple(float(one) for one in np.quantile(gray, TONES)),
     )
 
