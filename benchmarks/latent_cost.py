@@ -38,7 +38,8 @@ from reason_iad.inspection.options import InspectorOptions
 from reason_iad.inspection.prompts import context_parts, question_text
 from reason_iad.models.base import Prefix
 from reason_iad.reasoning.answers import reader_for
-from reason_iad.reasoning.latents import LatentOptions, step_generator
+from reason_iad.reasoning.latent_options import LatentOptions
+from reason_iad.reasoning.latents import step_generator
 from reason_iad.reasoning.optimizers import Policy, Reinforce
 from reason_iad.reasoning.rewards import EntropyReward, RewardWeights, truncated_entropy
 from reason_iad.reasoning.scoring import SuffixScorer
@@ -322,7 +323,7 @@ def layouts(args: argparse.Namespace) -> dict[str, Any]:
     """One step's pass in three layouts: a batch over one stored prefix, one packed row, and a copied prefix."""
     scene = Scene(args.model, args.tokens)
     scorer, latents = step_scorer(scene)
-    model, prefix = scene.model, scorer._prefix
+    model, prefix = scene.model, scorer.prefix
     embeds = scorer.suffix(latents, ())
     count, length, width = embeds.shape
     block = torch.kron(torch.eye(count), torch.ones(length, length).tril()).bool()

@@ -39,10 +39,11 @@ from reason_iad.inspection.open_dialog import OpenDialog
 from reason_iad.inspection.options import InspectorOptions
 from reason_iad.inspection.prompts import question_text
 from reason_iad.metrics.intervals import bootstrap
-from reason_iad.reasoning import latents, scoring
-from reason_iad.reasoning.answers import reader_for
+from reason_iad.reasoning import scoring, thought
+from reason_iad.reasoning.answers import Ending, reader_for
 from reason_iad.reasoning.injection import AttentionInjector, Injector, NoInjection, RandomInjector
-from reason_iad.reasoning.latents import LatentOptions, LatentReasoner
+from reason_iad.reasoning.latent_options import LatentOptions
+from reason_iad.reasoning.latents import LatentReasoner, Surroundings
 from reason_iad.reasoning.rewards import RewardWeights
 from reason_iad.reasoning.scoring import Scored, SuffixScorer, ask
 from reason_iad.types import InspectionRequest
@@ -80,11 +81,11 @@ class OwnPositions(SuffixScorer):
         self._count, self._patches = latents.shape[1], torch.tensor(list(patches), dtype=torch.long)
         return super().score(latents, patches, attend)
 
-    def _offsets(self, ahead: int) -> Tensor:
+    def _offsets(self, ahead: int, ending: Ending) -> Tensor:
         if ahead == 0:
-            return super()._offsets(ahead)
-        own = self._patches + self._prefix.query_image.start - self._prefix.next_position
-        return torch.cat([torch.arange(self._count), own, self._reader.ending.offsets + self._count])
+            return super()._offsets(ahead, ending)
+        own = self._patches + self.prefix.query_image.start - self.prefix.next_position
+        return torch.cat([torch.arange(self._count), own, ending.offsets + self._count])
 
 
 def edge_layers(late: bool) -> Any:
@@ -102,13 +103,13 @@ def changed(name: str) -> Iterator[None]:
     """Variants that are not settings."""
     kept = SuffixScorer, scoring.middle_layers
     if name == "own positions":
-        latents.SuffixScorer = OwnPositions  # type: ignore[attr-defined]
+        thought.SuffixScorer = OwnPositions  # type: ignore[attr-defined]
     if name in ("early layers", "late layers"):
         scoring.middle_layers = edge_layers(name == "late layers")
     try:
         yield
     finally:
-        latents.SuffixScorer, scoring.middle_layers = kept  # type: ignore[attr-defined]
+        thought.SuffixScorer, scoring.middle_layers = kept  # type: ignore[attr-defined]
 
 
 def think(dialog: OpenDialog, name: str, question: str, options: Sequence[str]) -> dict[str, Any]:
@@ -125,7 +126,8 @@ def think(dialog: OpenDialog, name: str, question: str, options: Sequence[str]) 
         neutral = dialog._neutral_attention() if kind == "attention" else None
         began = time.monotonic()
         reasoner = LatentReasoner(model, settings, injector=injectors[kind])
-        result = reasoner.run(prefix, reader, None if neutral is None else lambda: neutral, dialog._evidence, base)
+        known = Surroundings(None if neutral is None else lambda: neutral, dialog._evidence)
+        result = reasoner.run(prefix, reader, known, base)
     return {
         "base": list(result.trace.base_answer), "answer": list(result.probabilities),
         "reward": [result.trace.start_reward, result.trace.best_reward], "patches": len(result.trace.patches),

@@ -52,7 +52,7 @@ def load(part: str) -> Any:
     """An inspector with the settings of a part."""
     from reason_iad.inspection.inspector import Inspector
     from reason_iad.inspection.options import InspectorOptions
-    from reason_iad.reasoning.latents import LatentOptions
+    from reason_iad.reasoning.latent_options import LatentOptions
 
     class EveryStep(InspectorOptions):
         """All ten steps, whatever they bring."""
@@ -63,7 +63,7 @@ def load(part: str) -> Any:
     if part == "every_step":
         return Inspector.load(EveryStep())
     if part in ("full", "paired"):
-        return Inspector.load(InspectorOptions())
+        return Inspector.load(InspectorOptions(latents="on", injection="on"))
     fast = {"streams": "fast", "reason": "auto"} if part == "screened" else {}
     return Inspector.load(InspectorOptions.from_mapping({"latents": "off", "injection": "off", **fast}))
 

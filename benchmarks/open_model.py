@@ -35,7 +35,8 @@ from reason_iad.models.published import PUBLISHED, PublishedModel
 from reason_iad.models.transformers_mllm import TransformersMLLM
 from reason_iad.reasoning.answers import reader_for
 from reason_iad.reasoning.injection import AttentionInjector
-from reason_iad.reasoning.latents import LatentOptions, LatentReasoner, LatentResult
+from reason_iad.reasoning.latent_options import LatentOptions
+from reason_iad.reasoning.latents import LatentReasoner, LatentResult, Surroundings
 from reason_iad.reasoning.scoring import ask
 
 RELEASES = [one.hub_id for one in PUBLISHED if one.family.startswith("qwen")]
@@ -138,7 +139,7 @@ class Inspection:
         if not think:
             return None
         neutral = self.thinker.neutral_attention(prefix, self.reader)
-        return self.thinker.run(prefix, self.reader, lambda: neutral, base=base)
+        return self.thinker.run(prefix, self.reader, Surroundings(lambda: neutral), base)
 
     def ask_each(self, shared: bool, think: bool, images: int) -> None:
         """Ask about new images of one product, with or without its part of the prompt in store."""

@@ -54,7 +54,7 @@ def main() -> int:
 
 def measure_all(args: argparse.Namespace, scratch: Path) -> list[dict[str, Any]]:
     """One row a pool, in the order given."""
-    setting = Setting() if args.full else PLAIN
+    setting = Setting(latents="on", injection="on") if args.full else PLAIN
     questions = read_mmad(args.root, args.questions)
     cache = args.cache or scratch / "cache"
     load = functools.partial(InspectorSolver.load, setting, cache, 1)

@@ -20,7 +20,7 @@ def main() -> None:
         sys.exit("usage: ask_questions.py IMAGE [REFERENCE ...]")
     image, *references = sys.argv[1:]
 
-    full = InspectorOptions()
+    full = InspectorOptions(latents="on", injection="on")
     plain = dataclasses.replace(full, knowledge="none", latents="off", injection="off", evidence="off")
     for name, options in (("full method", full), ("plain model", plain)):
         inspector = Inspector.load(options)

@@ -39,3 +39,11 @@ class ModelUnavailableError(ModelError):
 
 class WorkerLostError(ReasonIADError):
     """A process with a model that ended, or was stopped, in the middle of its work."""
+
+
+class RecordUnavailableError(InputError):
+    """The record's database or its files cannot be reached, or have no room: no fault of what was asked; ask again."""
+
+
+class LeaseLostError(ReasonIADError):
+    """An inspection that another server has taken over, because this one was not heard of for too long."""

@@ -33,7 +33,7 @@ Verdict = Literal["normal", "defective", "uncertain"]
 EntryKind = Literal["normal", "defect", "standard", "process"]
 CategorySource = Literal["given", "recognized", "unknown"]
 KnowledgeMode = Literal["none", "retrieved", "oracle"]
-LatentMode = Literal["off", "paper", "on", "gradient"]
+LatentMode = Literal["off", "paper", "on", "gradient", "walk", "sample"]
 MAX_CHOICES = 26  # as many as there are letters
 PLACES = (
     "top left", "top center", "top right",
@@ -241,6 +241,18 @@ class InjectedPatch(_Checked):
 
 
 @dataclass(frozen=True)
+class TriedDetail(_Checked):
+    """A region of the image that was read again at its own resolution, beside the same place of a good part."""
+
+    box_xyxy: tuple[int, int, int, int]
+    place: str
+    step: int  # in which it was tried; 0 where no step was taken
+    saliency: float  # relative to a neutral question, times evidence: 1 means no more than usual
+    kept: bool  # whether the answer was decoded with it
+    good: NearestNormal | None = None  # the same place of a good part; None where there was none
+
+
+@dataclass(frozen=True)
 class LatentStep(_Checked):
     """One step of test-time optimization of the latents."""
 
@@ -254,13 +266,15 @@ class LatentStep(_Checked):
     proposed: tuple[int, ...]  # patches tried in this step
     kept: tuple[int, ...]  # patches in the set after it
     milliseconds: float
+    detail: int | None = None  # which of the trace's details was tried in it
+    agreement: float | None = None  # of its best candidate with the measured facts: 0 sure of all, -1 guessing
 
 
 @dataclass(frozen=True)
 class LatentTrace(_Checked):
     """What the latent reasoning did, step by step."""
 
-    mode: str  # off, paper, reinforce, gradient
+    mode: str  # off, paper, reinforce, gradient, walk, sample, still
     steps: tuple[LatentStep, ...]
     start_reward: float | None
     best_reward: float | None
@@ -270,6 +284,8 @@ class LatentTrace(_Checked):
     unstable: bool
     patches: tuple[InjectedPatch, ...] = ()
     milliseconds: float = 0.0
+    details: tuple[TriedDetail, ...] = ()
+    notes: tuple[str, ...] = ()  # what was left out, and why
 
 
 @dataclass(frozen=True)

@@ -189,3 +189,12 @@ def test_a_panel_with_a_model_that_there_is_not_is_refused_before_anything_is_as
     assert mmad(data, tmp_path / "run", "--model", "nano", "--model", "no such model") == 2
     assert "is not known" in capsys.readouterr().err
     assert not (tmp_path / "run").exists()
+
+
+def test_settings_that_an_ablation_varies_itself_are_refused(capsys):
+    assert main(["benchmark", "ablate", "--list", "--preset", "thought", "--details", "on"]) == 2
+    assert "found --details" in capsys.readouterr().err
+    assert main(["benchmark", "ablate", "--list", "--shots", "2"]) == 2
+    assert "--grid-shots" in capsys.readouterr().err
+    assert main(["benchmark", "ablate", "--list", "--preset", "thought", "--shots", "4"]) == 0
+    assert "4shot+retrieved+walk" in capsys.readouterr().out

@@ -6,6 +6,7 @@ import csv
 import functools
 import io
 import json
+import math
 import re
 from dataclasses import replace
 from xml.etree import ElementTree
@@ -24,7 +25,7 @@ from reason_iad.benchmark.setting import Setting
 from reason_iad.benchmark.summary import is_right
 from reason_iad.errors import InputError
 
-FULL = Setting()
+FULL = Setting(latents="on", injection="on")
 HERE = functools.partial(answer_here, make)
 
 
@@ -224,3 +225,33 @@ def test_presets_begin_with_the_plain_model_and_steps_end_with_the_full_method()
 def test_settings_without_meaning_are_refused(values, said):
     with pytest.raises(InputError, match=said):
         Setting.from_mapping(values)
+
+
+def test_the_thought_preset_has_every_form_and_every_control_over_one_context_with_none_first():
+    found = preset("thought", replace(Setting(), shots=4, category="given"))
+    assert list(found) == [
+        "4shot+retrieved", "4shot+retrieved+details", "4shot+retrieved+anchored+details", "4shot+retrieved+latents",
+        "4shot+retrieved+latents+anchored", "4shot+retrieved+latents+details",
+        "4shot+retrieved+latents+anchored+details", "4shot+retrieved+latents+random-details",
+        "4shot+retrieved+latents+depth0.25", "4shot+retrieved+walk", "4shot+retrieved+sample",
+        "4shot+retrieved+paper+injection", "4shot+retrieved+latents+injection",
+    ]  # fmt: skip
+    assert len({one.context for one in found.values()}) == 1  # all are asked from the same stored prompt
+    assert len({one.fingerprint for one in found.values()}) == len(found)
+    served = preset("thought", replace(Setting(), model="openai:x", shots=4))
+    assert list(served) == ["4shot+retrieved", "4shot+retrieved+details", "4shot+retrieved+random-details"]
+
+
+def test_the_log_probability_of_the_right_option_is_compared_image_by_image(runs):
+    plain, full = (load_run(runs / name) for name in ("plain", "full"))
+    found = compare_runs(plain, full)
+    logs = [
+        math.log(two["probabilities"][two["target"]]) - math.log(one["probabilities"][one["target"]])
+        for one, two in zip(plain.records.records, full.records.records, strict=True)
+        if "error" not in one and "error" not in two
+    ]
+    assert found.log_gain.value == pytest.approx(sum(logs) / len(logs), abs=1e-4)
+    assert found.log_gain.n == len(logs)
+    assert found.log_gain.low <= found.log_gain.value <= found.log_gain.high
+    table = next(one for one in BenchmarkReport.of([plain, full]).tables if one.title.startswith("Difference"))
+    assert "log-probability" in table.header

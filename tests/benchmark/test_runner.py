@@ -25,7 +25,7 @@ from reason_iad.benchmark.runner import run_questions
 from reason_iad.benchmark.setting import Setting
 from reason_iad.errors import InputError
 
-FULL = Setting()
+FULL = Setting(latents="on", injection="on")
 
 
 @pytest.fixture

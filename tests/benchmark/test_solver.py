@@ -32,7 +32,7 @@ from reason_iad.models.openai_compatible import Connection, OpenAICompatible
 from reason_iad.models.vision_cache import CachedVision
 from reason_iad.types import InspectionRequest
 
-FULL = Setting(num_steps=2)
+FULL = Setting(num_steps=2, latents="on", injection="on")
 GIVEN = replace(FULL, category="given")
 
 

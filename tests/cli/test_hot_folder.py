@@ -190,7 +190,7 @@ def test_reports_of_a_lot_that_was_compared_with_itself_are_not_mixed_with_other
     [
         (["--question", "Where is it?"], "question: none, now Where is it?"),
         (["--reference", "REFERENCE"], "references: none, now"),
-        (["--latents", "off"], "latents: on, now off"),
+        (["--latents", "on"], "latents: off, now on"),
         (["--category", "tablet"], "category: none, now tablet"),
     ],
 )

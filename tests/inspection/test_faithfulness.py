@@ -122,7 +122,8 @@ def test_injected_patches_of_the_verdict_are_held_against_random_ones(tiny_nano)
     from reason_iad.knowledge.retrieve import KnowledgeBase
     from reason_iad.models.vision_cache import CachedVision
 
-    inspector = Inspector(InspectorOptions(num_steps=1), tiny_nano, CachedVision(tiny_nano.vision), KnowledgeBase([]))
+    options = InspectorOptions(num_steps=1, latents="on", injection="on")
+    inspector = Inspector(options, tiny_nano, CachedVision(tiny_nano.vision), KnowledgeBase([]))
     found = inspector.run(InspectionRequest(image()))
     patch = InjectedPatch(3, (0, 0, 1, 1), 0, 1.0)
     asked = dataclasses.replace(found.verdict_trace, patches=(patch,))

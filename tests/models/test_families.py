@@ -27,8 +27,22 @@ from reason_iad.models.base import ImageTokens, Prefix
 from reason_iad.models.families import FAMILIES
 from reason_iad.models.loading import LoadOptions, open_model
 from reason_iad.reasoning.answers import reader_for
+from reason_iad.reasoning.details import (
+    MOST_TOKENS,
+    DetailOptions,
+    GoodPlace,
+    SalientDetails,
+    Views,
+    cut,
+    enlarged,
+    make_detail,
+    parts_of,
+    places_of,
+)
 from reason_iad.reasoning.injection import AttentionInjector
-from reason_iad.reasoning.latents import LatentOptions, LatentReasoner
+from reason_iad.reasoning.latent_options import LatentOptions
+from reason_iad.reasoning.latents import LatentReasoner, Surroundings
+from reason_iad.reasoning.thought import read_detail
 
 
 @dataclass(frozen=True)
@@ -304,7 +318,7 @@ def test_a_step_of_latent_reasoning_injects_patches_of_the_inspected_image(model
     monkeypatch.setattr(
         model, "run_suffix", lambda p, embeds, *a, **k: (runs.append(embeds), run_suffix(p, embeds, *a, **k))[1]
     )
-    result = thinker.run(prefix, reader, lambda: neutral)
+    result = thinker.run(prefix, reader, Surroundings(lambda: neutral))
     assert len(result.trace.steps) == 3
     proposed = result.trace.steps[0].proposed
     assert len(proposed) == 2
@@ -381,7 +395,7 @@ def test_latents_and_injection_run_in_bfloat16(half) -> None:
         model, LatentOptions(num_steps=2, sure_entropy=0.0, patience=9), injector=AttentionInjector()
     )
     neutral = torch.full((4, inspected.embeds.shape[0]), 1.0)
-    result = thinker.run(prefix, reader, lambda: neutral)
+    result = thinker.run(prefix, reader, Surroundings(lambda: neutral))
     assert model.model.dtype == torch.bfloat16
     assert len(result.trace.steps) == 2
     assert abs(sum(result.probabilities) - 1) < 1e-5  # added up in float32
@@ -411,3 +425,57 @@ def test_a_reference_of_other_pixels_is_another_product(model) -> None:
     assert model.recall(parts[0]) is model.recall(parts[0])
     assert model.recall(parts[0]) is not model.recall(parts[1])
     assert model.recall(product_parts(model.info, ["New knowledge."], [good])) is not model.recall(parts[0])
+
+
+def painted_views(image: np.ndarray, good: np.ndarray) -> Views:
+    return Views(image, lambda box: GoodPlace(0, box, 0.0, cut(good, box)), True)
+
+
+def test_a_detail_is_the_crop_of_the_right_image_at_its_own_resolution_as_the_model_reads_any_image(model) -> None:
+    image, good = pictures((300, 420), (300, 420))
+    saliency = np.ones((6, 6), dtype=np.float32)
+    saliency[1, 4], saliency[4, 1] = 9.0, 5.0
+    first, second = places_of(SalientDetails(DetailOptions(most=2)), painted_views(image, good), saliency)
+    parts = prompt_of(model, [model.encode_image(image)])[:-1]
+    asked = model.extend(Prefix(), parts)
+    read = read_detail(model, asked, first)
+    left, top, right, bottom = first.box_xyxy
+    crops = [model.encode_image(enlarged(i[top:bottom, left:right]), most_tokens=MOST_TOKENS) for i in (image, good)]
+    tokens = sum(crop.layout.embeds.shape[0] for crop in crops)
+    texts = [part for part in parts_of(first) if isinstance(part, str)]
+    assert read.length == asked.length + tokens + sum(len(model.tokenize(text)) for text in texts)
+    painted = image.copy()
+    painted[top:bottom, left:right] = (255, 0, 0)
+    again = places_of(SalientDetails(DetailOptions(most=2)), painted_views(painted, good), saliency)
+    for detail, before, moves in ((again[0], first, True), (again[1], second, False)):
+        old, new = (model.encode_image(enlarged(d.pixels), most_tokens=MOST_TOKENS).embeds for d in (before, detail))
+        assert torch.equal(old, new) != moves
+
+
+def test_a_detail_behind_the_question_gives_the_logits_of_the_whole_prompt(model) -> None:
+    image, good = pictures((300, 420), (300, 420))
+    detail = make_detail(painted_views(image, good), (200, 40, 330, 130), 2.0)
+    parts = prompt_of(model, [model.encode_image(image)])
+    read = read_detail(model, model.extend(model.extend(Prefix(), parts[:-2]), parts[-2:-1]), detail)
+    more = [p if isinstance(p, str) else model.encode_image(p, most_tokens=MOST_TOKENS) for p in parts_of(detail)]
+    whole = model.extend(Prefix(), [*parts[:-1], *more])
+    assert (read.length, read.next_position) == (whole.length, whole.next_position)
+    assert read.query_image.tokens.image_hw == (300, 420)
+    suffix = model.embed([*model.tokenize("thoughts"), *model.tokenize(parts[-1])])[None]
+    found, expected = (model.logits(model.run_suffix(prefix, suffix).hidden) for prefix in (read, whole))
+    assert expected.std() > 0.1
+    torch.testing.assert_close(found, expected, atol=1e-4, rtol=1e-4)
+
+
+def test_the_tokens_of_a_detail_are_bounded_and_the_models_own_limit_comes_back(model) -> None:
+    picture = pictures((150, 190))[0]
+    before = model.encode_image(picture)
+    few = model.encode_image(picture, most_tokens=16)
+    assert few.layout.embeds.shape[0] <= before.layout.embeds.shape[0]
+    if model.family.default_tokens is not None:
+        least = max(16, CASES[model.family.model_type].least)
+        assert few.embeds.shape[0] <= 2 * least
+    after = model.encode_image(picture.copy()[::-1].copy())
+    assert after.layout.embeds.shape == before.layout.embeds.shape
+    assert model.encode_image(picture) is before
+    assert model.encode_image(picture, most_tokens=16) is few

@@ -48,7 +48,7 @@ def goods():
 @pytest.mark.parametrize("family", ["qwen2_5_vl", "qwen3_vl", "internvl", "gemma3"])
 def test_an_open_model_inspects_with_references_latents_and_injection(family, parts, goods) -> None:
     model = build_miniature(family)
-    inspector = Inspector(InspectorOptions(num_steps=2), model, *parts)
+    inspector = Inspector(InspectorOptions(num_steps=2, latents="on", injection="on"), model, *parts)
     odd = goods[0].copy()
     odd[50:80, 8:40] = 255
     found = inspector.run(InspectionRequest(odd, "hazelnut", goods, "Is it whole?", ("It is whole.", "It is broken.")))
@@ -66,7 +66,7 @@ def test_a_server_inspects_and_the_report_says_what_was_off(parts, goods) -> Non
     command = [sys.executable, Path(__file__).with_name("chat_server.py")]
     with subprocess.Popen(command, stdout=subprocess.PIPE) as server:
         url = f"http://127.0.0.1:{int(server.stdout.readline())}/v1"
-        inspector = Inspector(InspectorOptions(), OpenAICompatible("open", Connection(url)), *parts)
+        inspector = Inspector(InspectorOptions(latents="on"), OpenAICompatible("open", Connection(url)), *parts)
         try:
             request = InspectionRequest(goods[0], "hazelnut", goods[1:], "Is it whole?", ("Whole.", "Broken."))
             found = inspector.run(request)

@@ -24,7 +24,8 @@ from reason_iad.models.vision import BLOCKS, IMAGENET_MEAN, IMAGENET_STD, TAPS
 from reason_iad.models.vision_graph import write_efficientnet, write_vit
 from reason_iad.models.vision_onnx import OnnxVision
 from reason_iad.reasoning.answers import ContentReader
-from reason_iad.reasoning.latents import LatentOptions, LatentReasoner
+from reason_iad.reasoning.latent_options import LatentOptions
+from reason_iad.reasoning.latents import LatentReasoner
 from reason_iad.reasoning.scoring import ask
 
 

@@ -14,7 +14,8 @@ from reason_iad.inspection.prompts import context_parts, question_text
 from reason_iad.models.base import Prefix
 from reason_iad.reasoning.answers import ContentReader, LetterReader, reader_for
 from reason_iad.reasoning.injection import AttentionInjector, NoInjection, RandomInjector, relative_saliency
-from reason_iad.reasoning.latents import LatentOptions, LatentReasoner, step_generator
+from reason_iad.reasoning.latent_options import LatentOptions
+from reason_iad.reasoning.latents import LatentReasoner, Surroundings, step_generator
 from reason_iad.reasoning.optimizers import ExactGradient, Policy, Reinforce, exact_gradient, reinforce_direction
 from reason_iad.reasoning.rewards import EntropyReward, RewardWeights
 from reason_iad.reasoning.scoring import SuffixScorer
@@ -41,7 +42,9 @@ def neutral(tiny_nano, prefix, reader):
 
 def run(model, prefix, reader, neutral, injector=None, **changes):
     options = dataclasses.replace(EAGER_TO_THINK, **changes)
-    return LatentReasoner(model, options, injector=injector or AttentionInjector()).run(prefix, reader, lambda: neutral)
+    return LatentReasoner(model, options, injector=injector or AttentionInjector()).run(
+        prefix, reader, Surroundings(lambda: neutral)
+    )
 
 
 def plain_likelihoods(model, prefix, options):
@@ -283,7 +286,7 @@ def test_attention_injection_without_an_image_is_refused(tiny_nano, reader):
 
 def test_a_dialog_runs_the_neutral_question_once_and_answers_twice(tiny_nano, photo):
     context = tiny_nano.extend(Prefix(), context_parts(tiny_nano.info, tiny_nano.encode_image(photo)))
-    dialog = OpenDialog(tiny_nano, context, InspectorOptions())
+    dialog = OpenDialog(tiny_nano, context, InspectorOptions(latents="on", injection="on"))
     dialog._latents = EAGER_TO_THINK
     first = dialog.choose("Is there a defect?", OPTIONS)
     neutral = dialog._neutral
@@ -335,7 +338,7 @@ def test_as_many_candidates_are_drawn_as_were_asked_for(tiny_nano, count):
 
 def test_free_words_are_decoded_behind_the_latents_and_patches_that_were_kept(tiny_nano, photo, monkeypatch):
     context = tiny_nano.extend(Prefix(), context_parts(tiny_nano.info, tiny_nano.encode_image(photo)))
-    dialog = OpenDialog(tiny_nano, context, InspectorOptions())
+    dialog = OpenDialog(tiny_nano, context, InspectorOptions(latents="on", injection="on"))
     dialog._latents = EAGER_TO_THINK
     seen = []
     monkeypatch.setattr(tiny_nano, "generate", lambda prefix, suffix, *rest: seen.append(suffix) or "words")

@@ -302,3 +302,30 @@ def test_a_flat_curve_is_drawn() -> None:
     curve = reward_curve(dataclasses.replace(make_trace(), steps=(step,), start_reward=0.5))
     assert curve is not None
     assert "nan" not in curve.best
+
+
+def test_a_page_shows_each_detail_beside_the_good_part_and_what_it_agreed_with():
+    trace = make_trace()
+    near = types.NearestNormal(0, (8, 8, 40, 40), 0.2)
+    details = (
+        types.TriedDetail((60, 20, 100, 60), "top center", 0, 3.0, True, near),
+        types.TriedDetail((0, 80, 40, 120), "bottom left", 1, 2.0, False),
+    )
+    steps = tuple(
+        dataclasses.replace(step, detail=i if i < 2 else None, agreement=-0.25 * (i + 1))
+        for i, step in enumerate(trace.steps)
+    )
+    report = make_report(trace=dataclasses.replace(trace, details=details, steps=steps))
+    source = html.render_report(report, make_pixels(), make_map(), [make_pixels(60, 80)])
+    page = Page(source)
+    assert "Details read again" in page.text
+    assert re.search(r"1\. top center kept, agreement with what was measured -0\.25", page.text)
+    assert re.search(r"2\. bottom left not kept, agreement with what was measured -0\.50", page.text)
+    alts = [attributes.get("alt", "") for name, attributes in page.elements if name == "img"]
+    assert alts.count("Detail 1 of this part") == alts.count("Detail 2 of this part") == 1
+    assert alts.count("The same place of a good part") == 1  # the other had none
+    uris = html.detail_pairs(report, make_pixels(), [make_pixels(60, 80)])
+    shown = np.asarray(Image.open(io.BytesIO(base64.b64decode(uris[0][0].split(",")[1]))).convert("RGB"))
+    np.testing.assert_array_equal(shown, make_pixels()[20:60, 60:100])
+    assert html.detail_pairs(report, make_pixels(), [])[0][1] is None
+    assert types.InspectionReport.from_json(report.to_json()) == report

@@ -8,8 +8,9 @@ import io
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from made_report import make_report
+from made_report import make_report, make_trace
 
+from reason_iad import types
 from reason_iad.reporting import text
 
 
@@ -111,3 +112,11 @@ def test_what_to_check_next_comes_from_the_knowledge_or_from_where_the_evidence_
     assert "kind of defect" in str(text.check_next(dataclasses.replace(report, defect_type=None)))
     for nothing in ({"verdict": "normal"}, {"regions": ()}):
         assert text.check_next(dataclasses.replace(report, **nothing)) is None
+
+
+def test_the_text_names_each_detail_and_whether_it_was_kept():
+    near = types.NearestNormal(1, (8, 8, 40, 40), 0.2)
+    detail = types.TriedDetail((60, 20, 100, 60), "top center", 0, 3.0, True, near)
+    report = make_report(trace=dataclasses.replace(make_trace(), details=(detail,)))
+    lines = " ".join(text.render_text(report, width=300).split())
+    assert "top center, box 60 20 100 60, beside reference 2, kept" in lines

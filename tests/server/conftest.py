@@ -9,6 +9,7 @@ from typing import Any
 import browsing
 import numpy as np
 import pytest
+from databases import empty, running_postgres
 from running import running
 from small_inspectors import load_knowledge
 
@@ -49,6 +50,22 @@ def serve(tmp_path: Path) -> Iterator[Callable[..., Any]]:
             return stack.enter_context(TestClient(app, "http://127.0.0.1", raise_server_exceptions=False))
 
         yield start
+
+
+@pytest.fixture(scope="session")
+def postgres_url() -> Iterator[str]:
+    try:
+        with running_postgres() as server:
+            yield server.url
+    except FileNotFoundError as error:
+        pytest.skip(str(error))
+
+
+@pytest.fixture
+def shared_url(postgres_url: str) -> str:
+    """An empty database that several servers can share."""
+    empty(postgres_url)
+    return postgres_url
 
 
 @pytest.fixture(scope="module")

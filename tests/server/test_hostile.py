@@ -60,9 +60,12 @@ HOSTILE = {
 }
 
 
-@pytest.fixture
-def client(serve):
-    return serve()
+@pytest.fixture(params=["sqlite", pytest.param("postgresql", marks=pytest.mark.slow)])
+def client(request, serve):
+    """A server on each database; on PostgreSQL with two workers."""
+    if request.param == "sqlite":
+        return serve()
+    return serve(database=request.getfixturevalue("shared_url"), workers=2)
 
 
 @pytest.mark.parametrize("kind", HOSTILE)

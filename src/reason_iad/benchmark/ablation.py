@@ -15,7 +15,7 @@ from reason_iad.errors import InputError
 from reason_iad.models.registry import SERVED
 
 PLAIN = Setting(shots=0, knowledge="none", latents="off", injection="off", evidence="off")
-PRESETS = ("steps", "parts", "grid")
+PRESETS = ("steps", "parts", "grid", "thought")
 
 
 @dataclass(frozen=True)
@@ -43,11 +43,15 @@ class Grid:
 
 
 def simplify(setting: Setting, sees_references: bool = False) -> Setting:
-    """The same run in its simplest form; a model on a server knows neither latents nor injection."""
+    """The same run in its simplest form; a model on a server knows neither latents nor injection nor rewards."""
     if setting.model.startswith(SERVED):
-        setting = replace(setting, latents="off")
+        setting = replace(setting, latents="off", reward="entropy")
     if setting.latents == "off":
-        setting = replace(setting, injection="off")
+        setting = replace(setting, injection="off", latent_depth=0.0)
+        if setting.details == "off":
+            setting = replace(setting, reward="entropy")
+    if setting.latents == "paper":
+        setting = replace(setting, reward="entropy", latent_depth=0.0)
     if setting.shots == 0:
         setting = replace(setting, evidence="off", templates="random")
     elif setting.evidence == "off" and not sees_references:
@@ -59,9 +63,11 @@ def name_of(setting: Setting) -> str:
     """Short name for folders and tables.
 
     >>> name_of(PLAIN), name_of(Setting())
-    ('plain', '1shot+retrieved+latents+injection')
+    ('plain', '1shot+retrieved')
     >>> name_of(Setting(shots=4, evidence="off", knowledge="oracle", latents="paper", injection="off"))
     '4shot-noevidence+oracle+paper'
+    >>> name_of(Setting(shots=0, knowledge="none", latents="on", details="random", reward="anchored"))
+    'latents+anchored+random-details'
     """
     parts = []
     if setting.shots:
@@ -71,8 +77,14 @@ def name_of(setting: Setting) -> str:
         parts.append(setting.knowledge)
     if setting.latents != "off":
         parts.append("latents" if setting.latents == "on" else setting.latents)
-    if setting.injection == "on" and setting.latents != "off":
-        parts.append("injection")
+        if setting.latent_depth:
+            parts.append(f"depth{setting.latent_depth:g}")
+    if setting.reward != "entropy":
+        parts.append(setting.reward)
+    if setting.injection != "off" and setting.latents != "off":
+        parts.append("injection" if setting.injection == "on" else "random-injection")
+    if setting.details != "off":
+        parts.append("details" if setting.details == "on" else "random-details")
     return "+".join(parts) or "plain"
 
 
@@ -81,7 +93,8 @@ def preset(name: str, base: Setting, sees_references: bool = False) -> dict[str,
 
     Args:
         name: "steps" adds one part to the plain model, in order of cost, then builds the full method up to 4 shots;
-            "parts" takes each part alone and leaves each part out of the full method with one shot; "grid" is all.
+            "parts" takes each part alone and leaves each part out of the full method with one shot; "grid" is all;
+            "thought" takes the base as it is, under every form of thought and every control of it.
         base: gives model, templates, seed and the like.
         sees_references: whether the model itself is shown the references.
 
@@ -90,6 +103,8 @@ def preset(name: str, base: Setting, sees_references: bool = False) -> dict[str,
     """
     if name == "grid":
         return Grid().settings(base, sees_references)
+    if name == "thought":
+        return thoughts(base, sees_references)
     plain = replace(base, shots=0, knowledge="none", latents="off", injection="off", evidence="off")
     full = replace(base, shots=1, knowledge="retrieved", latents="on", injection="on", evidence="on")
     alone = [
@@ -111,6 +126,29 @@ def preset(name: str, base: Setting, sees_references: bool = False) -> dict[str,
         chosen = [*alone, *without, full]
     else:
         raise InputError(f"the preset is {name!r}; expected one of {', '.join(PRESETS)}")
+    settings = [simplify(one, sees_references) for one in chosen]
+    return {name_of(one): one for one in settings}
+
+
+def thoughts(base: Setting, sees_references: bool = False) -> dict[str, Setting]:
+    """Every form of thought and every control of it, over one context: none first."""
+    none = replace(base, latents="off", injection="off", details="off", reward="entropy", latent_depth=0.0)
+    latents = replace(none, latents="on")
+    chosen = [
+        none,
+        replace(none, details="on"),  # details without latents
+        replace(none, details="on", reward="anchored"),
+        latents,  # latents without details
+        replace(latents, reward="anchored"),
+        replace(latents, details="on"),
+        replace(latents, details="on", reward="anchored"),
+        replace(latents, details="random"),
+        replace(latents, latent_depth=0.25),
+        replace(none, latents="walk"),  # a random walk of equal length
+        replace(none, latents="sample"),  # the best of as many random draws
+        replace(none, latents="paper", injection="on"),  # the published form
+        replace(latents, injection="on"),  # patches that the prompt holds already
+    ]
     settings = [simplify(one, sees_references) for one in chosen]
     return {name_of(one): one for one in settings}
 

@@ -13,13 +13,13 @@ from reason_iad.benchmark.ablation import name_of
 from reason_iad.benchmark.plan_file import Joined, Plan, read_joined, read_plan
 from reason_iad.benchmark.record_log import Record, Records, read_run_file
 from reason_iad.benchmark.setting import Setting
-from reason_iad.benchmark.summary import Summary, cluster_of, is_right, split_by_category, summarize
+from reason_iad.benchmark.summary import Summary, cluster_of, is_right, log_of_right, split_by_category, summarize
 from reason_iad.benchmark.twins import twin_lines, twins_of
 from reason_iad.datasets.questions import read_questions
 from reason_iad.errors import InputError
 from reason_iad.files import sha256_of_file
 from reason_iad.metrics.intervals import Estimate
-from reason_iad.metrics.paired import McNemar, mcnemar, paired_difference
+from reason_iad.metrics.paired import McNemar, clustered_mean, mcnemar, paired_difference
 
 
 @dataclass(frozen=True)
@@ -174,6 +174,7 @@ class Comparison:
     difference: Estimate  # of the accuracy over all questions, second minus first
     by_type: dict[str, Estimate]
     test: McNemar
+    log_gain: Estimate  # of the log-probability of the right option; questions that one run could not answer are out
 
 
 def compare_runs(first: Run, second: Run) -> Comparison:
@@ -186,7 +187,11 @@ def compare_runs(first: Run, second: Run) -> Comparison:
     for kind in first.summary.accuracy:
         mine = [index for index, (a, _) in enumerate(pairs) if a["type"] == kind]
         by_type[kind] = paired_difference([one[i] for i in mine], [other[i] for i in mine], [images[i] for i in mine])
-    return Comparison(first.name, second.name, paired_difference(one, other, images), by_type, mcnemar(one, other))
+    both = [index for index, pair in enumerate(pairs) if not any("error" in record for record in pair)]
+    changes = [log_of_right(pairs[i][1]) - log_of_right(pairs[i][0]) for i in both]
+    log_gain = clustered_mean(changes, [images[i] for i in both]) if both else Estimate(0.0, 0.0, 0.0, 0)
+    difference = paired_difference(one, other, images)
+    return Comparison(first.name, second.name, difference, by_type, mcnemar(one, other), log_gain)
 
 
 def render_run(run: Run) -> str:

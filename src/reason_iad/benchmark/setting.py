@@ -56,7 +56,10 @@ class Setting(InspectorOptions):
 
     def __str__(self) -> str:
         shown = f"{self.shots}-shot" + (f" {self.templates}" if self.shots else "")
+        depth = f" behind {self.latent_depth:g} of the layers" if self.latent_depth else ""
+        details = "" if self.details == "off" else f", details {self.details}"
+        reward = "" if self.reward == "entropy" else f", reward {self.reward}"
         return (
-            f"{self.model}, {shown}, knowledge {self.knowledge}, latents {self.latents}, injection {self.injection}, "
-            f"evidence {self.evidence if self.shots else 'off'}"
+            f"{self.model}, {shown}, knowledge {self.knowledge}, latents {self.latents}{depth}, "
+            f"injection {self.injection}{details}{reward}, evidence {self.evidence if self.shots else 'off'}"
         )

@@ -217,6 +217,7 @@ class InspectorSolver:
             "rewards": [round(step.best_reward, 4) for step in trace.steps],
             "start_reward": None if trace.start_reward is None else round(trace.start_reward, 4),
             "patches": len(trace.patches),
+            "details": [[one.place, one.kept] for one in trace.details],
             "milliseconds": {"answer": round(spent - trace.milliseconds, 1), "thought": round(trace.milliseconds, 1)},
             "image_milliseconds": opened.stages,
             **cost,

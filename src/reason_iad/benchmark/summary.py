@@ -6,6 +6,7 @@ strict rule and are listed.
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
@@ -160,6 +161,11 @@ def given_answer(record: Record) -> GivenAnswer:
 def is_right(record: Record) -> bool:
     """Whether a question was answered right; an error is wrong."""
     return bool(record.get("answer", -1) == record["target"])
+
+
+def log_of_right(record: Record) -> float:
+    """Log-probability that was given to the right option, at least that of one in a million."""
+    return math.log(max(float(record["probabilities"][record["target"]]), 1e-6))
 
 
 def question_cost(record: Record) -> dict[str, float]:

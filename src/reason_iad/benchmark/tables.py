@@ -104,16 +104,18 @@ def _differences(first: Run, comparisons: Sequence[Comparison]) -> Table | None:
     rows = tuple(
         (
             one.second, _signed(one.difference), f"{one.test.only_first} / {one.test.only_second}",
-            _p(one.test.p_value), _p(p), *(_signed(one.by_type[kind]) for kind in kinds),
+            _p(one.test.p_value), _p(p), _signed(one.log_gain), *(_signed(one.by_type[kind]) for kind in kinds),
         )
         for one, p in zip(comparisons, adjusted, strict=True)
     )  # fmt: skip
     note = (
         "Paired difference of the accuracy, with the bootstrap interval over images; lost / won: questions that "
         "one of the two alone has right; p: McNemar's exact test over all questions, and after Holm's correction "
-        "for the number of runs compared. It takes questions for independent; the interval does not."
+        "for the number of runs compared. It takes questions for independent; the interval does not. Log-probability: "
+        "change of that of the right option, with the same kind of interval; it sees what no answer turned on."
     )
-    return Table(f"Difference to {first.name}", note, ("run", "all", "lost / won", "p", "p (Holm)", *kinds), rows)
+    header = ("run", "all", "lost / won", "p", "p (Holm)", "log-probability", *kinds)
+    return Table(f"Difference to {first.name}", note, header, rows)
 
 
 def _cost(runs: Sequence[Run]) -> Table | None:
@@ -137,11 +139,11 @@ def _cost(runs: Sequence[Run]) -> Table | None:
 def _thought(runs: Sequence[Run]) -> Table:
     rows = []
     for run in runs:
-        if run.setting.latents != "off":
+        if run.setting.latents != "off" or run.setting.details != "off":
             one = run.summary.thought
             stopped = ", ".join(f"{name} {count}" for name, count in sorted(one.stopped.items()))
             rows.append((run.name, str(one.changed), str(one.right_before), str(one.right_after), stopped))
-    note = "Answers that latent reasoning and injection turned around, against the plain answer to the same prompt."
+    note = "Answers that latents, injection or details turned around, against the plain answer to the same prompt."
     header = ("run", "changed", "right before", "right after", "stopped")
     return Table("What thought changed", note, header, tuple(rows))
 

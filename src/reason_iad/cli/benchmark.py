@@ -87,7 +87,11 @@ def add_parser(subparsers: Any) -> None:
 
 def _add_grid_options(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument
-    add("--preset", choices=("steps", "parts", "grid"), help="which settings (default: steps); see docs/benchmark.md")
+    add(
+        "--preset",
+        choices=("steps", "parts", "grid", "thought"),
+        help="which settings (default: steps); see docs/benchmark.md",
+    )
     add("--grid-shots", type=int, nargs="+", metavar="K", help="numbers of references")
     add("--grid-knowledge", nargs="+", choices=get_args(KnowledgeMode), help="uses of knowledge")
     add("--grid-latents", nargs="+", choices=get_args(LatentMode), help="kinds of latent reasoning")
@@ -95,7 +99,7 @@ def _add_grid_options(parser: argparse.ArgumentParser) -> None:
     add("--grid-evidence", nargs="+", choices=("off", "on"), help="comparison with the references")
     add("--only", nargs="+", default=[], metavar="NAME", help="only these settings; --list names them")
     add("--list", action="store_true", help="name the settings and end")
-    add_setting_flags(parser, leave_out=("shots", "knowledge", "latents", "injection", "evidence"))
+    add_setting_flags(parser, leave_out=("knowledge", "latents", "injection", "evidence"))
 
 
 def _add_run_options(parser: argparse.ArgumentParser, questions: bool = True) -> None:
@@ -196,6 +200,7 @@ def run_ablate(args: argparse.Namespace) -> int:
     chosen = {name: values for name, values in axes.items() if values is not None}
     if chosen and args.preset:
         raise InputError(f"found --preset {args.preset} and --grid-{next(iter(chosen))}; expected one of them")
+    _check_preset(args)
     sees = sees_references(base.model)
     settings = Grid(**chosen).settings(base, sees) if chosen else preset(args.preset or "steps", base, sees)
     settings = choose(settings, args.only)
@@ -205,6 +210,19 @@ def run_ablate(args: argparse.Namespace) -> int:
         return 0
     out = needed(given, "out", Path)
     return ask_all(given, {setting: out / name for name, setting in settings.items()}, args)
+
+
+def _check_preset(args: argparse.Namespace) -> None:
+    """Refuse settings that a preset sets itself.
+
+    Raises:
+        InputError: one was given.
+    """
+    chosen = ("details", "reward", "latent_depth") if args.preset == "thought" else ("shots",)
+    if given := [name for name in chosen if getattr(args, name) is not None]:
+        flag = given[0].replace("_", "-")
+        remedy = "--grid-shots" if flag == "shots" else "no such option"
+        raise InputError(f"found --{flag}, which the settings of the ablation vary themselves; expected {remedy}")
 
 
 def run_detect(args: argparse.Namespace) -> int:

@@ -9,6 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from reason_iad.cli.database import add_database
 from reason_iad.errors import InputError
 from reason_iad.words import counted
 
@@ -41,7 +42,7 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     parser.add_argument(
         "--data", type=Path, default=Path("reason-iad-data"), metavar="DIR", help="folder of the record"
     )
-    parser.add_argument("--database", metavar="URL", help="its database (default: SQLite inside --data)")
+    add_database(parser)
     parser.add_argument("--list", action="store_true", help="say what would be asked, and why, and stop")
     parser.add_argument("--export", type=Path, metavar="DIR", help="write images, names and areas for another tool")
     parser.add_argument("--format", choices=("coco", "label-studio"), default="coco", help="of --export")

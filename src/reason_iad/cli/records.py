@@ -8,7 +8,8 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from reason_iad.errors import InputError
+from reason_iad.cli.database import add_database
+from reason_iad.errors import InputError, RecordUnavailableError
 from reason_iad.files import write_whole
 from reason_iad.words import counted
 
@@ -27,7 +28,7 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     common.add_argument(
         "--data", type=Path, default=Path("reason-iad-data"), metavar="DIR", help="folder of the record"
     )
-    common.add_argument("--database", metavar="URL", help="its database (default: SQLite inside --data)")
+    add_database(common)
     select = argparse.ArgumentParser(add_help=False)
     select.add_argument("--verdict", choices=("normal", "defective", "uncertain"))
     select.add_argument("--state", choices=("queued", "running", "done", "failed"))
@@ -58,25 +59,34 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     prune.add_argument("--older-than", required=True, metavar="AGE", help="such as 90d")
     prune.add_argument("--with-feedback", action="store_true", help="also those that people said something about")
     actions.add_parser("migrate", parents=[common], help="bring the database to this version")
-    token = actions.add_parser("token", help="make a token for the server; it is shown once")
+    verify = actions.add_parser("verify", parents=[common], help="check that the audit log and the files are whole")
+    verify.add_argument(
+        "--head", metavar="LINES:HASH", help="what an earlier check printed: the log must hold it still"
+    )
+    verify.add_argument("--no-files", action="store_true", help="leave out the files of evidence, which are all read")
+    token = actions.add_parser("token", parents=[common], help="make a token for the server; it is shown once")
     token.add_argument("name", metavar="NAME", help="who will act under it")
     token.add_argument("--role", default="inspector", choices=("viewer", "inspector", "admin"))
     token.add_argument("--file", type=Path, default=Path("tokens.json"), help="where its hash is kept")
+    token.add_argument(
+        "--in-record", action="store_true", help="keep it in the record instead, for `serve --tokens record`"
+    )
+    token.add_argument("--revoke", action="store_true", help="take a token of the record back instead")
     parser.set_defaults(run=run)
 
 
 def run(args: argparse.Namespace) -> int:
     """Run one action; 0 when all is well."""
-    if args.action == "token":
+    if args.action == "token" and not (args.in_record or args.revoke):
         from reason_iad.server.settings import add_token
 
         print(add_token(args.file, args.name, args.role))
         return 0
-    store = open_record(args.data, args.database, make=args.action == "migrate")
+    store = open_record(args.data, args.database, make=args.action in ("migrate", "token"))
     try:
         actions = {
             "list": _list, "show": _show, "export": _export, "pdf": _pdf, "shift": _shift, "prune": _prune,
-            "migrate": _migrate,
+            "migrate": _migrate, "verify": _verify, "token": _token,
         }  # fmt: skip
         return actions[args.action](args, store)
     finally:
@@ -200,4 +210,40 @@ def _migrate(args: argparse.Namespace, store: Store) -> int:
     from reason_iad.store.migrate import known
 
     print(f"the record is at revision {known()[0]}")
+    return 0
+
+
+def _verify(args: argparse.Namespace, store: Store) -> int:
+    """Check the record; 1 where something does not fit."""
+    found = store.trail.verify(args.head)
+    print(f"audit log: {counted(found.lines, 'line')} fit; head {found.lines}:{found.head}")
+    faults = [] if found.fault is None else [f"the audit log was changed: {found.fault}"]
+    if not args.no_files:
+        checked = 0
+        for digest in store.named_files():
+            checked += 1
+            try:
+                store.files.get(digest)
+            except RecordUnavailableError:
+                raise
+            except InputError as error:
+                faults.append(str(error))
+        print(f"evidence: {counted(checked, 'file')} read from {store.files.place}")
+    for fault in faults:
+        print(fault)
+    print("the record is whole" if not faults else f"{counted(len(faults), 'fault')} found")
+    return 1 if faults else 0
+
+
+def _token(args: argparse.Namespace, store: Store) -> int:
+    from reason_iad.server.settings import new_token
+    from reason_iad.store.tokens import KeptToken
+
+    if args.revoke:
+        store.tokens.revoke(args.name)
+        print(f"the token of {args.name} holds no more")
+        return 0
+    token, secret = new_token(args.name, args.role)
+    store.tokens.add(KeptToken(token.name, token.role, token.sha256))
+    print(secret)
     return 0

@@ -7,10 +7,12 @@ import signal
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from reason_iad.cli.database import add_database
 from reason_iad.cli.method import add_method_options, method_options
 
 if TYPE_CHECKING:
     from reason_iad.server.settings import Settings
+    from reason_iad.store.store import Store
 
 _EPILOG = """\
 Without --tokens the server answers on this machine only. Make a token with
@@ -33,10 +35,24 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
         "--data", type=Path, default=Path("reason-iad-data"), metavar="DIR",
         help="folder of the record and its evidence (default: reason-iad-data)",
     )  # fmt: skip
-    parser.add_argument("--database", metavar="URL", help="database of the record (default: SQLite inside --data)")
+    add_database(parser)
     parser.add_argument(
-        "--tokens", type=Path, metavar="FILE", help="who may use the server: `reason-iad records token`"
-    )
+        "--files", metavar="PLACE",
+        help="folder or s3:// address of images and maps (default: evidence inside --data; see docs/operations.md)",
+    )  # fmt: skip
+    parser.add_argument(
+        "--tokens", metavar="FILE",
+        help="who may use the server: a file of `reason-iad records token`, or the word record for those kept there",
+    )  # fmt: skip
+    parser.add_argument(
+        "--mirror", action="store_true",
+        help="share profiles and knowledge with other servers through the record, where their machines share no folder",
+    )  # fmt: skip
+    parser.add_argument(
+        "--linger", type=float, default=0.0, metavar="S",
+        help="seconds between being told to stop and stopping, while /readyz says so and requests are answered "
+        "(default: 0)",
+    )  # fmt: skip
     parser.add_argument(
         "--workers", type=int, default=1, metavar="N",
         help="processes with a model each, which share the cores; see docs/server.md (default: 1)",
@@ -77,12 +93,19 @@ def settings_of(args: argparse.Namespace) -> Settings:
     check_method(args)
     if args.rate < 1:
         raise InputError(f"the rate is {args.rate}; expected at least 1 request a minute")
+    if not 0 <= args.linger <= 600:
+        raise InputError(f"--linger is {args.linger:g}; expected 0 to 600 seconds")
+    source: Any = None if args.tokens is None else "record" if args.tokens == "record" else Path(args.tokens)
     return Settings(
         data=args.data,
         database=args.database,
+        evidence=args.files,
         host=args.host,
         port=args.port,
-        tokens=() if args.tokens is None else read_tokens(args.tokens),
+        tokens=read_tokens(source) if isinstance(source, Path) else (),
+        token_source=source,
+        linger_seconds=args.linger,
+        mirror=args.mirror,
         queue_size=args.queue,
         workers=args.workers,
         limits=Limits(requests_per_minute=args.rate, burst=max(1, args.rate // 5)),
@@ -94,14 +117,31 @@ def settings_of(args: argparse.Namespace) -> Settings:
 
 def serve(settings: Settings) -> None:
     """Run the server until SIGINT or SIGTERM; what runs is finished first."""
+    from reason_iad.server.opening import opened
+
+    with opened(settings) as store:  # before anything is loaded: a record that cannot be used is said at once
+        _serve(settings, store)
+
+
+def _serve(settings: Settings, store: Store) -> None:
+    import asyncio
+
     import uvicorn
 
-    from reason_iad.server.app import create_app, drain
+    from reason_iad.server.app import create_app, drain, leave
 
-    app = create_app(settings)
+    app = create_app(settings, store=store)
 
     class Server(uvicorn.Server):
+        lingers = settings.linger_seconds > 0
+
         def handle_exit(self, sig: int, frame: Any) -> None:
+            if self.lingers and self.started:
+                self.lingers = False  # told again, it stops at once
+                leave(app)
+                loop = asyncio.get_running_loop()
+                loop.call_soon_threadsafe(loop.call_later, settings.linger_seconds, self.handle_exit, sig, None)
+                return
             drain(app)  # before connections are closed: those who wait for a queued inspection are told
             super().handle_exit(sig, frame)
 

@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from reason_iad.cli.database import add_database
 from reason_iad.errors import InputError
 from reason_iad.languages import _, localized, number
 
@@ -42,7 +43,7 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     parser.add_argument(
         "--data", type=Path, default=Path("reason-iad-data"), metavar="DIR", help="folder of the record"
     )
-    parser.add_argument("--database", metavar="URL", help="its database (default: SQLite inside --data)")
+    add_database(parser)
     parser.add_argument("--newer-than", metavar="AGE", help="parts of the record, such as 90d (default: all)")
     parser.set_defaults(run=run)
 

@@ -76,7 +76,7 @@ def compose(
                 report.regions, context.image.pixels, context.evidence, context.compared, goods, vision
             )
         report = dataclasses.replace(report, regions=regions)
-    notes = (*context.notes, *judged.reasons)
+    notes = (*context.notes, *judged.reasons, *(() if trace is None else trace.notes))
     report = dataclasses.replace(
         report, answers=tuple(answers), trace=trace, notes=notes, milliseconds=clock.milliseconds
     )

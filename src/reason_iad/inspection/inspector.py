@@ -89,7 +89,7 @@ class Inspector:
         vision = CachedVision(BundledVision.load(options.bundled_device, exact=options.dtype == "float32"))
         say(f"loading model {options.model}")
         model, settings = load_model(options.model, vision, options.loading, say)
-        if not model.capabilities.latents and options.latents in ("paper", "gradient"):
+        if not model.capabilities.latents and options.latents not in ("off", "on"):
             raise InputError(f"found --latents {options.latents}. {CLOSED.format(name=options.model)} Leave it out")
         say("loading knowledge")
         knowledge = KnowledgeBase.load(progress=tell_encoding(say))

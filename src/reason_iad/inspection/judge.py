@@ -16,6 +16,7 @@ from reason_iad.images import LoadedImage, alike, at_scale, coarse_note, from_pi
 from reason_iad.inspection.categories import Categories
 from reason_iad.inspection.clock import Clock
 from reason_iad.inspection.defect_names import ask_examples
+from reason_iad.inspection.detail_views import odd_places, thought_notes, views_of
 from reason_iad.inspection.dialog import Dialog, Reply
 from reason_iad.inspection.offset import GoodPart, Offsets, is_wanted
 from reason_iad.inspection.open_dialog import OpenDialog
@@ -30,6 +31,7 @@ from reason_iad.inspection.verdict import EVIDENCE_ALONE, UNCALIBRATED, Fusion, 
 from reason_iad.knowledge.entries import ANY_PRODUCT
 from reason_iad.knowledge.retrieve import KnowledgeBase, RetrievalOptions
 from reason_iad.models.base import Model, is_open
+from reason_iad.reasoning.details import Views
 from reason_iad.types import AnswerOffset, InspectionRequest, Verdict
 
 if TYPE_CHECKING:
@@ -186,7 +188,7 @@ class Judge:
             evidence=evidence,
             citations=citations,
             references=finding.references,
-            notes=(*image.notes, *notes, *finding.notes),
+            notes=(*image.notes, *notes, *finding.notes, *thought_notes(self.options, finding)),
             compared=finding.compared,
             rate=source.rate,
             look=None if evidence is None else measure_look(image.pixels, evidence.heat),
@@ -202,14 +204,20 @@ class Judge:
         model, evidence = self.model, context.evidence
         notes, seen = citation_notes(context.citations), context.references[:MAX_SEEN]
         if not is_open(model):
-            return ServedDialog(model, context.image.pixels, notes, context.line, seen)
+            odd = functools.partial(odd_places, context.evidence, self._views(context))
+            return ServedDialog(model, context.image.pixels, notes, context.line, seen, self.options, odd)
         tokens = model.encode_image(context.image.pixels, None if evidence is None else evidence.anomaly_map)
         shown = [model.encode_image(reference) for reference in seen] if model.info.sees_references else []
         opening = product_parts(model.info, notes, shown)
         kept = 1 if passing else len(opening)  # the knowledge alone, or the references, too
         product = model.recall(opening[:kept])
         prefix = model.extend(product, [*opening[kept:], *image_parts(tokens, context.line)])
-        return OpenDialog(model, prefix, self.options, None if evidence is None else evidence.grid(*tokens.grid_hw))
+        grid = None if evidence is None else evidence.grid(*tokens.grid_hw)
+        return OpenDialog(model, prefix, self.options, grid, views=self._views(context), look=context.look)
+
+    def _views(self, context: Context) -> Views:
+        """What details of the image are cut from."""
+        return views_of(context.image.pixels, context.evidence, context.compared, context.references, self.vision)
 
 
 def load_source(source: ImageSource, name: str | None = None) -> LoadedImage:

@@ -61,18 +61,10 @@ def show_nearest(
     Returns:
         The regions with their patches, and the references to show: `shown`, and those that a patch lies in.
     """
-    bank = compared.bank
-    stream = max(bank.options.streams, key=lambda one: (one.metric == "cosine", one.weight, one.name))
+    bank, stream = compared.bank, stream_of(compared.bank)
     query = unit(extract([pixels], vision, bank.options)[stream.source][0])
     references = unit(bank.upright(stream.source))
-    found, goods, places = [], list(shown), {}
-    for index, image in enumerate(compared.images):
-        if isinstance(image, Member):  # of a profile, the first few are shown, as pictures made anew
-            same = [index] if index < len(shown) else []
-        else:
-            same = [at for at, one in enumerate(shown) if one is image]
-        if same:
-            places[index] = same[0]
+    found, goods, places = [], list(shown), shown_places(compared, shown)
     for region in regions:
         cell = oddest_cell(evidence.anomaly_map, region.box_xyxy, pixels.shape[:2], query.shape[:2])
         index, row, column, distance = nearest_patch(query, references, cell, stream)
@@ -83,6 +75,24 @@ def show_nearest(
         box = box_around(row, column, query.shape[:2], region.box_xyxy, pixels.shape[:2], size)
         found.append(dataclasses.replace(region, nearest=NearestNormal(places[index], box, round(distance, 4))))
     return tuple(found), tuple(goods)
+
+
+def stream_of(bank: MemoryBank) -> Stream:
+    """The stream that places are matched by: of those that compare directions the heaviest."""
+    return max(bank.options.streams, key=lambda one: (one.metric == "cosine", one.weight, one.name))
+
+
+def shown_places(compared: Compared, shown: Sequence[Pixels]) -> dict[int, int]:
+    """Where among the references shown each one of the bank stands, for those that do."""
+    places = {}
+    for index, image in enumerate(compared.images):
+        if isinstance(image, Member):  # of a profile, the first few are shown, as pictures made anew
+            same = [index] if index < len(shown) else []
+        else:
+            same = [at for at, one in enumerate(shown) if one is image]
+        if same:
+            places[index] = same[0]
+    return places
 
 
 def oddest_cell(

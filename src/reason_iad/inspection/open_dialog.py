@@ -1,9 +1,8 @@
-"""A dialog with a model whose inside is open: one stored prompt, latents, injection."""
+"""A dialog with a model whose inside is open: one stored prompt, latents, injection, details."""
 
 from __future__ import annotations
 
 import contextlib
-import dataclasses
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 
@@ -13,15 +12,17 @@ import torch
 from torch import Tensor
 
 from reason_iad.errors import ReasonIADError
+from reason_iad.evidence.looks import Look
 from reason_iad.inspection.dialog import Reply, answer_of
 from reason_iad.inspection.options import InspectorOptions
 from reason_iad.inspection.prompts import NEUTRAL_QUESTION, clean, question_text
 from reason_iad.models.base import OpenModel, Prefix
 from reason_iad.models.decoder import PREFILL_BLOCK
 from reason_iad.reasoning.answers import AnswerReader, cue_ending, reader_for
+from reason_iad.reasoning.details import Views, details_named
 from reason_iad.reasoning.injection import injector_named
-from reason_iad.reasoning.latents import LatentOptions, LatentReasoner, LatentResult
-from reason_iad.reasoning.rewards import EntropyReward
+from reason_iad.reasoning.latent_options import LatentOptions
+from reason_iad.reasoning.latents import LatentReasoner, LatentResult, Surroundings
 from reason_iad.reasoning.scoring import ask, ask_all, check_length
 from reason_iad.types import Answer
 
@@ -30,7 +31,7 @@ _Asked = tuple[AnswerReader, Prefix, Tensor]  # the prefix that ends with it, an
 
 
 class OpenDialog:
-    """A dialog with a model whose inside is open: one stored prompt, latents, injection."""
+    """A dialog with a model whose inside is open: one stored prompt, latents, injection, details."""
 
     def __init__(
         self,
@@ -39,6 +40,8 @@ class OpenDialog:
         options: InspectorOptions,
         patch_evidence: npt.NDArray[np.float32] | None = None,
         ahead: dict[_Question, _Asked] | None = None,
+        views: Views | None = None,
+        look: Look | None = None,
     ) -> None:
         """Hold a processed context.
 
@@ -48,10 +51,13 @@ class OpenDialog:
             options: say how to think.
             patch_evidence: calibrated evidence on the model's patch grid (rows, columns), in [0, 1].
             ahead: questions that were processed already.
+            views: what details are cut from; none are without.
+            look: of the oddest place, as it was measured.
         """
         self._model, self.prefix = model, prefix
         self._latents = options.latent_options()
-        self._injector = injector_named(options.injection if self._latents is not None else "off")
+        self._injector = injector_named(options.injection if options.latents != "off" else "off")
+        self._details, self._views, self._look = details_named(options.details), views, look
         self._patch_evidence = patch_evidence
         flat = None if patch_evidence is None else patch_evidence.astype(np.float32).ravel()
         self._evidence = None if flat is None else torch.from_numpy(flat)
@@ -60,7 +66,7 @@ class OpenDialog:
 
     def under(self, options: InspectorOptions) -> OpenDialog:
         """The same prepared image, asked under other settings of latents and injection."""
-        return OpenDialog(self._model, self.prefix, options, self._patch_evidence, self._ahead)
+        return OpenDialog(self._model, self.prefix, options, self._patch_evidence, self._ahead, self._views, self._look)
 
     def read_ahead(self, questions: Sequence[tuple[str, Sequence[str]]]) -> None:
         """Process questions together, so that `choose` finds each done; one at fault is left to it."""
@@ -100,35 +106,35 @@ class OpenDialog:
             reader = reader_for(self._model, options)
             held = (reader, *ask(self._model, self.prefix, text, reader))
         reader, prefix, base = held
-        thinks = think and self._latents is not None
-        settings = self._latents if thinks and self._latents is not None else LatentOptions(num_steps=0)
-        reasoner = LatentReasoner(self._model, settings, injector=self._injector if think else None)
-        result = reasoner.run(prefix, reader, self._neutral_attention, self._evidence, base)
-        trace = result.trace if thinks else replace(result.trace, mode="off", stopped="off")
-        return Reply(answer_of(question, options, result.probabilities), trace)
+        result = self._think(prefix, reader, base, self._latents if think else None)
+        return Reply(answer_of(question, options, result.probabilities), result.trace)
 
     def tell(self, question: str, max_new_tokens: int = 64, on_text: Callable[[str], None] | None = None) -> Reply:
         """Answer a question in free words, decoded behind the latents and patches that were kept; see `Dialog`."""
-        prefix = self._ask(question)
-        result = self._think_freely(prefix)
+        prefix, settings = self._ask(question), self._latents
+        if settings is not None:  # no options to be sure of: the latents' entropy alone counts
+            settings = replace(settings, weights=replace(settings.weights, answer=0.0))
+        undecided = torch.full((2,), 0.5).log()
+        result = self._think(prefix, _CueReader(self._model), undecided, settings)
         cue = self._model.embed(self._model.tokenize(self._model.info.template.cue))
         suffix = cue if result.suffix is None else torch.cat([result.suffix.to(cue.dtype), cue])
-        text = self._model.generate(prefix, suffix, max_new_tokens, on_text)
+        text = self._model.generate(result.prefix, suffix, max_new_tokens, on_text, result.nudge)
         return Reply(Answer(clean(question), text), result.trace)
 
-    def _think_freely(self, prefix: Prefix) -> LatentResult:
-        """Think before an answer in free words, which has no options to be sure of: the latents' entropy alone counts.
+    def _think(
+        self, prefix: Prefix, reader: AnswerReader, base: Tensor, settings: LatentOptions | None
+    ) -> LatentResult:
+        """Think about a question under some settings; the plain answer where there are none.
 
         Raises:
             ModelError: the model returns numbers that are not finite.
         """
-        reader, undecided = _CueReader(self._model), torch.full((2,), 0.5).log()
-        if self._latents is None:
-            result = LatentReasoner(self._model, LatentOptions(num_steps=0)).run(prefix, reader, base=undecided)
+        if settings is None:
+            result = LatentReasoner(self._model, LatentOptions(num_steps=0)).run(prefix, reader, base=base)
             return replace(result, trace=replace(result.trace, mode="off", stopped="off"))
-        weights = dataclasses.replace(self._latents.weights, answer=0.0)
-        reasoner = LatentReasoner(self._model, self._latents, EntropyReward(weights), injector=self._injector)
-        return reasoner.run(prefix, reader, self._neutral_attention, self._evidence, undecided)
+        known = Surroundings(self._neutral_attention, self._evidence, self._views, self._look)
+        reasoner = LatentReasoner(self._model, settings, injector=self._injector, details=self._details)
+        return reasoner.run(prefix, reader, known, base)
 
     def _ask(self, question: str) -> Prefix:
         return self._model.extend(self.prefix, [question_text(self._model.info, question)])

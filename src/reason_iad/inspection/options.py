@@ -11,7 +11,7 @@ import functools
 import math
 import types
 import typing
-from collections.abc import Callable, Hashable, Mapping
+from collections.abc import Hashable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal, Self
 
@@ -21,7 +21,7 @@ from reason_iad.types import KnowledgeMode, LatentMode
 
 if TYPE_CHECKING:
     from reason_iad.models.loading import LoadOptions
-    from reason_iad.reasoning.latents import LatentOptions
+    from reason_iad.reasoning.latent_options import LatentOptions
 
 Group = Literal["method", "model"]
 _KEY = "setting"
@@ -119,7 +119,7 @@ class Declared:
 
 @dataclass(frozen=True)
 class InspectorOptions:
-    """Every part can be switched alone; the defaults are the full method."""
+    """Every part can be switched alone; on by default is what measurably helps (docs/results.md)."""
 
     model: str = setting(
         "nano",
@@ -129,14 +129,27 @@ class InspectorOptions:
     knowledge: KnowledgeMode = setting("retrieved", "use of knowledge: none, the best entries, or all of the category")
     top_k: int = setting(TOP_K, "most knowledge entries in the prompt", low=1, metavar="K")
     latents: LatentMode = setting(
-        "on", "latent reasoning: on is by policy gradient, gradient by the exact one, paper the published form"
+        "off",
+        "latent reasoning: on is by policy gradient, gradient by the exact one, paper the published form; walk (at "
+        "random) and sample (the best of many draws) are its controls",
     )
     num_steps: int = setting(10, "most steps of latent reasoning", low=0, metavar="N")
     time_budget: float | None = setting(
         None, "most seconds of latent reasoning a question", low=0, open_ends=True, metavar="S", told="no limit"
     )
     injection: Literal["off", "on", "random"] = setting(
-        "on", "visual injection: of the patches looked at most, or of random ones as a control"
+        "off", "visual injection: of the patches looked at most, or of random ones as a control"
+    )
+    details: Literal["off", "on", "random"] = setting(
+        "off",
+        "regions read again at the image's own resolution, beside the same place of a good part: those looked at "
+        "most, or random ones as a control",
+    )
+    reward: Literal["entropy", "anchored"] = setting(
+        "entropy", "what a thought is worth: how sure it is, or also how well it knows what was measured"
+    )
+    latent_depth: float = setting(
+        0.0, "share of the layers behind which latents act; 0 is at the embeddings", low=0, high=0.75, metavar="X"
     )
     evidence: Literal["off", "on", "set", "paired"] = setting(
         "on", "use of references: a set of good parts, or one that shows this very object; on decides"
@@ -219,18 +232,25 @@ class InspectorOptions:
         return "cpu" if self.device == "auto" else self.device
 
     def latent_options(self) -> LatentOptions | None:
-        """The latent loop that these options ask for; None where there is to be none."""
-        from reason_iad.reasoning.latents import LatentOptions
+        """The latent loop that these options ask for; None where there is to be none, and no details either."""
+        from reason_iad.reasoning.latent_options import LatentOptions
+        from reason_iad.reasoning.rewards import REWARDS
 
-        make: dict[str, Callable[[], LatentOptions | None]] = {
-            "off": lambda: None,
-            "paper": lambda: LatentOptions.paper(self.num_steps, self.seed, self.time_budget),
-            "gradient": lambda: LatentOptions(
-                mode="gradient", num_steps=self.num_steps, seed=self.seed, time_budget=self.time_budget
-            ),
-            "on": lambda: LatentOptions(num_steps=self.num_steps, seed=self.seed, time_budget=self.time_budget),
-        }
-        return make[self.latents]()
+        if self.latents == "off" and self.details == "off":
+            return None
+        if self.latents == "paper":
+            return LatentOptions.paper(self.num_steps, self.seed, self.time_budget)
+        if self.latents == "off":
+            found = LatentOptions.details_alone(self.num_steps, self.seed, self.time_budget)
+            return dataclasses.replace(found, weights=REWARDS[self.reward])
+        return LatentOptions(
+            mode="reinforce" if self.latents == "on" else self.latents,
+            num_steps=self.num_steps,
+            seed=self.seed,
+            time_budget=self.time_budget,
+            weights=REWARDS[self.reward],
+            depth=self.latent_depth,
+        )
 
 
 def declared_settings(options: type | None = None) -> tuple[Declared, ...]:

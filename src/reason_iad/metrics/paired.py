@@ -60,14 +60,27 @@ def paired_difference(
         seed: of the draws.
     """
     one, other = _paired(first, second)
-    change = other.astype(float) - one.astype(float)
-    _, group = np.unique(np.arange(len(one)) if clusters is None else [str(c) for c in clusters], return_inverse=True)
+    return clustered_mean(other.astype(float) - one.astype(float), clusters, repeats, seed)
+
+
+def clustered_mean(
+    changes: Sequence[float] | np.ndarray,
+    clusters: Sequence[Hashable] | None = None,
+    repeats: int = 2000,
+    seed: int = 0,
+) -> Estimate:
+    """Mean of paired changes, with a bootstrap interval over whole clusters; see `paired_difference`."""
+    change = np.asarray(changes, dtype=float)
+    if len(change) == 0:
+        raise InputError("the mean change needs at least one question; found none")
+    names = np.arange(len(change)) if clusters is None else [str(c) for c in clusters]
+    _, group = np.unique(names, return_inverse=True)
     sums, sizes = np.bincount(group, change), np.bincount(group).astype(float)
     rng = np.random.default_rng(seed)
     draws = rng.integers(0, len(sums), (repeats, len(sums)))
     values = sums[draws].sum(1) / sizes[draws].sum(1)
     low, high = np.quantile(values, [0.025, 0.975])
-    return Estimate(float(change.mean()), float(low), float(high), len(one))
+    return Estimate(float(change.mean()), float(low), float(high), len(change))
 
 
 def clustered_macro(

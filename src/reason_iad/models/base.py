@@ -139,6 +139,14 @@ class Prefix:
 
 
 @dataclass(frozen=True, eq=False)
+class Nudge:
+    """What is added to the first rows of a suffix behind one of the layers."""
+
+    layer: int  # behind so many layers, from 1 on
+    offsets: Tensor  # (M, L, D), in units of each row's own root mean square there
+
+
+@dataclass(frozen=True, eq=False)
 class SuffixOutput:
     """Result of one pass over M suffixes."""
 
@@ -180,8 +188,16 @@ class Described(Protocol):
 class OpenModel(Described, Protocol):
     """A frozen multimodal language model with an open inside."""
 
-    def encode_image(self, pixels: Pixels, evidence: npt.NDArray[np.float32] | None = None) -> ImageTokens:
-        """Turn an image (H, W, 3) into visual embeddings; `evidence` is a calibrated map in [0, 1] of any size."""
+    def encode_image(
+        self, pixels: Pixels, evidence: npt.NDArray[np.float32] | None = None, most_tokens: int | None = None
+    ) -> ImageTokens:
+        """Turn an image (H, W, 3) into visual embeddings.
+
+        Args:
+            pixels: the image.
+            evidence: a calibrated map in [0, 1] of any size, for models that read one.
+            most_tokens: bound on its visual tokens, where the model lets one choose; as it was loaded where None.
+        """
         ...
 
     def tokenize(self, text: str) -> list[int]:
@@ -225,6 +241,7 @@ class OpenModel(Described, Protocol):
         mask: Tensor | None = None,
         capture: AttentionCapture | None = None,
         record: bool = False,
+        nudge: Nudge | None = None,
     ) -> SuffixOutput:
         """Run M suffixes (M, S, D) after a shared prefix.
 
@@ -235,6 +252,7 @@ class OpenModel(Described, Protocol):
             mask: boolean (S, S), True where row may see column; causal where None.
             capture: reads attention to prefix tokens on the way.
             record: also return keys and values.
+            nudge: what is added to the first rows behind a layer.
         """
         ...
 
@@ -248,9 +266,14 @@ class OpenModel(Described, Protocol):
         ...
 
     def generate(
-        self, prefix: Prefix, suffix: Tensor, max_new_tokens: int, on_text: Callable[[str], None] | None = None
+        self,
+        prefix: Prefix,
+        suffix: Tensor,
+        max_new_tokens: int,
+        on_text: Callable[[str], None] | None = None,
+        nudge: Nudge | None = None,
     ) -> str:
-        """Continue greedily after a prefix and a suffix (S, D) from their stored keys and values."""
+        """Continue greedily after a prefix and a suffix (S, D), which a nudge may change, from what is stored."""
         ...
 
 

@@ -17,6 +17,7 @@ from reason_iad.models.base import (
     ImageSpan,
     ImageTokens,
     ModelInfo,
+    Nudge,
     Prefix,
     SuffixOutput,
 )
@@ -66,6 +67,7 @@ class DecoderLayers(Protocol):
         mask: Tensor | None = None,
         record: bool = False,
         capture: AttentionCapture | None = None,
+        nudge: Nudge | None = None,
         **extra: Any,
     ) -> tuple[Tensor, Segment | None]:
         """Run M rows of tokens after a past that they share.
@@ -77,6 +79,7 @@ class DecoderLayers(Protocol):
             mask: (S, S) bool, True where row may see column; None is causal.
             record: whether keys and values are returned, too (M = 1).
             capture: reads attention on the way.
+            nudge: what is added to the first rows behind a layer.
             extra: `visual` (1, S) and `deeper`, what images add to tokens as they enter a layer, where they do, and
                 `order`, how many tokens stand before each.
 
@@ -203,6 +206,7 @@ class CachedDecoder:
         mask: Tensor | None = None,
         capture: AttentionCapture | None = None,
         record: bool = False,
+        nudge: Nudge | None = None,
     ) -> SuffixOutput:
         """Run M suffixes (M, S, D) after a shared prefix; see `OpenModel.run_suffix`."""
         if offsets is None:
@@ -210,7 +214,7 @@ class CachedDecoder:
         positions = (offsets + prefix.next_position)[None].expand(embeds.shape[0], -1)
         embeds = embeds.to(self.layers.dtype)  # latents are optimized in float32, whatever the model computes in
         order = offsets + prefix.length
-        hidden, segment = self.layers.run(prefix.segments, embeds, positions, mask, record, capture, order=order)
+        hidden, segment = self.layers.run(prefix.segments, embeds, positions, mask, record, capture, nudge, order=order)
         return SuffixOutput(hidden, segment)
 
     def logits(self, hidden: Tensor, wanted: Tensor | None = None) -> Tensor:
@@ -219,7 +223,12 @@ class CachedDecoder:
 
     @torch.no_grad()
     def generate(
-        self, prefix: Prefix, suffix: Tensor, max_new_tokens: int, on_text: Callable[[str], None] | None = None
+        self,
+        prefix: Prefix,
+        suffix: Tensor,
+        max_new_tokens: int,
+        on_text: Callable[[str], None] | None = None,
+        nudge: Nudge | None = None,
     ) -> str:
         """Continue greedily after a prefix and a suffix (S, D) from their stored keys and values."""
         stop = set(self.tokenize(self._info.template.end))
@@ -229,8 +238,9 @@ class CachedDecoder:
         while len(token_ids) < max_new_tokens:
             segments = prefix.segments if tail is None else (*prefix.segments, tail)
             position = prefix.next_position + (0 if tail is None else tail.length)
-            output = self.run_suffix(Prefix(segments, position, prefix.images), embeds, record=True)
+            output = self.run_suffix(Prefix(segments, position, prefix.images), embeds, record=True, nudge=nudge)
             assert output.segment is not None
+            nudge = None  # the suffix alone
             tail = output.segment if tail is None else _join([tail, output.segment])
             token = int(self.logits(output.hidden[0, -1]).argmax())
             if token in stop:

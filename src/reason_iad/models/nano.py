@@ -193,8 +193,10 @@ class NanoModel(CachedDecoder):
         return self.latents.repeat(repeats, 1)[:num_latents].clone()
 
     @torch.no_grad()
-    def encode_image(self, pixels: Pixels, evidence: npt.NDArray[np.float32] | None = None) -> ImageTokens:
-        """Turn an image (H, W, 3) into 64 visual embeddings; `evidence` is a calibrated map in [0, 1] of any size."""
+    def encode_image(
+        self, pixels: Pixels, evidence: npt.NDArray[np.float32] | None = None, most_tokens: int | None = None
+    ) -> ImageTokens:
+        """Turn an image (H, W, 3) into 64 visual embeddings, whatever `most_tokens`; see `OpenModel.encode_image`."""
         cells = None if evidence is None else evidence_cells(evidence)[None].to(self.device)
         tokens = self.projector(vision_features([pixels], self.vision), cells)[0]
         return ImageTokens(tokens, (TOKENS, TOKENS), (pixels.shape[0], pixels.shape[1]))

@@ -1,6 +1,7 @@
 """The bundled decoder's layers run by onnxruntime, in float32: what torch computes, within rounding, and sooner.
 
-It holds each weight once. Gradients go through torch, which is loaded when the first is asked for.
+It holds each weight once. Gradients, and what is changed between layers, go through torch, which is loaded when the
+first is asked for.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from torch.nn import functional as F
 
 from reason_iad.errors import ModelError
 from reason_iad.models.attention import AttentionCapture, Segment
+from reason_iad.models.base import Nudge
 from reason_iad.models.torch_layers import TorchLayers, table_rms
 
 if TYPE_CHECKING:
@@ -82,6 +84,7 @@ class OnnxLayers:
         mask: Tensor | None = None,
         record: bool = False,
         capture: AttentionCapture | None = None,
+        nudge: Nudge | None = None,
         **extra: Any,
     ) -> tuple[Tensor, Segment | None]:
         """See `DecoderLayers.run`.
@@ -89,8 +92,8 @@ class OnnxLayers:
         Raises:
             ModelError: rows of several suffixes were to be recorded, or layers were given what llama's do not take.
         """
-        if torch.is_grad_enabled() and embeds.requires_grad:
-            return self.torch_layers.run(segments, embeds, positions, mask, record, capture, **extra)
+        if nudge is not None or (torch.is_grad_enabled() and embeds.requires_grad):
+            return self.torch_layers.run(segments, embeds, positions, mask, record, capture, nudge, **extra)
         if extra.keys() - {"order"} or (record and embeds.shape[0] != 1):
             raise ModelError(
                 f"the bundled decoder was given {sorted(extra)} and {embeds.shape[0]} rows to record; expected text "

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import inspect
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -12,6 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from reason_iad.models.attention import AttentionCapture, Recorder, Segment, register_attention
+from reason_iad.models.base import Nudge
 from reason_iad.models.hybrid import LayerStates
 
 FULL, RECURRENT = "full_attention", frozenset({"linear_attention", "conv"})  # transformers' names of kinds of layers
@@ -70,6 +72,7 @@ class TorchLayers:
         mask: Tensor | None = None,
         record: bool = False,
         capture: AttentionCapture | None = None,
+        nudge: Nudge | None = None,
         **extra: Any,
     ) -> tuple[Tensor, Segment | None]:
         """See `DecoderLayers.run`; what else `extra` holds reaches every layer."""
@@ -83,16 +86,17 @@ class TorchLayers:
             extra["cache"] = states
         if "deeper" in extra:
             extra |= self._deep_inputs(extra.pop("visual"), extra.pop("deeper"))
-        hidden: Tensor = self.text_model(
-            inputs_embeds=embeds,
-            position_ids=positions,
-            attention_mask=allowed,
-            use_cache=False,
-            segments=segments,
-            recorder=recorder,
-            capture=capture,
-            **extra,
-        ).last_hidden_state
+        with _nudged(self.text_model, nudge):
+            hidden: Tensor = self.text_model(
+                inputs_embeds=embeds,
+                position_ids=positions,
+                attention_mask=allowed,
+                use_cache=False,
+                segments=segments,
+                recorder=recorder,
+                capture=capture,
+                **extra,
+            ).last_hidden_state
         if recorder is None:
             return hidden, None
         found = recorder.segment()
@@ -114,6 +118,28 @@ class TorchLayers:
         if "deepstack_features" in inspect.signature(self.text_model.forward).parameters:
             return {"vision_mask": visual[..., None], "deepstack_features": deeper}
         return {"visual_pos_masks": visual, "deepstack_visual_embeds": [deeper[layer] for layer in sorted(deeper)]}
+
+
+@contextlib.contextmanager
+def _nudged(text_model: nn.Module, nudge: Nudge | None) -> Iterator[None]:
+    """Add what a nudge says to the first rows of what leaves one layer, while the decoder runs."""
+    if nudge is None:
+        yield
+        return
+    offsets = nudge.offsets
+
+    def add(module: nn.Module, given: Any, output: Any) -> Any:
+        hidden = output[0] if isinstance(output, tuple) else output
+        first, rest = hidden[:, : offsets.shape[1]], hidden[:, offsets.shape[1] :]
+        unit = first.float().pow(2).mean(-1, keepdim=True).sqrt()
+        moved = torch.cat([first + (offsets * unit).to(hidden.dtype), rest], dim=1)
+        return (moved, *output[1:]) if isinstance(output, tuple) else moved
+
+    hook = text_model.layers[nudge.layer - 1].register_forward_hook(add)  # type: ignore[index,union-attr]
+    try:
+        yield
+    finally:
+        hook.remove()
 
 
 def table_rms(table: Tensor) -> float:

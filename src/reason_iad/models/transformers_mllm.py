@@ -7,8 +7,11 @@ and option letters come from the same weights that transformers' own `generate` 
 
 from __future__ import annotations
 
+import contextlib
+import copy
 import hashlib
 from collections import OrderedDict
+from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
 
@@ -102,18 +105,42 @@ class TransformersMLLM(CachedDecoder):
         # sentencepiece would take every piece for the beginning of a text
         return super().tokenize("\n" + text)[len(super().tokenize("\n")) :]
 
-    def encode_image(self, pixels: Pixels, evidence: npt.NDArray[np.float32] | None = None) -> ImageTokens:
+    def encode_image(
+        self, pixels: Pixels, evidence: npt.NDArray[np.float32] | None = None, most_tokens: int | None = None
+    ) -> ImageTokens:
         """Turn an image (H, W, 3) into visual embeddings; evidence reaches these models as text, not in pixels.
 
-        The images of a batch share their references, so recent ones are kept.
+        The images of a batch share their references, so recent ones are kept. Where the family cannot read an image in
+        as few tokens as `most_tokens`, it takes the fewest that it can.
         """
-        key = hashlib.blake2b(str(pixels.shape).encode() + pixels.tobytes(), digest_size=16).digest()
+        size = f"{pixels.shape}" if most_tokens is None else f"{pixels.shape} in {most_tokens}"
+        key = hashlib.blake2b(size.encode() + pixels.tobytes(), digest_size=16).digest()
         if key not in self._recent:
-            self._recent[key] = replace(self._encode(pixels), digest=key)
+            with self._in_few(most_tokens):
+                self._recent[key] = replace(self._encode(pixels), digest=key)
             if len(self._recent) > _RECENT_IMAGES:
                 self._recent.popitem(last=False)
         self._recent.move_to_end(key)
         return self._recent[key]
+
+    @contextlib.contextmanager
+    def _in_few(self, most_tokens: int | None) -> Iterator[None]:
+        """Bound the visual tokens of an image for a while, by what the family's own limit does to its processor."""
+        if most_tokens is None:
+            yield
+            return
+        kept = self.image_processor, getattr(self.config, "image_grid_pinpoints", None)
+        try:
+            for tokens in (most_tokens << doubled for doubled in range(8)):
+                self.image_processor = copy.deepcopy(kept[0])
+                with contextlib.suppress(ModelError):  # where it cannot in so few, in twice as many
+                    self.family.limit(self.image_processor, self.config, tokens)
+                    break
+            yield
+        finally:
+            self.image_processor = kept[0]
+            if kept[1] is not None:
+                self.config.image_grid_pinpoints = kept[1]
 
     @torch.no_grad()
     def _encode(self, pixels: Pixels) -> ImageTokens:

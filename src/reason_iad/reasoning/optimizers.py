@@ -1,13 +1,14 @@
 """How latents move: REINFORCE with antithetic pairs, the published single-sample form, or the exact gradient.
 
-One interface: `candidates` draws what a step scores beside the mean, `update` moves the mean from the rewards.
+One interface: `candidates` draws what a step scores beside the mean, `update` moves the mean from the rewards. Beside
+those that reason stand the controls that they have to beat: a random walk, the best of many random draws, and nothing.
 Axes: M candidates, L latents, D width.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import Protocol
+from typing import ClassVar, Literal, Protocol
 
 import torch
 from torch import Tensor
@@ -23,8 +24,16 @@ class Policy:
     sigma: float  # absolute standard deviation
 
 
+Keeps = Literal["best", "last"]
+
+
 class Optimizer(Protocol):
     """Moves the policy; the reasoner keeps the books."""
+
+    @property
+    def keeps(self) -> Keeps:
+        """Which state counts in the end: the one of the highest reward, or wherever the mean has come to."""
+        ...
 
     def candidates(self, policy: Policy, generator: torch.Generator) -> Tensor:
         """Latents to score beside the mean: (M, L, D), perhaps none."""
@@ -44,6 +53,7 @@ class Reinforce:
     num_candidates: int = 4
     learning_rate: float = 1.0
     decay: float = 0.95
+    keeps: ClassVar[Keeps] = "best"
 
     def candidates(self, policy: Policy, generator: torch.Generator) -> Tensor:
         """Pairs mean + sigma e, mean - sigma e; where the number is odd, the last has no partner."""
@@ -65,6 +75,7 @@ class SingleSample:
 
     learning_rate: float = 1.0
     decay: float = 0.95
+    keeps: ClassVar[Keeps] = "best"
 
     def candidates(self, policy: Policy, generator: torch.Generator) -> Tensor:
         """One noisy copy."""
@@ -86,6 +97,7 @@ class ExactGradient:
     learning_rate: float = 1.0
     decay: float = 0.95
     num_probes: int = 2  # neighbors whose answers the mean's is held against: an unstable answer costs here, too
+    keeps: ClassVar[Keeps] = "best"
 
     def candidates(self, policy: Policy, generator: torch.Generator) -> Tensor:
         """A few neighbors of the mean."""
@@ -99,6 +111,64 @@ class ExactGradient:
         rms = gradient.pow(2).mean().sqrt().clamp_min(1e-12)
         step = self.learning_rate * policy.sigma * gradient / rms
         return replace(policy, mean=policy.mean + step, sigma=policy.sigma * self.decay)
+
+
+@dataclass(frozen=True)
+class RandomWalk:
+    """A control: steps as long as REINFORCE's would be, in a direction that no reward chose; where it ends counts."""
+
+    num_candidates: int = 4
+    learning_rate: float = 1.0
+    decay: float = 0.95
+    keeps: ClassVar[Keeps] = "last"
+
+    def candidates(self, policy: Policy, generator: torch.Generator) -> Tensor:
+        """What REINFORCE would draw."""
+        return antithetic(policy, self.num_candidates, generator)
+
+    def update(
+        self, policy: Policy, candidates: Tensor, scored: Scored, scorer: SuffixScorer, patches: tuple[int, ...]
+    ) -> Policy:
+        """Step along the first candidate's noise; its reward has no say, only the length is REINFORCE's."""
+        noise = (candidates - policy.mean) / policy.sigma
+        length = reinforce_direction(noise, standardize(scored.rewards[: candidates.shape[0]])).norm()
+        step = self.learning_rate * policy.sigma * length * noise[0] / noise[0].norm().clamp_min(1e-12)
+        return Policy(policy.mean + step, policy.sigma * self.decay)
+
+
+@dataclass(frozen=True)
+class BestOfMany:
+    """A control: every step draws anew around the start, and the best of all draws counts."""
+
+    num_candidates: int = 4
+    keeps: ClassVar[Keeps] = "best"
+
+    def candidates(self, policy: Policy, generator: torch.Generator) -> Tensor:
+        """What REINFORCE draws in its first step."""
+        return antithetic(policy, self.num_candidates, generator)
+
+    def update(
+        self, policy: Policy, candidates: Tensor, scored: Scored, scorer: SuffixScorer, patches: tuple[int, ...]
+    ) -> Policy:
+        """Stay."""
+        return policy
+
+
+@dataclass(frozen=True)
+class Still:
+    """No latents, or none that move: details alone."""
+
+    keeps: ClassVar[Keeps] = "best"
+
+    def candidates(self, policy: Policy, generator: torch.Generator) -> Tensor:
+        """None: (0, L, D)."""
+        return policy.mean.new_zeros(0, *policy.mean.shape)
+
+    def update(
+        self, policy: Policy, candidates: Tensor, scored: Scored, scorer: SuffixScorer, patches: tuple[int, ...]
+    ) -> Policy:
+        """Stay."""
+        return policy
 
 
 def antithetic(policy: Policy, count: int, generator: torch.Generator) -> Tensor:

@@ -1,16 +1,23 @@
-"""Rewards of candidate thoughts as pure functions: confident and stable answers are good.
+"""Rewards of candidate thoughts as pure functions: sure and stable answers are good, that know what was measured.
 
+    R = C - lambda J + mu G
+
+C is confidence, J disagreement with the other candidates, G what a thought still knows of the measured facts
+(`anchors.py`). Without mu the reward is the model's own confidence alone.
 Axes: M candidates, L latents, V vocabulary, C options, K top-k tokens.
 """
 
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Protocol
 
 import torch
 from torch import Tensor
+
+ANCHOR = 0.2  # mu where the reward is anchored
 
 
 @dataclass(frozen=True)
@@ -20,6 +27,12 @@ class RewardWeights:
     answer: float = 0.1  # w: share of the answer's entropy beside the latents'; 0.5 makes the model too sure of itself
     stability: float = 0.1  # lambda: price of disagreeing with the other candidates
     entropy_tokens: int = 10  # K of the truncated entropy
+    anchor: float = 0.0  # mu: worth of knowing the measured facts; 0 asks for none
+
+    @classmethod
+    def anchored(cls) -> RewardWeights:
+        """Confidence that also has to know what was measured."""
+        return cls(anchor=ANCHOR)
 
     @classmethod
     def paper(cls) -> RewardWeights:
@@ -35,14 +48,25 @@ class Reward(Protocol):
         """How many of the likeliest tokens the entropy of a latent row is taken over."""
         ...
 
-    def __call__(self, latent_entropy: Tensor, log_probs: Tensor) -> Tensor:
-        """Rewards of M candidates from their latents' entropy (M,) and answers (M, C): (M,), differentiable."""
+    @property
+    def asks_facts(self) -> bool:
+        """Whether the measured facts are to be asked under every thought."""
+        ...
+
+    def __call__(self, latent_entropy: Tensor, log_probs: Tensor, agreement: Tensor | None = None) -> Tensor:
+        """Rewards of M candidates: (M,), differentiable.
+
+        Args:
+            latent_entropy: (M,) mean truncated entropy of the latent rows.
+            log_probs: (M, C) answers.
+            agreement: (M,) with the measured facts; None where nothing was measured.
+        """
         ...
 
 
 @dataclass(frozen=True)
 class EntropyReward:
-    """Confident and stable answers are good; see `reward`."""
+    """Confident and stable answers are good, and with weight `anchor` those that know the facts; see `reward`."""
 
     weights: RewardWeights = field(default_factory=RewardWeights)
 
@@ -51,9 +75,17 @@ class EntropyReward:
         """How many of the likeliest tokens the entropy of a latent row is taken over."""
         return self.weights.entropy_tokens
 
-    def __call__(self, latent_entropy: Tensor, log_probs: Tensor) -> Tensor:
+    @property
+    def asks_facts(self) -> bool:
+        """Whether the measured facts are to be asked under every thought."""
+        return self.weights.anchor > 0
+
+    def __call__(self, latent_entropy: Tensor, log_probs: Tensor, agreement: Tensor | None = None) -> Tensor:
         """Rewards of M candidates that were scored together: (M,)."""
-        return reward(latent_entropy, log_probs, self.weights)
+        return reward(latent_entropy, log_probs, self.weights, agreement)
+
+
+REWARDS: Mapping[str, RewardWeights] = {"entropy": RewardWeights(), "anchored": RewardWeights.anchored()}
 
 
 def truncated_entropy(logits: Tensor, num_tokens: int) -> Tensor:
@@ -89,19 +121,24 @@ def disagreement(log_probs: Tensor) -> Tensor:
     return result
 
 
-def reward(latent_entropy: Tensor, log_probs: Tensor, weights: RewardWeights) -> Tensor:
-    """Confidence minus disagreement of M candidates scored together (method, section 3).
+def reward(
+    latent_entropy: Tensor, log_probs: Tensor, weights: RewardWeights, agreement: Tensor | None = None
+) -> Tensor:
+    """Confidence minus disagreement plus agreement with the facts, of M candidates scored together (method, section 3).
 
     Args:
         latent_entropy: (M,) mean truncated entropy of the latent rows.
         log_probs: (M, C) answer distributions.
         weights: how the terms are weighed.
+        agreement: (M,) G, at most 0; None where nothing was measured, which leaves the term out.
 
     Returns:
         (M,), at most 1; differentiable.
     """
     entropy = (1 - weights.answer) * latent_entropy + weights.answer * answer_entropy(log_probs)
-    confidence = 1 - entropy
-    if weights.stability == 0:
-        return confidence
-    return confidence - weights.stability * disagreement(log_probs)
+    found = 1 - entropy
+    if weights.stability:
+        found = found - weights.stability * disagreement(log_probs)
+    if weights.anchor and agreement is not None:
+        found = found + weights.anchor * agreement
+    return found

@@ -1,6 +1,8 @@
 """Scoring candidate thoughts: one pass over M suffixes after the shared prefix.
 
-A suffix is latents, injected patches, ending. Axes: M candidates, L latents, T tokens of the ending, P patches.
+A suffix is latents, injected patches, ending; the ending may have a branch that asks for measured facts. Latents act as
+the embeddings of their rows, or as what is added to those rows behind a layer.
+Axes: M candidates, L latents, T tokens of the ending, P patches, R rows of the ending that are read.
 """
 
 from __future__ import annotations
@@ -13,8 +15,9 @@ from torch import Tensor
 
 from reason_iad.errors import ModelError
 from reason_iad.models.attention import AttentionCapture
-from reason_iad.models.base import OpenModel, Prefix
-from reason_iad.reasoning.answers import AnswerReader
+from reason_iad.models.base import Nudge, OpenModel, Prefix
+from reason_iad.reasoning.anchors import Anchor, beside
+from reason_iad.reasoning.answers import AnswerReader, Ending
 from reason_iad.reasoning.rewards import Reward, answer_entropy, truncated_entropy
 
 
@@ -26,7 +29,8 @@ class Scored:
     latent_entropy: Tensor  # (M,)
     answer_entropy: Tensor  # (M,)
     rewards: Tensor  # (M,)
-    attention: Tensor | None = None  # (M, L, P) of the latent rows to the inspected image
+    attention: Tensor | None = None  # (M, L, P) of the latent rows to the inspected image; without latents of the cue
+    agreement: Tensor | None = None  # (M,) with the measured facts; None where none were asked
 
 
 def ask(model: OpenModel, context: Prefix, question: str, reader: AnswerReader) -> tuple[Prefix, Tensor]:
@@ -115,37 +119,85 @@ def _check_finite(model: OpenModel, *read: Tensor) -> None:
 class SuffixScorer:
     """Runs candidates after one prefix and reads their answers."""
 
-    def __init__(self, model: OpenModel, prefix: Prefix, reader: AnswerReader, reward: Reward) -> None:
-        self._model, self._prefix, self._reader, self._reward = model, prefix, reader, reward
-        self._ending = model.embed(reader.ending.token_ids)  # (T, D)
+    def __init__(
+        self,
+        model: OpenModel,
+        prefix: Prefix,
+        reader: AnswerReader,
+        reward: Reward,
+        anchor: Anchor | None = None,
+        layer: int = 0,
+    ) -> None:
+        """Hold what all candidates share.
+
+        Args:
+            model: what answers.
+            prefix: everything up to the thoughts.
+            reader: how the answer is read.
+            reward: says which thoughts are good.
+            anchor: facts that are asked beside the answer; none where None.
+            layer: behind how many layers latents are added to their rows; 0 gives the rows' embeddings.
+        """
+        self._model, self.prefix, self._reader, self._reward = model, prefix, reader, reward
+        self._anchor, self._layer = anchor, layer
+        self._plain = reader.ending
+        cue = len(model.tokenize(model.info.template.cue))
+        self._ending = self._plain if anchor is None else beside(self._plain, cue, anchor)
+        self._tokens = model.embed(self._ending.token_ids)  # (T, D)
 
     @property
     def num_patches(self) -> int:
         """Patches P of the inspected image; 0 where the prompt has none."""
-        return self.visual_embeds.shape[0] if self._prefix.images else 0
+        return self.visual_embeds.shape[0] if self.prefix.images else 0
+
+    @property
+    def grid_hw(self) -> tuple[int, int]:
+        """Rows and columns of patches of the inspected image."""
+        return self.prefix.query_image.tokens.grid_hw
 
     @property
     def visual_embeds(self) -> Tensor:
         """The inspected image's embeddings as the language model reads them: (P, D)."""
-        return self._prefix.query_image.tokens.embeds
+        return self.prefix.query_image.tokens.embeds
 
     def box_xyxy(self, index: int) -> tuple[int, int, int, int]:
         """Pixels of the inspected image that patch `index` covers."""
-        return self._prefix.query_image.tokens.box_xyxy(index)
+        return self.prefix.query_image.tokens.box_xyxy(index)
 
     def base_answer(self) -> Tensor:
         """Log-probabilities of the plain model, without latents or patches: (C,)."""
         with torch.no_grad():
-            return self._run(self._ending[None], 0, None)[0][0]
+            embeds = self._model.embed(self._plain.token_ids)[None]
+            log_probs = self._reader.read(self._run(embeds, 0, self._plain, None, None))
+            _check_finite(self._model, log_probs)
+            return log_probs[0]
+
+    def start(self, num_latents: int) -> Tensor:
+        """Where the latents begin: the model's own, or, behind a layer, nothing added to them; (L, D)."""
+        own = self._model.initial_latents(num_latents)
+        return torch.zeros_like(own) if self._layer else own
+
+    @property
+    def unit(self) -> float:
+        """What sigma is a share of: the size of the embeddings, or, behind a layer, of the rows themselves."""
+        return 1.0 if self._layer else self._model.embedding_rms
+
+    def nudge(self, latents: Tensor) -> Nudge | None:
+        """Latents (M, L, D) as what is added behind a layer; None where they are embeddings."""
+        return Nudge(self._layer, latents) if self._layer and latents.shape[1] else None
 
     def suffix(self, latents: Tensor, patches: Sequence[int], with_ending: bool = True) -> Tensor:
         """Embeddings of latents (M, L, D), patches and the ending: (M, S, D)."""
-        parts = [latents]
+        count = latents.shape[0]
+        rows = latents
+        if self._layer:
+            rows = self._model.initial_latents(latents.shape[1])[None].expand(count, -1, -1)
+        parts = [rows]
         if patches:
             visual = self.visual_embeds[list(patches)].to(latents.dtype)
-            parts.append(visual[None].expand(latents.shape[0], -1, -1))
+            parts.append(visual[None].expand(count, -1, -1))
         if with_ending:
-            parts.append(self._ending[None].expand(latents.shape[0], -1, -1))
+            parts.append(self._tokens[None].expand(count, -1, -1))
         return torch.cat(parts, dim=1)
 
     def score(self, latents: Tensor, patches: Sequence[int] = (), attend: bool = False) -> Scored:
@@ -154,50 +206,51 @@ class SuffixScorer:
         Raises:
             ModelError: the model returns numbers that are not finite, or all that would not fit its context.
         """
-        capture = None
-        if attend:
-            image = self._prefix.query_image
-            info = self._model.info
-            capture = AttentionCapture(
-                middle_layers(info.num_layers, info.attention_layers),
-                latents.shape[1],
-                image.start,
-                image.stop,
-                image.patches,
-            )
-        log_probs, latent_logits = self._run(self.suffix(latents, patches), latents.shape[1], capture)
-        thoughts = truncated_entropy(latent_logits, self._reward.entropy_tokens).mean(-1)
-        _check_finite(self._model, thoughts)
+        count, capture = latents.shape[1], self._capture(latents.shape[1]) if attend else None
+        logits = self._run(self.suffix(latents, patches), count, self._ending, capture, self.nudge(latents))
+        read = len(self._plain.rows)
+        log_probs = self._reader.read(logits[:, count : count + read])
+        _check_finite(self._model, log_probs)
+        thoughts = logits[:, :count] if count else logits[:, :1]  # without latents, where the answer begins
+        entropy = truncated_entropy(thoughts, self._reward.entropy_tokens).mean(-1)
+        agreement = None if self._anchor is None else self._anchor.agreement(logits[:, count + read :])
+        _check_finite(self._model, entropy, *([] if agreement is None else [agreement]))
         return Scored(
             log_probs,
-            thoughts,
+            entropy,
             answer_entropy(log_probs),
-            self._reward(thoughts, log_probs),
+            self._reward(entropy, log_probs, agreement),
             capture.mean() if capture is not None else None,
+            agreement,
         )
 
-    def _run(self, embeds: Tensor, num_latents: int, capture: AttentionCapture | None) -> tuple[Tensor, Tensor]:
-        """One pass: log-probabilities (M, C) and logits of the latent rows (M, L, V)."""
-        ending, info = self._reader.ending, self._model.info
+    def _capture(self, num_latents: int) -> AttentionCapture:
+        """Reads what the latents look at; without latents, what the first token of the cue does."""
+        image, info = self.prefix.query_image, self._model.info
+        layers = middle_layers(info.num_layers, info.attention_layers)
+        return AttentionCapture(layers, max(1, num_latents), image.start, image.stop, image.patches)
+
+    def _run(
+        self, embeds: Tensor, num_latents: int, ending: Ending, capture: AttentionCapture | None, nudge: Nudge | None
+    ) -> Tensor:
+        """One pass: logits (M, L + R, V) of the latent rows and of those of the ending that are read."""
+        info = self._model.info
         ahead = embeds.shape[1] - len(ending.token_ids)
-        if (length := self._prefix.length + embeds.shape[1]) > info.context_length:
+        if (length := self.prefix.length + embeds.shape[1]) > info.context_length:
             raise ModelError(
                 f"prompt, latents and patches have {length} tokens; {info.name} holds {info.context_length}: "
                 "use fewer references, less knowledge (--knowledge none) or no latents (--latents off)"
             )
-        offsets = self._offsets(ahead).to(embeds.device)
+        offsets = self._offsets(ahead, ending).to(embeds.device)
         mask = torch.ones(embeds.shape[1], embeds.shape[1], dtype=torch.bool).tril()
         mask[ahead:, ahead:] = ending.visible
-        hidden = self._model.run_suffix(self._prefix, embeds, offsets, mask.to(embeds.device), capture).hidden
+        output = self._model.run_suffix(self.prefix, embeds, offsets, mask.to(embeds.device), capture, nudge=nudge)
         rows = torch.cat([torch.arange(num_latents), ending.rows.cpu() + ahead]).to(embeds.device)
-        logits = self._model.logits(hidden[:, rows])
-        log_probs = self._reader.read(logits[:, num_latents:])
-        _check_finite(self._model, log_probs)
-        return log_probs, logits[:, :num_latents]
+        return self._model.logits(output.hidden[:, rows])
 
-    def _offsets(self, ahead: int) -> Tensor:
+    def _offsets(self, ahead: int, ending: Ending) -> Tensor:
         """Positions (S,) of latents, patches and ending from the prefix's next one: they count on."""
-        return torch.cat([torch.arange(ahead), self._reader.ending.offsets + ahead])
+        return torch.cat([torch.arange(ahead), ending.offsets + ahead])
 
 
 def middle_layers(num_layers: int, attending: Sequence[int] | None = None) -> frozenset[int]:

@@ -122,6 +122,7 @@ def render_report(
         reasons=text.uncertain_reasons(report),
         check_next=text.check_next(report),
         patches=patch_cuts(report, pixels),
+        details=detail_pairs(report, pixels, reference_pixels),
         curve=reward_curve(report.trace) if report.trace else None,
         stages=_stages(report),
         notes=text.other_notes(report),
@@ -194,11 +195,26 @@ def patch_cuts(report: InspectionReport, pixels: Pixels) -> list[str]:
     """Each injected patch, cut out of the image (H, W, 3), as a data URI."""
     if report.trace is None:
         return []
-    found = []
-    for patch in report.trace.patches:
-        x0, y0 = (min(at, side - 1) for at, side in zip(patch.box_xyxy[:2], pixels.shape[1::-1], strict=True))
-        found.append(image_uri(pixels[y0 : max(patch.box_xyxy[3], y0 + 1), x0 : max(patch.box_xyxy[2], x0 + 1)], 120))
+    return [image_uri(_held(pixels, patch.box_xyxy), 120) for patch in report.trace.patches]
+
+
+def detail_pairs(
+    report: InspectionReport, pixels: Pixels, references: Sequence[Pixels]
+) -> list[tuple[str, str | None]]:
+    """Each detail that was read again, and the same place of a good part, as data URIs; None where there is none."""
+    found: list[tuple[str, str | None]] = []
+    for detail in () if report.trace is None else report.trace.details:
+        near, good = detail.good, None
+        if near is not None and near.reference < len(references):
+            good = image_uri(_held(references[near.reference], near.box_xyxy), 220)
+        found.append((image_uri(_held(pixels, detail.box_xyxy), 220), good))
     return found
+
+
+def _held(pixels: Pixels, box: tuple[int, int, int, int]) -> Pixels:
+    """What a box of an image (H, W, 3) holds; at least one pixel, also of an image that is smaller than was said."""
+    x0, y0 = (min(at, side - 1) for at, side in zip(box[:2], pixels.shape[1::-1], strict=True))
+    return pixels[y0 : max(box[3], y0 + 1), x0 : max(box[2], x0 + 1)]
 
 
 def cut(pixels: Pixels, box: tuple[int, int, int, int]) -> Pixels:

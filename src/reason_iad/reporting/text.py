@@ -396,6 +396,14 @@ def _reasoning_rows(report: InspectionReport) -> Iterator[tuple[str, str]]:
             gain = _(", reward {start} to {best}", start=start, best=best)
         joined = several("{count} image patch injected", "{count} image patches injected", patches)
         yield _("reasoning"), f"{stop_phrase(trace)}{gain}, {joined}"
+    for detail in () if report.trace is None else report.trace.details:
+        good = "" if detail.good is None else _(", beside reference {number}", number=detail.good.reference + 1)
+        kept = _("kept") if detail.kept else _("not kept")
+        box = " ".join(map(str, detail.box_xyxy))
+        yield (
+            _("detail"),
+            _("{place}, box {box}{good}, {kept}", place=told(detail.place), box=box, good=good, kept=kept),
+        )
     for row in report.faithfulness.rows if report.faithfulness is not None else ():
         control = ""
         if row.random_moved:

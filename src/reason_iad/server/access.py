@@ -16,7 +16,7 @@ from reason_iad.server.model_workers import ModelWorkers
 from reason_iad.server.problems import HttpProblem
 from reason_iad.server.queue import InspectionQueue
 from reason_iad.server.schemas import ErrorBody
-from reason_iad.server.security import Principal, RateLimiter, authenticate, require
+from reason_iad.server.security import Principal, RateLimiter, TokenBook, authenticate, require
 from reason_iad.server.settings import Role, Settings
 from reason_iad.store.store import Store
 
@@ -34,6 +34,7 @@ class AppState:
     queue: InspectionQueue
     knowledge: KnowledgeSearch
     limiter: RateLimiter
+    tokens: TokenBook
     decoding: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(2))  # images decoded at once
     started_at: datetime = field(default_factory=lambda: datetime.now(UTC))
 
@@ -64,14 +65,28 @@ async def someone(
     """
     state = state_of(request)
     try:
-        who = authenticate(state.settings, request.headers.get("authorization"))
+        who = await asyncio.to_thread(authenticate, state.settings, state.tokens, request.headers.get("authorization"))
     except HttpProblem as problem:
         client = client_of(request)
-        state.limiter.take(f"unknown at {client}")  # guessing is slow
+        await _count(state, f"unknown at {client}")  # guessing is slow
         await asyncio.to_thread(state.store.audit, "unknown", "", "sign in", request.url.path, problem.code, client)
         raise
-    state.limiter.take(f"{who.name} at {client_of(request)}" if who.name == "local" else who.name)
+    await _count(state, f"{who.name} at {client_of(request)}" if who.name == "local" else who.name)
     return who
+
+
+async def _count(state: AppState, client: str) -> None:
+    """Count a request of a client here, and in the record where several servers count together.
+
+    Raises:
+        HttpProblem: 429, too often.
+    """
+    state.limiter.take(client)
+    limits = state.settings.limits
+    if state.store.shared and not await asyncio.to_thread(
+        state.store.rates.take, client, limits.requests_per_minute, limits.burst
+    ):
+        raise state.limiter.too_often(client)
 
 
 def _needs(role: Role) -> Any:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from contextlib import ExitStack, asynccontextmanager
 from typing import TYPE_CHECKING, Any
 
 from fastapi import FastAPI, Request
@@ -17,7 +17,7 @@ from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
 
 from reason_iad import __version__
-from reason_iad.errors import InputError
+from reason_iad.errors import InputError, RecordUnavailableError
 from reason_iad.server import (
     routes_board,
     routes_inspections,
@@ -27,19 +27,22 @@ from reason_iad.server import (
     routes_threshold,
 )
 from reason_iad.server.access import AppState
+from reason_iad.server.freshness import keep_fresh
 from reason_iad.server.guard import Guard
 from reason_iad.server.knowledge import KnowledgeSearch, load_starter
 from reason_iad.server.metrics import Metrics
 from reason_iad.server.model_workers import ModelWorkers
+from reason_iad.server.opening import opened
 from reason_iad.server.problems import HttpProblem, error_body
 from reason_iad.server.queue import InspectionQueue
-from reason_iad.server.security import RateLimiter
+from reason_iad.server.security import RateLimiter, TokenBook
 from reason_iad.server.settings import Settings
+from reason_iad.server.shared_queue import SharedQueue
 from reason_iad.server.tracing import Tracing
-from reason_iad.store.store import Store
 
 if TYPE_CHECKING:
     from reason_iad.knowledge.retrieve import KnowledgeBase
+    from reason_iad.store.store import Store
 
 _log = logging.getLogger("reason_iad.server")
 _ABOUT = "Inspect images of industrial products: verdict, probability, regions, and what they rest on."
@@ -50,6 +53,7 @@ def create_app(
     settings: Settings,
     load_knowledge: Callable[[], KnowledgeBase] = load_starter,
     tracing: Tracing | None = None,
+    store: Store | None = None,
 ) -> FastAPI:
     """The server as an ASGI app; its model process starts and ends with the app's lifespan.
 
@@ -57,6 +61,7 @@ def create_app(
         settings: everything it is started with.
         load_knowledge: what searches run over.
         tracing: where traces go; where the settings say if None.
+        store: the record, if it is open already (`opening.opened`); otherwise it is opened when the lifespan begins.
 
     Raises:
         InputError: the record cannot be opened (when the lifespan begins), or traces be sent.
@@ -67,20 +72,23 @@ def create_app(
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         model = ModelWorkers(settings, metrics)
         model.start()  # first: it takes longest
-        store = Store.open(settings.database_url, settings.data / "evidence")
-        queue = InspectionQueue(settings, store, model, metrics, traces)
-        limiter = RateLimiter(settings.limits.requests_per_minute, settings.limits.burst)
-        app.state.reason_iad = AppState(
-            settings, metrics, store, model, queue, KnowledgeSearch(load_knowledge), limiter
-        )
-        await queue.start()
-        try:
-            yield
-        finally:
-            await queue.stop()
-            await model.stop()
-            store.close()
-            await asyncio.to_thread(traces.close)
+        with ExitStack() as stack:
+            try:
+                record = store or stack.enter_context(opened(settings))
+                queue = (SharedQueue if record.shared else InspectionQueue)(settings, record, model, metrics, traces)
+                limiter = RateLimiter(settings.limits.requests_per_minute, settings.limits.burst)
+                app.state.reason_iad = AppState(
+                    settings, metrics, record, model, queue, KnowledgeSearch(load_knowledge), limiter,
+                    TokenBook(settings, record),
+                )  # fmt: skip
+                await queue.start()
+                fresh = asyncio.create_task(keep_fresh(model, app.state.reason_iad.knowledge), name="freshness")
+                yield
+                fresh.cancel()
+                await queue.stop()
+            finally:
+                await model.stop()
+                await asyncio.to_thread(traces.close)
 
     app = FastAPI(
         title="Reason-IAD", version=__version__, description=_ABOUT, lifespan=lifespan, docs_url=None, redoc_url=None,
@@ -95,11 +103,18 @@ def create_app(
     app.add_middleware(Guard, settings=settings, metrics=metrics, tracing=traces)
     app.add_exception_handler(HttpProblem, _on_problem)
     app.add_exception_handler(InputError, _on_input_error)
+    app.add_exception_handler(RecordUnavailableError, _on_no_record)
     app.add_exception_handler(RequestValidationError, _on_invalid)
     app.add_exception_handler(HTTPException, _on_http)
     app.add_exception_handler(Exception, _on_fault)
     _declare_request_schema(app)
     return app
+
+
+def leave(app: FastAPI) -> None:
+    """Let proxies know that the process is about to stop; everything that comes meanwhile is answered as before."""
+    if (state := getattr(app.state, "reason_iad", None)) is not None:
+        state.queue.leaving = True
 
 
 def drain(app: FastAPI) -> None:
@@ -135,6 +150,12 @@ async def _on_problem(request: Request, error: Exception) -> JSONResponse:
 
 async def _on_input_error(request: Request, error: Exception) -> JSONResponse:
     return JSONResponse(error_body("not_usable", str(error), _id(request)), 422)
+
+
+async def _on_no_record(request: Request, error: Exception) -> JSONResponse:
+    _log.error("request %s: %s", _id(request), error)  # it may name hosts and folders, which are nobody's business
+    message = "the record cannot be reached or written now; nothing that was accepted is lost: send this again soon"
+    return JSONResponse(error_body("no_record", message, _id(request)), 503, {"Retry-After": "5"})
 
 
 async def _on_invalid(request: Request, error: Exception) -> JSONResponse:

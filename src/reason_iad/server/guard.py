@@ -80,7 +80,7 @@ class Guard:
         """Refuse what a browser was tricked into sending, and bodies that say they are too large."""
         headers = {name: value.decode("latin-1") for name, value in scope["headers"]}
         host = headers.get(b"host", "")
-        if not self._settings.tokens and not self._is_ours(host):
+        if not self._settings.guarded and not self._is_ours(host):
             # Another site's name that points at this machine: a page of that site would be let in as us.
             raise HttpProblem(421, "wrong_host", f"the host {host[:100]!r} is not this server; use its own address")
         origin = headers.get(b"origin")

@@ -33,6 +33,12 @@ class KnowledgeSearch:
     def _base(self) -> KnowledgeBase:
         return self._load()
 
+    def renew(self) -> None:
+        """Read the knowledge again; until that is done, and where it cannot be, searches run over that of before."""
+        found = self._load()
+        with self._lock:
+            self.__dict__["_base"] = found  # what the cached property holds
+
     def search(self, query: str, category: str | None, limit: int) -> list[dict[str, Any]]:
         """The best entries for a question."""
         with self._lock:

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import functools
+import logging
 import os
 import time
-from collections import OrderedDict
+from collections import Counter, OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -18,6 +19,7 @@ from reason_iad.server.metrics import Metrics
 from reason_iad.server.settings import Settings
 from reason_iad.workers import MAX_ATTEMPTS, State, WorkerPool
 
+_log = logging.getLogger("reason_iad.server")
 RESTART_SECONDS = (0.5, 2.0, 10.0, 30.0)  # waits before a process that keeps dying is started again
 ONCE = ("feedback", "learn")  # kinds of jobs that change a profile: not tried again when the process died
 REMEMBERED = 1024  # inspections of which it is known which process has them before it
@@ -65,6 +67,8 @@ class ModelWorkers:
         self._workers = [Worker(number) for number in range(settings.workers)]
         self._homes: OrderedDict[str, int] = OrderedDict()  # which process has an inspection before it
         self._pool: WorkerPool | None = None
+        self._at: Counter[WorkerPool] = Counter()  # jobs that each pool has
+        self._renewing = asyncio.Lock()
         self._loop: asyncio.AbstractEventLoop | None = None
 
     @property
@@ -97,15 +101,56 @@ class ModelWorkers:
     def start(self) -> None:
         """Start loading the models."""
         self._loop = asyncio.get_running_loop()
-        factory = functools.partial(job_handler.load, self._settings.factory, self._settings.method)
-        self._pool = WorkerPool(
-            factory, self._settings.workers, restart_seconds=RESTART_SECONDS, give_up=False,
-            on_state=functools.partial(self._later, self._hear),
-        )  # fmt: skip
+        first = self._pool = self._make(lambda *heard: self._hear(*heard) if self._pool is first else None)
         for worker in self._workers:
             worker.state = "loading"
         self.detail = "starting the model process"
         self._pool.start()
+
+    async def renew(self) -> bool:
+        """Load the models anew, beside those there are, and let them take over when all are ready.
+
+        What runs is ended by the process that is at it; nothing is refused meanwhile, and where the new ones cannot be
+        loaded the old ones go on. It needs the memory of both. Returns whether the new ones took over.
+        """
+        async with self._renewing:
+            fresh: asyncio.Queue[tuple[int, State, Any]] = asyncio.Queue()
+            hear: Callable[[int, State, Any], None] = lambda *heard: fresh.put_nowait(heard)  # noqa: E731
+            pool = self._make(lambda *heard: self._hear(*heard) if self._pool is pool else hear(*heard))
+            pool.start()
+            ready: dict[int, Any] = {}
+            try:
+                while len(ready) < self._settings.workers:
+                    number, state, content = await fresh.get()
+                    if state == "ready":
+                        ready[number] = content
+                    elif state in ("unable", "lost"):
+                        _log.error("the models cannot be loaded anew, so those of before go on: %s", content)
+                        break
+            finally:
+                if len(ready) < self._settings.workers:
+                    await asyncio.to_thread(pool.close)
+            if len(ready) < self._settings.workers:
+                return False
+            old, self._pool, self.facts = self._pool, pool, ready[0]
+            self._homes.clear()  # images are before the old processes
+            for worker in self._workers:
+                worker.state = "ready"
+            self.on_change()
+            assert old is not None
+            while self._at[old]:
+                await asyncio.sleep(0.05)
+            await asyncio.to_thread(old.close)
+            del self._at[old]
+            return True
+
+    def _make(self, hear: Callable[[int, State, Any], None]) -> WorkerPool:
+        """Processes that tell of themselves in the event loop."""
+        factory = functools.partial(job_handler.load, self._settings.factory, self._settings.method)
+        return WorkerPool(
+            factory, self._settings.workers, restart_seconds=RESTART_SECONDS, give_up=False,
+            on_state=functools.partial(self._later, hear),
+        )  # fmt: skip
 
     async def run(self, kind: str, identifier: str, payload: Any, listen: Listener) -> dict[str, Any]:
         """Do one job; what the process says on the way goes to `listen(kind, rest)`.
@@ -118,7 +163,8 @@ class ModelWorkers:
             WorkerLostError: the process died, or the job took longer than allowed and the process was stopped.
             TaskFailedError: a fault of the program.
         """
-        assert self._pool is not None
+        pool = self._pool
+        assert pool is not None
         begun = asyncio.Event()
         tries: list[tuple[Worker, Doing]] = []
 
@@ -132,7 +178,8 @@ class ModelWorkers:
             self._remember(identifier, number)
             begun.set()
 
-        future = self._pool.submit(
+        self._at[pool] += 1
+        future = pool.submit(
             (kind, payload),
             functools.partial(self._later, lambda message: listen(message[0], message[1:])),
             1 if kind in ONCE else MAX_ATTEMPTS,
@@ -147,10 +194,11 @@ class ModelWorkers:
                 left = tries[-1][1].since + limit - time.monotonic()
                 await asyncio.wait({result}, timeout=max(left, 0.0))
                 if not result.done() and time.monotonic() >= tries[-1][1].since + limit:
-                    self._pool.stop_task(future, f"it took longer than {limit:g} s and was stopped")
+                    pool.stop_task(future, f"it took longer than {limit:g} s and was stopped")
                     break
             return await result
         finally:
+            self._at[pool] -= 1
             if tries:
                 self._leave(*tries[-1], _outcome(result))
             result.cancel()

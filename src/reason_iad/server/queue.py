@@ -12,11 +12,17 @@ import json
 import logging
 import time
 from collections import OrderedDict
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, TypeVar
 
-from reason_iad.errors import ModelUnavailableError, ReasonIADError, WorkerLostError
+from reason_iad.errors import (
+    LeaseLostError,
+    ModelUnavailableError,
+    ReasonIADError,
+    RecordUnavailableError,
+    WorkerLostError,
+)
 from reason_iad.server.job_handler import Lesson, Task
 from reason_iad.server.metrics import Metrics
 from reason_iad.server.model_workers import ONCE, ModelWorkers
@@ -24,6 +30,7 @@ from reason_iad.server.problems import HttpProblem
 from reason_iad.server.settings import Settings
 from reason_iad.server.tracing import Mark, Moment, Tracing
 from reason_iad.server.waiting import ORDER, Priority, Waiting
+from reason_iad.store.leases import ServerState
 from reason_iad.store.store import Store
 from reason_iad.types import InspectionReport, InspectionRequest
 from reason_iad.workers import TaskFailedError
@@ -31,6 +38,10 @@ from reason_iad.workers import TaskFailedError
 _log = logging.getLogger("reason_iad.server")
 KEPT_HISTORIES = 256  # of inspections that ended, for those who look late
 MODEL_RETRY_SECONDS = 30  # after which to ask again where a model's own server does not answer
+MAX_RECORD_WAIT = 8.0  # seconds between two tries to reach the record
+
+T = TypeVar("T")
+Events = AsyncIterator[tuple[str, dict[str, Any]] | None]
 
 
 @dataclass
@@ -79,6 +90,7 @@ class InspectionQueue:
         self._reserved = 0
         self._seconds = 2.0  # of a usual job, for Retry-After
         self._task: asyncio.Task[None] | None = None
+        self.leaving = False  # a server that others replace: it takes no more from a shared record, and answers on
         self.draining = False
         self.ended = asyncio.Event()  # set, and replaced, whenever an inspection ends
 
@@ -92,15 +104,27 @@ class InspectionQueue:
         """Jobs that model processes are at."""
         return len(self._running)
 
+    @property
+    def room(self) -> int:
+        """How many may wait."""
+        return self._settings.queue_size
+
     def summary(self) -> dict[str, Any]:
         """What waits, by whose turn it is, and for how long the oldest has."""
-        jobs = list(self._waiting)
+        jobs = self._all_waiting()
         ages = [time.monotonic() - job.began for job in jobs]
         return {
             "waiting": {name: sum(job.priority == name for job in jobs) for name in ORDER},
             "clients": len({job.client for job in jobs}),
             "oldest_seconds": round(max(ages), 1) if ages else None, "draining": self.draining,
         }  # fmt: skip
+
+    async def servers(self) -> tuple[ServerState, ...]:
+        """The servers that share the record; none where it is one server's."""
+        return ()
+
+    def _all_waiting(self) -> list[Job]:
+        return list(self._waiting)
 
     def position(self, identifier: str) -> int | None:
         """Place of an inspection in the queue, from 1; None where it does not wait."""
@@ -109,14 +133,17 @@ class InspectionQueue:
 
     async def start(self) -> None:
         """Take up what was left by the last run, and begin to work."""
+        await self._take_up()
+        self._model.on_change = self._wake.set
+        self._task = asyncio.create_task(self._work(), name="queue")
+        self._wake.set()
+
+    async def _take_up(self) -> None:
         for identifier in await asyncio.to_thread(self._store.recover):
             job = Job(identifier, "inspect", persisted=True)
             job.tell("queued")
             self._jobs[identifier] = job
             self._waiting.add(job)
-        self._model.on_change = self._wake.set
-        self._task = asyncio.create_task(self._work(), name="queue")
-        self._wake.set()
 
     def drain(self) -> None:
         """Accept nothing more and begin nothing more; those who wait are told."""
@@ -148,11 +175,11 @@ class InspectionQueue:
         """
         if self.draining:
             raise HttpProblem(503, "stopping", "the server is being stopped; send it again soon", retry_after=10)
-        if self.waiting + self._reserved >= self._settings.queue_size:
+        if self.waiting + self._reserved >= self.room:
             self._metrics.refused.inc()
             ahead = (self.waiting + 1) / max(1, self._model.ready)
             seconds = max(1, min(60, round(self._seconds * ahead / 2)))
-            message = f"{self.waiting} inspections wait already and there is room for {self._settings.queue_size}"
+            message = f"{self.waiting} inspections wait already and there is room for {self.room}"
             raise HttpProblem(429, "queue_full", f"{message}; try again in {seconds} s", retry_after=seconds)
 
     async def accept(self, request: InspectionRequest, who: str, media_type: str, priority: Priority = "person") -> Job:
@@ -209,11 +236,12 @@ class InspectionQueue:
         self._metrics.queue.set(self.waiting)
         return True
 
-    def find(self, identifier: str) -> Job | None:
-        """An inspection that waits, runs, or ended not long ago."""
-        return self._jobs.get(identifier)
+    async def follow(self, identifier: str) -> Events | None:
+        """What happened and happens to an inspection that waits, runs, or ended not long ago; None for any other."""
+        job = self._jobs.get(identifier)
+        return None if job is None else self.watch(job)
 
-    async def watch(self, job: Job, beat: float = 15.0) -> AsyncIterator[tuple[str, dict[str, Any]] | None]:
+    async def watch(self, job: Job, beat: float = 15.0) -> Events:
         """Everything that happened to a job and happens to it, to its end; None now and then while nothing does."""
         seen = 0
         while True:
@@ -241,7 +269,7 @@ class InspectionQueue:
         """Begin a job whenever there is one and a process is free."""
         while not self.draining:
             self._wake.clear()
-            while self._at_model < self._model.ready and (job := self._waiting.take(self._may_begin)) is not None:
+            while self._at_model < self._model.ready and (job := await self._next()) is not None:
                 self._metrics.queue.set(self.waiting)
                 self._metrics.wait_seconds.labels(job.priority).observe(time.monotonic() - job.began)
                 job.mark("taken")
@@ -250,6 +278,10 @@ class InspectionQueue:
                 self._running[task] = job
                 task.add_done_callback(self._leave)
             await self._wake.wait()
+
+    async def _next(self) -> Job | None:
+        """The job whose turn it is."""
+        return self._waiting.take(self._may_begin)
 
     def _may_begin(self, job: Job) -> bool:
         """Two jobs that change profiles are never done at once: the later would undo the earlier."""
@@ -263,7 +295,7 @@ class InspectionQueue:
         """Read an inspection from the record and have the job done; then its process is free for another."""
         try:
             if job.persisted:
-                job.payload = await asyncio.to_thread(self._begin, job.id)
+                job.payload = await self._keep(lambda: self._begin(job.id))
             job.tell("started")
             return await self._model.run(job.kind, job.id, job.payload, lambda kind, rest: _pass_on(job, kind, rest))
         finally:
@@ -276,7 +308,8 @@ class InspectionQueue:
             result = await self._ask_model(job)
             job.mark("answered")
             if job.persisted:
-                report = await asyncio.to_thread(self._finish, job.id, result)
+                report = InspectionReport.from_json(result["report"])
+                await self._finish(job, report, result["files"])
                 self._count(report, time.monotonic() - began)
                 result = {"verdict": report.verdict, "probability": report.probability}
             job.result = result
@@ -285,13 +318,16 @@ class InspectionQueue:
             await self._fail(job, HttpProblem(503, "interrupted", f"The inspection was interrupted: {error}.", 5))
         except ModelUnavailableError as error:
             await self._fail(job, HttpProblem(503, "model_unavailable", str(error), MODEL_RETRY_SECONDS))
+        except LeaseLostError as error:  # its new server tells how it ends
+            job.error = HttpProblem(503, "moved", str(error), 5)
+            self._end(job, "moved")
         except ReasonIADError as error:
             await self._fail(job, HttpProblem(422, "not_inspectable", str(error)))
         except TaskFailedError as error:
             _log.error("the %s job %s failed: %s", job.kind, job.id, "".join([str(error), *error.__notes__]))
             await self._fail(job, HttpProblem(500, "failed", str(error)))
         except asyncio.CancelledError:
-            await self._fail(job, HttpProblem(503, "stopping", "The server was stopped during the inspection.", 10))
+            await self._give_up(job, HttpProblem(503, "stopping", "The server was stopped during the inspection.", 10))
             raise
         except Exception as error:  # noqa: BLE001 - the queue must go on
             await self._fail(job, HttpProblem(500, "failed", f"{type(error).__name__}: {error}"[:500]))
@@ -306,17 +342,38 @@ class InspectionQueue:
         assert record is not None
         return Task(identifier, self._store.request_of(record))
 
-    def _finish(self, identifier: str, result: dict[str, Any]) -> InspectionReport:
-        report = InspectionReport.from_json(result["report"])
-        self._store.finish(identifier, report, result["files"])
-        return report
+    async def _finish(self, job: Job, report: InspectionReport, files: dict[str, tuple[str, bytes]]) -> None:
+        """Write down what came of an inspection."""
+        await self._keep(lambda: self._store.finish(job.id, report, files))
+
+    async def _note_failure(self, job: Job, problem: HttpProblem) -> None:
+        """Write down why an inspection has no report."""
+        await self._keep(lambda: self._store.fail(job.id, problem.message))
+
+    async def _give_up(self, job: Job, problem: HttpProblem) -> None:
+        """End a job that the stop of the server interrupted."""
+        await self._fail(job, problem)
+
+    async def _keep(self, write: Callable[[], T]) -> T:
+        """Read or write the record, again and again while it cannot be reached or has no room: nothing is lost."""
+        wait = 0.25
+        while True:
+            try:
+                return await asyncio.to_thread(write)
+            except RecordUnavailableError as error:
+                if wait >= MAX_RECORD_WAIT or self.draining:
+                    _log.warning("%s", error)
+                if self.draining:
+                    raise
+                await asyncio.sleep(wait)
+                wait = min(2 * wait, MAX_RECORD_WAIT)
 
     async def _fail(self, job: Job, problem: HttpProblem) -> None:
         job.error = problem
         if job.persisted:
             self._metrics.inspections.labels("failed").inc()
             try:
-                await asyncio.to_thread(self._store.fail, job.id, problem.message)
+                await self._note_failure(job, problem)
             except Exception:  # noqa: BLE001 - the record cannot be written: recovery marks it after the next start
                 job.tell("unrecorded")
         self._end(job, "failed", error=problem.message)

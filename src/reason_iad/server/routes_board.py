@@ -145,9 +145,9 @@ async def shift(
     who: Viewer, server: Server, asked: Annotated[Asked, Depends()], paper: Annotated[Paper, Query()] = "A4"
 ) -> Response:
     """The shift so far on paper: counts, drift, and the picture of every part that was stopped."""
-    now = datetime.now().astimezone()
 
     def make() -> bytes:
+        now = server.store.now().astimezone()
         return shift_pdf(read_shift(server.store, asked.filter, asked.since(now), now), paper)
 
     async with server.decoding:
@@ -155,8 +155,8 @@ async def shift(
 
 
 async def _look(server: AppState, asked: Asked) -> dict[str, Any]:
-    now = datetime.now().astimezone()
-    state: BoardState = await asyncio.to_thread(server.store.board, asked.filter, asked.since(now))
+    now = (await asyncio.to_thread(server.store.now)).astimezone()
+    state: BoardState = await asyncio.to_thread(server.store.board, asked.filter, asked.since(now), now)
     drift = await asyncio.to_thread(_drift, server, asked.filter.who)
     return {
         "now": now.astimezone(UTC).isoformat(), "since": state.since.isoformat(),

@@ -122,12 +122,12 @@ async def read(id: Id, who: Viewer, server: Server) -> Any:
 )
 async def follow(id: Id, who: Viewer, server: Server) -> StreamingResponse:
     """What happens to an inspection, as server-sent events: queued, started, stage, done, failed."""
-    job = server.queue.find(id)
+    followed = await server.queue.follow(id)
     record = await _record(server, id)
 
     async def events() -> AsyncIterator[str]:
-        if job is not None:
-            async for event in server.queue.watch(job):
+        if followed is not None:
+            async for event in followed:
                 yield event_text(event)
         elif record.state == "done":
             yield event_text(("done", {"verdict": record.verdict, "probability": record.probability}))

@@ -101,12 +101,13 @@ async def health() -> Any:
 )  # fmt: skip
 async def readiness(response: Response, server: Server) -> Any:
     """Whether inspections are done now: the model is loaded and the record can be reached."""
-    try:
-        await asyncio.to_thread(server.store.ping)
-    except Exception as error:  # noqa: BLE001 - whatever the driver raises, the record is out of reach
-        response.status_code = 503
-        return {"status": "no record", "detail": type(error).__name__}
-    if server.queue.draining:
+    for part, ping in (("the database", server.store.ping), ("the evidence", server.store.files.ping)):
+        try:
+            await asyncio.to_thread(ping)
+        except Exception as error:  # noqa: BLE001 - whatever the driver raises; its text may name an address or a user
+            response.status_code = 503
+            return {"status": "no record", "detail": f"{part} cannot be used: {type(error).__name__}"}
+    if server.queue.draining or server.queue.leaving:
         response.status_code = 503
         return {"status": "stopping", "detail": ""}
     if server.model.state != "ready":
@@ -155,7 +156,7 @@ async def status(
         "version": __version__, "model": server.model.state, "detail": server.model.detail if who else "",
         "model_name": " ".join(server.model.facts.values()) if who else "", "waiting": server.queue.waiting,
         "running": server.queue.running, "workers": server.settings.workers, "workers_ready": server.model.ready,
-        "room": server.settings.queue_size, "tokens": bool(server.settings.tokens), "who": who and who.name,
+        "room": server.queue.room, "tokens": server.settings.guarded, "who": who and who.name,
         "role": who and who.role, "max_bytes": limits.max_bytes, "max_pixels": limits.max_pixels, "counts": counts,
         "whole": await look(server) if whole else None,
     }  # fmt: skip
@@ -240,7 +241,7 @@ async def report_schema(who: Viewer) -> Response:
 def _known(request: Request, server: AppState) -> Principal | None:
     """Who is asking; None where it is nobody that is known."""
     try:
-        return authenticate(server.settings, request.headers.get("authorization"))
+        return authenticate(server.settings, server.tokens, request.headers.get("authorization"))
     except HttpProblem:
         return None
 

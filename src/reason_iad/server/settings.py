@@ -6,10 +6,9 @@ import hmac
 import ipaddress
 import json
 import secrets
-from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 from reason_iad.errors import InputError
 from reason_iad.files import sha256, write_whole
@@ -60,16 +59,21 @@ class Settings:
     """Everything that a server is started with."""
 
     data: Path = Path("reason-iad-data")  # record and evidence
-    database: str | None = None  # URL; SQLite inside `data` where None
+    database: str | None = None  # URL, or @FILE with one; SQLite inside `data` where None
+    evidence: str | None = None  # folder or address of evidence files; where None, see `Store.open`
     host: str = "127.0.0.1"
     port: int = 8321
-    tokens: tuple[Token, ...] = ()
+    tokens: tuple[Token, ...] = ()  # at the start
+    token_source: Path | Literal["record"] | None = None  # where they are read again, so that a change holds soon
     queue_size: int = 16  # inspections that may wait
     workers: int = 1  # processes with a model each
     limits: Limits = field(default_factory=Limits)
     factory: str = FACTORY  # "module:function" that loads the inspector in the model process
     method: InspectorOptions = field(default_factory=InspectorOptions)  # handed to the factory
     stop_seconds: float = 30.0  # for what runs to end when the server is stopped
+    lease_seconds: float = 20.0  # without a sign of life, after which another server takes an inspection over
+    linger_seconds: float = 0.0  # between being told to stop and stopping: until no proxy sends requests any more
+    mirror: bool = False  # keep profiles and knowledge of this machine as in the record, which servers share
     allowed_hosts: tuple[str, ...] = ()  # names that the server is reached by, besides its address
     traces: str | None = None  # address of a collector of OpenTelemetry
 
@@ -79,7 +83,7 @@ class Settings:
         Raises:
             InputError: no tokens and an address that others can reach, or a queue without room.
         """
-        if not self.tokens and not is_loopback(self.host):
+        if not self.guarded and not is_loopback(self.host):
             raise InputError(
                 f"found no tokens and the address {self.host}; without tokens a server answers on this machine only: "
                 "make one with `reason-iad records token NAME --role inspector --file tokens.json` and give "
@@ -91,6 +95,11 @@ class Settings:
             raise InputError(f"found {self.workers} workers; expected 1 to {MAX_WORKERS} processes with a model each")
         if not 0 < self.port < 65536:
             raise InputError(f"the port is {self.port}; expected 1 to 65535")
+
+    @property
+    def guarded(self) -> bool:
+        """Whether requests need a token."""
+        return bool(self.tokens) or self.token_source is not None
 
     @property
     def database_url(self) -> str:
@@ -134,21 +143,30 @@ def read_tokens(path: Path) -> tuple[Token, ...]:
     return tokens
 
 
+def new_token(name: str, role: str) -> tuple[Token, str]:
+    """A new token and what its owner presents, which is kept nowhere.
+
+    Raises:
+        InputError: the name is empty, or the role not known.
+    """
+    name = name.strip()
+    if not name or len(name) > 100:
+        raise InputError(f"the name {name!r} is empty or too long; expected one of up to 100 characters")
+    secret = secrets.token_urlsafe(32)
+    return Token(name, _role(role), sha256(secret)), secret
+
+
 def add_token(path: Path, name: str, role: str) -> str:
     """Make a token, add its hash to a file that only its owner may read, and return it: it is shown this once.
 
     Raises:
         InputError: the name is taken or empty, or the role not known.
     """
-    rows: Sequence[Any] = []
-    if path.exists():
-        rows = [vars(token) for token in read_tokens(path)]
-    name = name.strip()
-    if not name or len(name) > 100 or any(row["name"] == name for row in rows):
-        raise InputError(f"the name {name!r} is empty, too long, or taken; expected a new name of up to 100 characters")
-    secret = secrets.token_urlsafe(32)
-    row = {"name": name, "role": _role(role), "sha256": sha256(secret)}
-    write_whole(path, json.dumps([*rows, row], indent=2) + "\n", mode=0o600)
+    token, secret = new_token(name, role)
+    kept = read_tokens(path) if path.exists() else ()
+    if any(other.name == token.name for other in kept):
+        raise InputError(f"the name {token.name!r} is taken; expected a new name of up to 100 characters")
+    write_whole(path, json.dumps([vars(one) for one in (*kept, token)], indent=2) + "\n", mode=0o600)
     return secret
 
 

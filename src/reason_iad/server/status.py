@@ -70,6 +70,19 @@ class LineSummary(BaseModel):
     open_alarms: int
 
 
+class ServerBody(BaseModel):
+    """A server that shares the record, as it last told of itself."""
+
+    id: str
+    name: str = Field(description="of its machine, and its port", examples=["plant-3:8321"])
+    version: str
+    workers: int
+    ready: int = Field(description="workers whose model is loaded")
+    running: int = Field(description="inspections that it is at")
+    started_at: datetime
+    seen_at: datetime
+
+
 class WholeBody(BaseModel):
     """Everything that an admin asks first."""
 
@@ -81,6 +94,7 @@ class WholeBody(BaseModel):
     versions: dict[str, str] = Field(description="of program, Python, libraries and model")
     profiles: dict[str, int] = Field(description="version of each learned category")
     lines: list[LineSummary]
+    servers: list[ServerBody] = Field(description="that share the record; none on SQLite")
 
 
 class StatusBody(BaseModel):
@@ -116,6 +130,7 @@ async def look(server: AppState) -> dict[str, Any]:
         "workers": [_worker(one) for one in server.model.workers], "queue": server.queue.summary(),
         "record": record, "versions": {**versions(), **{f"model {k}": v for k, v in server.model.facts.items()}},
         "profiles": await asyncio.to_thread(_profiles), "lines": lines,
+        "servers": [vars(one) for one in await server.queue.servers()] if record["state"] == "ok" else [],
     }  # fmt: skip
 
 

@@ -6,16 +6,20 @@ import sqlite3
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from reason_iad.errors import InputError
+from reason_iad.errors import InputError, RecordUnavailableError
 
 if TYPE_CHECKING:
     from sqlalchemy import Engine
 
 DIALECTS = ("sqlite", "postgresql")
+PATIENCE = {  # a database that vanished is noticed, and a transaction of a machine that vanished ends
+    "connect_timeout": "5", "tcp_user_timeout": "10000", "keepalives_idle": "10", "keepalives_interval": "5",
+    "keepalives_count": "3", "options": "-c idle_in_transaction_session_timeout=30000",
+}  # fmt: skip
 
 
 def create(url: str) -> Engine:
-    """An engine for a URL; the folder of a SQLite file is made where it is missing.
+    """An engine for a URL, or for the one in a file (@FILE); the folder of a SQLite file is made where it is missing.
 
     Raises:
         InputError: no such database is known, or its driver is not installed.
@@ -25,7 +29,7 @@ def create(url: str) -> Engine:
     from sqlalchemy.exc import ArgumentError, NoSuchModuleError
 
     try:
-        parsed = make_url(url)
+        parsed = make_url(_read(url) if url.startswith("@") else url)
         dialect = parsed.get_backend_name()
         if dialect not in DIALECTS:
             raise InputError(f"the database is {dialect!r}; expected one of {', '.join(DIALECTS)}")
@@ -33,7 +37,11 @@ def create(url: str) -> Engine:
             parsed = parsed.set(drivername="postgresql+psycopg")
         if dialect == "sqlite" and parsed.database and parsed.database != ":memory:":
             Path(parsed.database).parent.mkdir(parents=True, exist_ok=True)
-        engine = create_engine(parsed, pool_pre_ping=dialect != "sqlite")
+        if dialect == "postgresql":
+            patience = {name: value for name, value in PATIENCE.items() if name not in parsed.query}
+            engine = create_engine(parsed, pool_pre_ping=True, pool_timeout=10, connect_args=patience)
+        else:
+            engine = create_engine(parsed)
     except OSError as error:
         raise InputError(f"the folder of the database {parsed.database} cannot be made ({error.strerror})") from error
     except (ArgumentError, NoSuchModuleError) as error:
@@ -46,6 +54,37 @@ def create(url: str) -> Engine:
         event.listen(engine, "connect", _prepare_sqlite)
         event.listen(engine, "begin", _begin)
     return engine
+
+
+def _read(where: str) -> str:
+    """A URL that stands in a file, so that its password is in no list of processes.
+
+    Raises:
+        InputError: it cannot be read.
+    """
+    try:
+        return Path(where[1:]).read_text("utf-8").strip()
+    except (OSError, UnicodeDecodeError) as error:
+        raise InputError(
+            f"the file {where[1:]} cannot be read ({type(error).__name__}); expected the URL of a database in it"
+        ) from error
+
+
+def explain_losses(engine: Engine) -> None:
+    """From now on, say in words of ours that the database cannot be reached or has no room."""
+    from sqlalchemy import event
+    from sqlalchemy.exc import InterfaceError, OperationalError
+
+    def explain(context: Any) -> None:
+        found = context.sqlalchemy_exception
+        lost = context.is_disconnect or isinstance(found, OperationalError | InterfaceError)
+        why = str(context.original_exception).strip().splitlines() or [type(context.original_exception).__name__]
+        if lost and not why[0].startswith("no such "):
+            raise RecordUnavailableError(
+                f"the record cannot be reached or written now ({why[0]}); nothing that was accepted is lost: try again"
+            ) from context.original_exception
+
+    event.listen(engine, "handle_error", explain)
 
 
 def _prepare_sqlite(connection: Any, _: Any) -> None:

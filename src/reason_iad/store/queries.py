@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from typing import Any
 
-from sqlalchemy import Select, and_, exists, or_, select
+from sqlalchemy import DateTime, Select, and_, exists, func, or_, select
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.orm import Session, defer
 
@@ -46,3 +47,16 @@ def insert_if_new(session: Session, table: type[Base], values: dict[str, Any]) -
         session.execute(postgresql.insert(table).values(**values).on_conflict_do_nothing())
     else:
         session.execute(sqlite.insert(table).values(**values).on_conflict_do_nothing())
+
+
+def moment(session: Session) -> Any:
+    """This moment, for a column: by the clock of the database where several machines share it."""
+    if session.get_bind().dialect.name == "postgresql":
+        return func.clock_timestamp(type_=DateTime(timezone=True))
+    return datetime.now(UTC)
+
+
+def now_of(session: Session) -> datetime:
+    """This moment by the same clock, as a value."""
+    found = moment(session)
+    return found if isinstance(found, datetime) else session.scalars(select(found)).one()

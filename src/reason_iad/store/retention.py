@@ -8,7 +8,7 @@ from datetime import datetime
 from sqlalchemy import delete, exists, or_, select
 from sqlalchemy.orm import Session
 
-from reason_iad.store.tables import DriftAlarmRow, FeedbackRow, FileRow, InspectionFileRow, InspectionRow
+from reason_iad.store.tables import DriftAlarmRow, FeedbackRow, FileRow, InspectionFileRow, InspectionRow, ShelfRow
 
 
 def outdated(session: Session, before: datetime, keep_feedback: bool, line: str | None = None) -> Sequence[str]:
@@ -44,5 +44,6 @@ def forget_orphans(session: Session) -> None:
 
 
 def named_files(session: Session) -> set[str]:
-    """Digests of all files that inspections and alarms name."""
-    return set(session.scalars(select(FileRow.sha256)))
+    """Digests of all files that inspections, alarms and shared folders name."""
+    shelved = {digest for manifest in session.scalars(select(ShelfRow.manifest)) for digest in manifest.values()}
+    return {*session.scalars(select(FileRow.sha256)), *shelved}

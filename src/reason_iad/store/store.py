@@ -11,17 +11,24 @@ leaves nothing half done: at worst a file that nobody names, which `prune` remov
 from __future__ import annotations
 
 import dataclasses
+import os
 import secrets
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from datetime import UTC, datetime
+from contextlib import AbstractContextManager
+from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
-from reason_iad.errors import InputError
+from reason_iad.errors import InputError, LeaseLostError
 from reason_iad.files import sha256
-from reason_iad.store.files import EvidenceFiles
+from reason_iad.store.chain import AuditLog
+from reason_iad.store.facts import Facts
+from reason_iad.store.files import EVIDENCE_VARIABLE, EvidenceFiles, open_files
+from reason_iad.store.leases import Leases
 from reason_iad.store.lines import Lines
+from reason_iad.store.notices import Listener
 from reason_iad.store.outbox import Outbox
+from reason_iad.store.rates import Rates
 from reason_iad.store.record import (
     FEEDBACK_KINDS,
     AuditEntry,
@@ -35,6 +42,8 @@ from reason_iad.store.record import (
     Record,
     State,
 )
+from reason_iad.store.shelf import Shelf
+from reason_iad.store.tokens import Tokens
 from reason_iad.types import InspectionRequest
 
 if TYPE_CHECKING:
@@ -47,6 +56,7 @@ if TYPE_CHECKING:
 
 MAX_NAME = 255
 MAX_COMMENT = 2000
+_OPEN: tuple[State, ...] = ("queued", "running")
 INTERRUPTED = "The program stopped during this inspection; inspect the image again."
 
 
@@ -61,21 +71,26 @@ class Store:
         self._sessions = sessionmaker(engine, expire_on_commit=False)
         self._reads = sessionmaker(engine.execution_options(read_only=True))
         self.outbox, self.lines = Outbox(self._sessions, self._reads), Lines(self._sessions, self._reads, files)
+        self.trail, self.rates = AuditLog(self._sessions, self._reads), Rates(self._sessions)
+        self.facts, self.tokens = Facts(engine), Tokens(self._sessions, self._reads)
+        self.shelf = Shelf(self._sessions, self._reads)
 
     @classmethod
-    def open(cls, url: str, folder: str | Path) -> Store:
+    def open(cls, url: str, folder: str | Path, evidence: str | None = None) -> Store:
         """Connect, bring the tables to this version, and keep evidence under `folder`.
 
         Args:
-            url: as SQLAlchemy takes it, such as sqlite:///record.db or postgresql+psycopg://user@host/name.
-            folder: for files of evidence.
+            url: as SQLAlchemy takes it, such as sqlite:///record.db or postgresql+psycopg://user@host/name; or @FILE.
+            folder: for files of evidence, where nothing else says where they are.
+            evidence: where they are: a folder or an address (`files.open_files`); else $REASON_IAD_EVIDENCE says it, or
+                what a server noted in the record.
 
         Raises:
-            InputError: the URL cannot be used, or the database not be reached.
+            InputError: the URL cannot be used, the database not be reached, or the files are another record's.
         """
         from sqlalchemy.exc import SQLAlchemyError
 
-        from reason_iad.store.engine import create
+        from reason_iad.store.engine import create, explain_losses
         from reason_iad.store.migrate import upgrade
 
         engine = create(url)
@@ -89,7 +104,42 @@ class Store:
                 f"the database {engine.url.render_as_string()} cannot be used ({_first_line(error)}); expected "
                 "sqlite:///file.db or postgresql+psycopg://user@host/name: check that it runs and may be written"
             ) from error
-        return cls(engine, EvidenceFiles(Path(folder)))
+        explain_losses(engine)
+        try:
+            facts = Facts(engine)
+            place = evidence or os.environ.get(EVIDENCE_VARIABLE) or facts.get("evidence") or folder
+            store = cls(engine, open_files(place))
+            facts.check(store.files)
+        except BaseException:
+            engine.dispose()
+            raise
+        return store
+
+    @property
+    def shared(self) -> bool:
+        """Whether several servers may work on it: on PostgreSQL; a file of SQLite is one machine's."""
+        return self._engine.dialect.name == "postgresql"
+
+    def leases(self, server: str, seconds: float) -> Leases:
+        """The inspections that the server with the id `server` takes of a shared record, for `seconds` at a time."""
+        return Leases(self._sessions, self._reads, server, seconds)
+
+    def listen(self, on_notice: Callable[[str, str], None]) -> Listener:
+        """What hears of everything that happens in a shared record; to be started and stopped."""
+        return Listener(self._engine, on_notice)
+
+    def turn(self, name: str) -> AbstractContextManager[bool]:
+        """Whether this server alone may now do what `name` stands for, for as long as the block lasts."""
+        from reason_iad.store.turn import turn
+
+        return turn(self._engine, name)
+
+    def now(self) -> datetime:
+        """This moment by the record's clock: the database's where several machines share it."""
+        from reason_iad.store.queries import now_of
+
+        with self._reads() as session:
+            return now_of(session)
 
     def close(self) -> None:
         """Close all connections."""
@@ -119,6 +169,7 @@ class Store:
         who: str = "local",
         origin: Origin = "server",
         media_type: str = "application/octet-stream",
+        priority: str = "person",
     ) -> str:
         """Record an image that waits for inspection; returns the inspection's id. On return it survives a kill.
 
@@ -127,7 +178,10 @@ class Store:
             who: asked for it.
             origin: where it came from.
             media_type: of the image's file.
+            priority: person, or lot.
         """
+        from reason_iad.store.leases import add_event
+        from reason_iad.store.queries import moment
         from reason_iad.store.tables import InspectionRow
 
         identifier = secrets.token_hex(16)
@@ -140,13 +194,15 @@ class Store:
             session.add(
                 InspectionRow(
                     id=identifier, state="queued", origin=origin, who=who[:100], name=_display_name(request.name or ""),
-                    image_sha256=sha256(image), request=_asked(request),
-                    created_at=_now(),
+                    image_sha256=sha256(image), request=_asked(request), created_at=moment(session),
+                    priority=priority,
                 )
             )  # fmt: skip
             session.flush()
             for role, kind, data in kept:
                 _attach(session, identifier, role, digests[role], kind, len(data))
+            if self.shared and origin == "server":
+                add_event(session, identifier, "queued", {})
         return identifier
 
     def request_of(self, record: Record) -> InspectionRequest:
@@ -170,10 +226,12 @@ class Store:
         origin: Origin = "server",
     ) -> str:  # fmt: skip
         """Record an image that came and cannot be inspected, and why, without its bytes; returns the id."""
+        from reason_iad.store.queries import now_of
         from reason_iad.store.tables import InspectionRow
 
-        identifier, now = secrets.token_hex(16), _now()
+        identifier = secrets.token_hex(16)
         with self._sessions.begin() as session:
+            now = now_of(session)
             session.add(
                 InspectionRow(
                     id=identifier, state="failed", origin=origin, who=who[:100], name=_display_name(name),
@@ -185,7 +243,10 @@ class Store:
 
     def start(self, identifier: str) -> None:
         """Note that the model has begun with an inspection."""
-        self._change(identifier, ("queued",), state="running", started_at=_now())
+        from reason_iad.store.queries import moment
+
+        with self._sessions.begin() as session:
+            self._update(session, identifier, ("queued",), {"state": "running", "started_at": moment(session)})
 
     def finish(
         self,
@@ -193,6 +254,7 @@ class Store:
         report: InspectionReport,
         files: Mapping[str, tuple[str, bytes]],
         also: Callable[[Session], None] | None = None,
+        by: str | None = None,
     ) -> None:
         """Keep the report of an inspection with its files, as (media type, bytes) by role.
 
@@ -201,17 +263,24 @@ class Store:
             report: of it.
             files: pictures of it.
             also: done in the same transaction, such as writing the message about it.
+            by: id of the server that leases it, where several share the record.
+
+        Raises:
+            LeaseLostError: it is no longer that server's; nothing was written.
         """
         import json
 
+        from reason_iad.store.queries import moment
+
         digests = {role: self.files.put(data) for role, (_, data) in files.items()}
         changes = {
-            "state": "done", "finished_at": _now(), "verdict": report.verdict, "probability": report.probability,
+            "state": "done", "verdict": report.verdict, "probability": report.probability,
             "category": report.category[:100], "defect_type": report.defect_type and report.defect_type[:100],
             "report": json.loads(report.to_json(indent=None)), "error": None,
         }  # fmt: skip
         with self._sessions.begin() as session:
-            self._update(session, identifier, ("queued", "running"), changes)
+            if not self._update(session, identifier, _OPEN, changes | {"finished_at": moment(session)}, by):
+                return
             for role, (kind, data) in files.items():
                 _attach(session, identifier, role, digests[role], kind, len(data))
             if also is not None:
@@ -224,12 +293,15 @@ class Store:
             for role, (kind, data) in files.items():
                 _attach(session, identifier, role, digests[role], kind, len(data))
 
-    def fail(self, identifier: str, error: str, also: Callable[[Session], None] | None = None) -> None:
-        """Note that an inspection ended without a report, and why; `also` is done in the same transaction."""
-        changes = {"state": "failed", "finished_at": _now(), "error": error[:2000]}
+    def fail(
+        self, identifier: str, error: str, also: Callable[[Session], None] | None = None, by: str | None = None
+    ) -> None:
+        """Note that an inspection ended without a report, and why; the rest is as with `finish`."""
+        from reason_iad.store.queries import moment
+
         with self._sessions.begin() as session:
-            self._update(session, identifier, ("queued", "running"), changes)
-            if also is not None:
+            changes = {"state": "failed", "finished_at": moment(session), "error": error[:2000]}
+            if self._update(session, identifier, _OPEN, changes, by) and also is not None:
                 also(session)
 
     def recover(self) -> tuple[str, ...]:
@@ -239,13 +311,14 @@ class Store:
         """
         from sqlalchemy import select, update
 
+        from reason_iad.store.queries import moment
         from reason_iad.store.tables import InspectionRow
 
         with self._sessions.begin() as session:
             session.execute(
                 update(InspectionRow)
                 .where(InspectionRow.state == "running", InspectionRow.origin == "server")
-                .values(state="failed", finished_at=_now(), error=INTERRUPTED)
+                .values(state="failed", finished_at=moment(session), error=INTERRUPTED)
             )
             rows = session.scalars(
                 select(InspectionRow.id)
@@ -283,9 +356,10 @@ class Store:
     def board(self, wanted: BoardFilter, since: datetime, now: datetime | None = None) -> BoardState:
         """What a screen over the line shows: the last parts, and counts since a moment."""
         from reason_iad.store.board import board_state
+        from reason_iad.store.queries import now_of
 
         with self._reads() as session:
-            return board_state(session, wanted, since, now or _now())
+            return board_state(session, wanted, since, now or now_of(session))
 
     def past_parts(self, categories: Sequence[str], since: datetime | None = None) -> list[PastPart]:
         """What a threshold would be tried on: finished inspections of a category, with what people said last.
@@ -329,6 +403,7 @@ class Store:
         Raises:
             InputError: no such inspection, it has no report yet, or the kind is not known.
         """
+        from reason_iad.store.queries import now_of
         from reason_iad.store.tables import FeedbackRow, InspectionRow
 
         if kind not in FEEDBACK_KINDS:
@@ -341,7 +416,7 @@ class Store:
                 raise InputError(f"the inspection {identifier} is {row.state}; feedback needs a finished one")
             said = FeedbackRow(
                 inspection_id=identifier, kind=kind, comment=comment[:MAX_COMMENT], who=who[:100],
-                created_at=_now(), effect=effect,
+                created_at=now_of(session), effect=effect,
             )  # fmt: skip
             session.add(said)
             session.flush()
@@ -358,25 +433,11 @@ class Store:
 
     def audit(self, who: str, role: str, action: str, target: str, outcome: str, client: str = "") -> None:
         """Add a line to the audit log."""
-        from reason_iad.store.tables import AuditRow
-
-        with self._sessions.begin() as session:
-            session.add(
-                AuditRow(
-                    at=_now(), who=who[:100], role=role[:16], action=action[:50], target=target[:255],
-                    outcome=outcome[:100], client=client[:64],
-                )
-            )  # fmt: skip
+        self.trail.add(who, role, action, target, outcome, client)
 
     def audit_log(self, limit: int = 200) -> tuple[AuditEntry, ...]:
         """The newest lines of the audit log, newest first."""
-        from sqlalchemy import select
-
-        from reason_iad.store.tables import AuditRow
-
-        with self._reads() as session:
-            rows = session.scalars(select(AuditRow).order_by(AuditRow.id.desc()).limit(limit))
-            return tuple(AuditEntry(r.at, r.who, r.role, r.action, r.target, r.outcome, r.client) for r in rows)
+        return self.trail.newest(limit)
 
     def remove(self, identifier: str) -> bool:
         """Delete one inspection with its feedback and the files nobody else has; False where there was none."""
@@ -402,6 +463,13 @@ class Store:
         files, num_bytes = self.prune_files()
         return Pruned(count, files, num_bytes)
 
+    def named_files(self) -> tuple[str, ...]:
+        """Digests of all files that the record names, in order."""
+        from reason_iad.store.retention import named_files
+
+        with self._reads() as session:
+            return tuple(sorted(named_files(session)))
+
     def prune_files(self, grace: float = 60.0) -> tuple[int, int]:
         """Remove files that no inspection names; returns how many, and their bytes.
 
@@ -413,7 +481,8 @@ class Store:
         with self._sessions.begin() as session:
             forget_orphans(session)
             named = named_files(session)
-        gone = [self.files.remove(digest, grace) for digest in self.files.digests() if digest not in named]
+        before = self.files.now() - grace if grace else float("inf")
+        gone = [self.files.remove(digest, before) for digest in self.files.digests() if digest not in named]
         return sum(size > 0 for size in gone), sum(gone)
 
     def records(self, wanted: Filter | None = None) -> Iterator[Record]:
@@ -425,27 +494,32 @@ class Store:
                     yield whole
             wanted = dataclasses.replace(wanted, before=(page[-1].created_at, page[-1].id))
 
-    def _change(self, identifier: str, allowed: tuple[State, ...], **changes: Any) -> None:
-        with self._sessions.begin() as session:
-            self._update(session, identifier, allowed, changes)
-
     def _update(
-        self, session: Session, identifier: str, allowed: tuple[State, ...], changes: Mapping[str, Any]
-    ) -> None:
+        self,
+        session: Session,
+        identifier: str,
+        allowed: tuple[State, ...],
+        changes: Mapping[str, Any],
+        by: str | None = None,
+    ) -> bool:
+        """Change an inspection; False where this very server did so before, and did not hear that it was done."""
         from sqlalchemy import update
 
         from reason_iad.store.tables import InspectionRow
 
-        result = session.execute(
-            update(InspectionRow)
-            .where(InspectionRow.id == identifier, InspectionRow.state.in_(allowed))
-            .values(**changes)
-            .returning(InspectionRow.id)
+        wanted = update(InspectionRow).where(InspectionRow.id == identifier, InspectionRow.state.in_(allowed))
+        if by is not None:
+            wanted = wanted.where(InspectionRow.leased_by == by)
+        if session.execute(wanted.values(**changes).returning(InspectionRow.id)).first() is not None:
+            return True
+        found = None if by is None else session.get(InspectionRow, identifier)
+        if found is not None and (found.leased_by, found.state) == (by, changes["state"]):
+            return False
+        if by is not None:
+            raise LeaseLostError(f"the inspection {identifier} is at another server now, or has ended")
+        raise InputError(
+            f"the inspection {identifier} is not {' or '.join(allowed)}; another process may have changed it"
         )
-        if result.first() is None:
-            raise InputError(
-                f"the inspection {identifier} is not {' or '.join(allowed)}; another process may have changed it"
-            )
 
     def _feedback_of(self, session: Session, identifiers: list[str]) -> dict[str, list[Feedback]]:
         from sqlalchemy import select
@@ -462,12 +536,11 @@ class Store:
 
 def _attach(session: Session, identifier: str, role: str, digest: str, media_type: str, num_bytes: int) -> None:
     """Name a kept file in an inspection; two threads may bring the same file at the same moment."""
-    from reason_iad.store.queries import insert_if_new
+    from reason_iad.store.queries import insert_if_new, moment
     from reason_iad.store.tables import FileRow, InspectionFileRow
 
-    insert_if_new(
-        session, FileRow, {"sha256": digest, "media_type": media_type, "num_bytes": num_bytes, "created_at": _now()}
-    )
+    facts = {"sha256": digest, "media_type": media_type, "num_bytes": num_bytes, "created_at": moment(session)}
+    insert_if_new(session, FileRow, facts)
     session.add(InspectionFileRow(inspection_id=identifier, role=role, sha256=digest))
 
 
@@ -510,10 +583,6 @@ def _display_name(name: str) -> str:
     last = name.replace("\\", "/").rsplit("/", 1)[-1]
     clean = "".join(c if c.isprintable() else "�" for c in last).strip()
     return clean[:MAX_NAME] or "image"
-
-
-def _now() -> datetime:
-    return datetime.now(UTC)
 
 
 def _first_line(error: Exception) -> str:

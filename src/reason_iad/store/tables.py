@@ -5,7 +5,20 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from typing import Any
 
-from sqlalchemy import JSON, DateTime, Dialect, Double, ForeignKey, Index, MetaData, String, Text, TypeDecorator
+from sqlalchemy import (
+    JSON,
+    BigInteger,
+    DateTime,
+    Dialect,
+    Double,
+    ForeignKey,
+    Index,
+    Integer,
+    MetaData,
+    String,
+    Text,
+    TypeDecorator,
+)
 from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
@@ -57,6 +70,7 @@ class InspectionRow(Base):
         Index("ix_inspections_verdict", "verdict"),
         Index("ix_inspections_category", "category"),
         Index("ix_inspections_image_sha256", "image_sha256"),
+        Index("ix_inspections_who", "who", "started_at"),
     )
 
     id: Mapped[str] = mapped_column(String(32), primary_key=True)
@@ -75,6 +89,85 @@ class InspectionRow(Base):
     defect_type: Mapped[str | None] = mapped_column(String(100))
     report: Mapped[dict[str, Any] | None] = mapped_column(Json)
     error: Mapped[str | None] = mapped_column(Text)
+    priority: Mapped[str] = mapped_column(String(16), server_default="person")  # person, lot
+    attempts: Mapped[int] = mapped_column(server_default="0")  # how often a server has begun with it
+    leased_by: Mapped[str | None] = mapped_column(String(32))  # the server that is at it
+    lease_until: Mapped[datetime | None] = mapped_column(UtcTime)  # by the database's clock; then another may take it
+
+
+class EventRow(Base):
+    """Something that happened to an inspection, for whichever server is asked about it."""
+
+    __tablename__ = "events"
+    __table_args__ = (Index("ix_events_inspection_id", "inspection_id", "id"), Index("ix_events_at", "at"))
+
+    id: Mapped[int] = mapped_column(
+        BigInteger().with_variant(Integer(), "sqlite"), primary_key=True, autoincrement=True
+    )  # fmt: skip
+    inspection_id: Mapped[str] = mapped_column(ForeignKey("inspections.id", ondelete="CASCADE"))
+    at: Mapped[datetime] = mapped_column(UtcTime)
+    event: Mapped[str] = mapped_column(String(16))  # queued, started, stage, done, failed
+    data: Mapped[dict[str, Any]] = mapped_column(Json)
+
+
+class ServerRow(Base):
+    """A server that works on this record, as it last told of itself."""
+
+    __tablename__ = "servers"
+
+    id: Mapped[str] = mapped_column(String(32), primary_key=True)
+    name: Mapped[str] = mapped_column(String(255))  # of its machine, and its port
+    version: Mapped[str] = mapped_column(String(32))
+    workers: Mapped[int]
+    ready: Mapped[int]  # workers whose model is loaded
+    running: Mapped[int]  # inspections that it is at
+    started_at: Mapped[datetime] = mapped_column(UtcTime)
+    seen_at: Mapped[datetime] = mapped_column(UtcTime)
+
+
+class TokenRow(Base):
+    """A bearer token by its hash, where tokens are kept in the record."""
+
+    __tablename__ = "tokens"
+
+    name: Mapped[str] = mapped_column(String(100), primary_key=True)
+    role: Mapped[str] = mapped_column(String(16))
+    sha256: Mapped[str] = mapped_column(String(64))
+    created_at: Mapped[datetime] = mapped_column(UtcTime)
+
+
+class RateRow(Base):
+    """How many requests a client may still send at a moment; counts for all servers."""
+
+    __tablename__ = "rates"
+
+    client: Mapped[str] = mapped_column(String(255), primary_key=True)
+    level: Mapped[float] = mapped_column(Double)
+    at: Mapped[datetime] = mapped_column(UtcTime)
+
+
+class ShelfRow(Base):
+    """A folder of profiles or knowledge that servers share through the record."""
+
+    __tablename__ = "shelf"
+
+    name: Mapped[str] = mapped_column(String(200), primary_key=True)
+    version: Mapped[int]
+    manifest: Mapped[dict[str, Any]] = mapped_column(Json)  # SHA-256 by path
+    changed_at: Mapped[datetime] = mapped_column(UtcTime)
+
+
+class FactRow(Base):
+    """Something true of the whole record.
+
+    oldest: the oldest revision whose programs may still use these tables; identity: the id that its files of evidence
+    hold, too; evidence: the address of these, where every machine reaches them by the same.
+    """
+
+    __tablename__ = "facts"
+
+    name: Mapped[str] = mapped_column(String(32), primary_key=True)
+    value: Mapped[str] = mapped_column(Text)
 
 
 class FileRow(Base):
@@ -128,6 +221,17 @@ class AuditRow(Base):
     target: Mapped[str] = mapped_column(String(255))
     outcome: Mapped[str] = mapped_column(String(100))
     client: Mapped[str] = mapped_column(String(64))
+    hash: Mapped[str | None] = mapped_column(String(64))  # of this line and the hash before it
+
+
+class AuditHeadRow(Base):
+    """One row: how long the chain of the audit log is, and its last hash."""
+
+    __tablename__ = "audit_head"
+
+    id: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
+    lines: Mapped[int]
+    hash: Mapped[str] = mapped_column(String(64))
 
 
 class LineRow(Base):

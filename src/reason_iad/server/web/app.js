@@ -214,8 +214,9 @@ async function show(id, fresh = false) {
   await load($("photo"), await picture(body.pictures.preview));
   if (body.pictures.map) await load($("map"), await picture(body.pictures.map));
   $("map").hidden = !body.pictures.map;
-  $("tools").hidden = !body.pictures.map && !report.regions.length && !report.trace?.patches.length;
-  for (const [id, shown] of [["opacity", body.pictures.map], ["show-regions", report.regions.length], ["show-patches", report.trace?.patches.length]]) $(id).closest("label").hidden = !shown;
+  const again = (report.trace?.patches.length ?? 0) + (report.trace?.details?.length ?? 0);
+  $("tools").hidden = !body.pictures.map && !report.regions.length && !again;
+  for (const [id, shown] of [["opacity", body.pictures.map], ["show-regions", report.regions.length], ["show-patches", again]]) $(id).closest("label").hidden = !shown;
   document.querySelector(".scale-key").hidden = !body.pictures.map;
   redraw();
   $("options").hidden = true;
@@ -234,7 +235,8 @@ for (const id of ["opacity", "show-regions", "show-patches"]) $(id).addEventList
 
 async function comparePatches(body) {
   const near = body.report.regions.map((r, i) => ({ r, i })).filter(({ r }) => r.nearest && body.pictures[`shown-${r.nearest.reference + 1}`]);
-  $("compare").hidden = !near.length;
+  const details = (body.report.trace?.details ?? []).map((d, i) => ({ d, i })).filter(({ d }) => d.good && body.pictures[`shown-${d.good.reference + 1}`]);
+  $("compare").hidden = !near.length && !details.length;
   const pairs = [];
   for (const { r, i } of near) {
     const good = new Image();
@@ -242,6 +244,14 @@ async function comparePatches(body) {
     const here = cut($("photo"), r.box_xyxy, body.report.image_hw), there = cut(good, r.nearest.box_xyxy, [good.naturalHeight, good.naturalWidth]);
     for (const [canvas, label] of [[here, _("Region {number} of this image", { number: i + 1 })], [there, _("The nearest patch of a good part")]]) { canvas.setAttribute("role", "img"); canvas.setAttribute("aria-label", label); }
     pairs.push(el("li", { class: "pair" }, el("b", {}, `${i + 1}  ${told(r.place)}`), here, there, el("span", {}, _("this part")), el("span", {}, _("good part, distance {distance}", { distance: digits(r.nearest.distance, 2) }))));
+  }
+  for (const { d, i } of details) {
+    const good = new Image();
+    await load(good, await picture(body.pictures[`shown-${d.good.reference + 1}`]));
+    const here = cut($("photo"), d.box_xyxy, body.report.image_hw), there = cut(good, d.good.box_xyxy, [good.naturalHeight, good.naturalWidth]);
+    for (const [canvas, label] of [[here, _("Detail {number} of this part", { number: i + 1 })], [there, _("The same place of a good part")]]) { canvas.setAttribute("role", "img"); canvas.setAttribute("aria-label", label); }
+    const step = body.report.trace.steps.find((one) => one.detail === i), known = step?.agreement == null ? "" : `, ${_("agreement with what was measured {value}", { value: digits(step.agreement, 2) })}`;
+    pairs.push(el("li", { class: "pair" }, el("b", {}, `${told(d.place)} (${d.kept ? _("kept") : _("not kept")}${known})`), here, there, el("span", {}, _("detail of this part")), el("span", {}, _("the same place of a good part"))));
   }
   $("pairs").replaceChildren(...pairs);
 }

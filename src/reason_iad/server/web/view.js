@@ -94,7 +94,7 @@ export function drawBoxes(target, report, showRegions, showPatches) {
   target.setAttribute("viewBox", `0 0 ${width} ${height}`);
   const nodes = [];
   const rect = (b, kind) => svg("rect", { class: `box ${kind}`, x: b[0], y: b[1], width: b[2] - b[0], height: b[3] - b[1] });
-  if (showPatches && report.trace) for (const p of report.trace.patches) nodes.push(rect(p.box_xyxy, "patch-rim"), rect(p.box_xyxy, "patch-edge"));
+  if (showPatches && report.trace) for (const p of [...report.trace.patches, ...(report.trace.details ?? [])]) nodes.push(rect(p.box_xyxy, "patch-rim"), rect(p.box_xyxy, "patch-edge"));
   if (showRegions) {
     const size = Math.max(height, width) / 28;
     report.regions.forEach((r, i) => {
