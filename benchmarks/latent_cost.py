@@ -7,15 +7,15 @@
 
 Every part runs in a process of its own on the same prompt: an image, notes up to `--tokens` prefix tokens, a question
 with four options. `plain` and `latent` answer it from nothing (vision tower and prompt included), `latent` with 10
-steps of 4 candidates and injection, early stop off; the `report` pair also writes 80 tokens. `published` is the loop of
-the only public code, written as it is: every step runs the vision tower and the whole prompt with the attention weights
-of all layers, then the whole prompt again, one sample, nothing stored, all rows through the vocabulary. `own 1` and
-`own 4` are our phase at 10 steps of 1 sample and of 4 candidates. `five` asks five questions about the image.
+steps of 4 candidates and injection, early stop off; the `report` pair also writes 80 tokens. `published` is the loop
+of the only public code, written as it is: every step runs the vision tower and the whole prompt with the attention
+weights of all layers, then the whole prompt again, one sample, nothing stored, all rows through the vocabulary. `own
+1` and `own 4` are our phase at 10 steps of 1 sample and of 4 candidates. `five` asks five questions about the image.
 `--growth` shows how a step grows with the prefix beside the time that its suffix's own multiplications would take at
-the speed of a large matrix product; `--layouts` compares ways to share the prefix among candidates; `--details` times a step of 4 candidates
-without and with the anchored reward's facts, over none, one and three details, and the reading of a detail, all as the
-tool itself runs the bundled model. The miniature
-`qwen2_5_vl` has random weights: its times are real, its answers are not. With --json the last line is one object.
+the speed of a large matrix product; `--layouts` compares ways to share the prefix among candidates; `--details` times
+a step of 4 candidates without and with the anchored reward's facts, over none, one and three details, and the reading
+of a detail, all as the tool itself runs the bundled model. The miniature `qwen2_5_vl` has random weights: its times
+are real, its answers are not. With --json the last line is one object.
 """
 
 from __future__ import annotations
