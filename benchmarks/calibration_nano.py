@@ -3,11 +3,13 @@
     python benchmarks/calibration_nano.py collect --root ROOT ... --split train --rows TRAIN --per-category 5 --shots 4
     python benchmarks/calibration_nano.py collect --root ROOT ... --split test --rows TEST --per-category 6 --shots 4
     python benchmarks/calibration_nano.py report --train TRAIN --test TEST
+    python benchmarks/calibration_nano.py choose --train TRAIN
 
 `collect` asks about images of data sets beside references of their category and keeps each answer at once. `report`
 chooses on TRAIN whether the offset helps, fits there, and measures on TEST: the model alone, the evidence alone, both
 by the mean of their log-odds, by the fit that ships, and by one made on TRAIN, each with and without the offset; then a
 panel of nano, the evidence and a model that guesses, weighed by agreement alone. Intervals by bootstrap over images.
+`choose` compares fixed weights of model and comparison with a fit that each product is left out of in turn.
 """
 
 from __future__ import annotations
@@ -15,6 +17,11 @@ from __future__ import annotations
 import argparse
 import sys
 from pathlib import Path
+
+CANDIDATES = (
+    (0.0, 0.76, 0.31), (0.0, 0.0, 1.0), (0.0, 0.5, 0.5), (0.0, 0.3, 1.0), (0.3, 0.1, 1.0), (0.3, 0.3, 0.5),
+    (0.3, 0.3, 1.0), (0.3, 0.5, 1.0), (0.6, 0.3, 1.0),
+)  # fmt: skip
 
 
 def collect(args: argparse.Namespace) -> None:
@@ -116,6 +123,40 @@ def report(args: argparse.Namespace) -> None:
           f"{np.median(products):.2f} (n={len(products)})")  # fmt: skip
 
 
+def choose(args: argparse.Namespace) -> None:
+    """Print what fixed weights would bring, by number of references, beside a cross-fitted fit."""
+    import numpy as np
+
+    from reason_iad.calibration.fusion import Quality, crossed, features_of
+    from reason_iad.calibration.rows import Row, RowFile
+    from reason_iad.metrics.classification import auroc
+
+    rows = RowFile.open(args.train).rows
+    by_shots: dict[int, list[Row]] = {}
+    for row in rows:
+        by_shots.setdefault(16 if row["references"] > 8 else row["references"], []).append(row)
+    for shots, some in sorted(by_shots.items()):
+        truth = np.array([row["defective"] for row in some])
+        products = np.array([row["group"] for row in some])
+        names = sorted(set(products.tolist()))
+        features = features_of(some, with_evidence=True, with_offset=False)
+        folds = np.array([names.index(name) for name in products])
+        print(f"\n{shots} references: {len(some)} images of {len(names)} products\n")
+        print("| bias, model, comparison | AUROC | mean over products | balanced | calibration error | log loss |")
+        print("|---|---|---|---|---|---|")
+        tried = {
+            ", ".join(map(str, weights)): 1 / (1 + np.exp(-features @ np.array(weights))) for weights in CANDIDATES
+        }
+        for name, stated in {**tried, "fitted, the product left out": crossed(features, truth, folds)}.items():
+            q = Quality.of(truth.tolist(), stated.tolist())
+            both = [m for m in (products == one for one in names) if 0 < truth[m].sum() < m.sum()]
+            mean = np.mean([auroc(truth[m], stated[m]) for m in both])
+            print(
+                f"| {name} | {q.auroc.value:.3f} | {mean:.3f} | {q.balanced_accuracy.value:.3f} | "
+                f"{q.calibration_error.value:.3f} | {q.log_loss:.3f} |"
+            )
+
+
 def main() -> None:
     """Parse the command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -131,6 +172,9 @@ def main() -> None:
     shown.add_argument("--train", type=Path, required=True)
     shown.add_argument("--test", type=Path, required=True)
     shown.set_defaults(run=report)
+    chosen = commands.add_parser("choose")
+    chosen.add_argument("--train", type=Path, required=True)
+    chosen.set_defaults(run=choose)
     args = parser.parse_args()
     args.run(args)
 

@@ -51,6 +51,25 @@ def test_the_death_of_one_process_costs_no_inspection_and_the_other_goes_on(two,
         until(lambda identifier=identifier: two.get(f"/v1/inspections/{identifier}").json()["state"] == "done")
 
 
+def test_an_inspection_whose_process_is_killed_twice_is_marked_failed_and_costs_no_other(two, picture):
+    def at_it() -> list[int]:
+        workers = two.get("/v1/status?whole=true").json()["whole"]["workers"]
+        return [one["pid"] for one in workers if one["id"] == doomed and one["pid"]]
+
+    doomed = send(two, picture(), "slow_0.png", wait=0).json()["id"]
+    until(at_it)
+    other = send(two, picture(), "slow_1.png", wait=0).json()["id"]
+    (first,) = at_it()
+    os.kill(first, signal.SIGKILL)
+    until(lambda: at_it() and at_it() != [first])
+    os.kill(at_it()[0], signal.SIGKILL)
+    until(lambda: two.get(f"/v1/inspections/{doomed}").json()["state"] == "failed")
+    assert "ended twice during it" in two.get(f"/v1/inspections/{doomed}").json()["error"]
+    until(lambda: two.get(f"/v1/inspections/{other}").json()["state"] == "done")
+    until(lambda: two.get("/v1/status").json()["workers_ready"] == 2)
+    assert send(two, picture()).status_code == 200
+
+
 def test_an_inspection_that_takes_too_long_ends_its_own_process_alone(serve, picture):
     from reason_iad.server.settings import Limits
 
