@@ -90,7 +90,7 @@ class Scene:
     """A loaded model, an image and notes that make the prefix as long as asked."""
 
     def __init__(self, name: str, tokens: int, as_in_use: bool = False) -> None:
-        self.model = NanoModel.load() if as_in_use and name == "nano" else load(name)
+        self.model: Any = NanoModel.load() if as_in_use and name == "nano" else load(name)
         info = self.model.info
         self.model._info = dataclasses.replace(
             info, context_length=8192, template=dataclasses.replace(info.template, end="")
