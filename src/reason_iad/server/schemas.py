@@ -220,7 +220,7 @@ def inspection_body(record: Record, position: int | None = None, full: bool = Fa
         "category": record.category or record.category_given, "verdict": record.verdict,
         "probability": record.probability, "defect_type": record.defect_type, "question": record.question,
         "created_at": record.created_at, "started_at": record.started_at, "finished_at": record.finished_at,
-        "error": record.error, "pictures": pictures,
+        "error": record.error and told(record.error), "pictures": pictures,
         "feedback": [
             {"kind": f.kind, "comment": f.comment, "who": f.who, "created_at": f.created_at, "effect": f.effect}
             for f in record.feedback
