@@ -197,7 +197,9 @@ class InspectionQueue:
         self.check_room()
         self._reserved += 1  # two who ask at the same moment must not take the same place
         try:
-            identifier = await asyncio.to_thread(self._store.accept, request, who, "server", media_type)
+            identifier = await asyncio.to_thread(
+                self._store.accept, request, who, "server", media_type, priority, self._tracing.written()
+            )
         finally:
             self._reserved -= 1
         job = Job(identifier, "inspect", who, priority, persisted=True)
@@ -295,7 +297,7 @@ class InspectionQueue:
         """Read an inspection from the record and have the job done; then its process is free for another."""
         try:
             if job.persisted:
-                job.payload = await self._keep(lambda: self._begin(job.id))
+                job.payload = await self._keep(lambda: self._begin(job))
             job.tell("started")
             return await self._model.run(job.kind, job.id, job.payload, lambda kind, rest: _pass_on(job, kind, rest))
         finally:
@@ -335,12 +337,13 @@ class InspectionQueue:
             self._seconds = 0.8 * self._seconds + 0.2 * (time.monotonic() - began)
             job.payload = None  # images are not kept in memory
 
-    def _begin(self, identifier: str) -> Task:
+    def _begin(self, job: Job) -> Task:
         """Mark an inspection as running; gives what the model process needs."""
-        self._store.start(identifier)
-        record = self._store.get(identifier)
+        self._store.start(job.id)
+        record = self._store.get(job.id)
         assert record is not None
-        return Task(identifier, self._store.request_of(record))
+        job.context = job.context or self._tracing.read(record.trace)  # of before a restart, or from another server
+        return Task(job.id, self._store.request_of(record))
 
     async def _finish(self, job: Job, report: InspectionReport, files: dict[str, tuple[str, bytes]]) -> None:
         """Write down what came of an inspection."""

@@ -170,6 +170,7 @@ class Store:
         origin: Origin = "server",
         media_type: str = "application/octet-stream",
         priority: str = "person",
+        trace: str | None = None,
     ) -> str:
         """Record an image that waits for inspection; returns the inspection's id. On return it survives a kill.
 
@@ -179,6 +180,7 @@ class Store:
             origin: where it came from.
             media_type: of the image's file.
             priority: person, or lot.
+            trace: where the request is in a trace, for whichever server does it.
         """
         from reason_iad.store.leases import add_event
         from reason_iad.store.queries import moment
@@ -194,8 +196,8 @@ class Store:
             session.add(
                 InspectionRow(
                     id=identifier, state="queued", origin=origin, who=who[:100], name=_display_name(request.name or ""),
-                    image_sha256=sha256(image), request=_asked(request), created_at=moment(session),
-                    priority=priority,
+                    image_sha256=sha256(image), request=_asked(request) | ({"trace": trace} if trace else {}),
+                    created_at=moment(session), priority=priority,
                 )
             )  # fmt: skip
             session.flush()
@@ -551,7 +553,7 @@ def _record(
     return Record(
         id=row.id, state=cast(State, row.state), origin=cast(Origin, row.origin), who=row.who, name=row.name,
         image_sha256=row.image_sha256,
-        category_given=request.get("category"), question=request.get("question"),
+        category_given=request.get("category"), question=request.get("question"), trace=request.get("trace"),
         choices=tuple(request.get("choices", ())),
         created_at=row.created_at, started_at=row.started_at, finished_at=row.finished_at, verdict=row.verdict,
         probability=row.probability, category=row.category, defect_type=row.defect_type, error=row.error,
