@@ -3,22 +3,26 @@
     python benchmarks/latent_cost.py [--model nano|qwen2_5_vl] [--tokens 1000] [--repeat 3] [--json]
     python benchmarks/latent_cost.py --growth [--json]
     python benchmarks/latent_cost.py --layouts [--json]
+    python benchmarks/latent_cost.py --details [--json]
 
 Every part runs in a process of its own on the same prompt: an image, notes up to `--tokens` prefix tokens, a question
 with four options. `plain` and `latent` answer it from nothing (vision tower and prompt included), `latent` with 10
-steps of 4 candidates and injection, early stop off; the `report` pair also writes 80 tokens. `published` is the loop of
-the only public code, written as it is: every step runs the vision tower and the whole prompt with the attention weights
-of all layers, then the whole prompt again, one sample, nothing stored, all rows through the vocabulary. `own 1` and
-`own 4` are our phase at 10 steps of 1 sample and of 4 candidates. `five` asks five questions about the image.
+steps of 4 candidates and injection, early stop off; the `report` pair also writes 80 tokens. `published` is the loop
+of the only public code, written as it is: every step runs the vision tower and the whole prompt with the attention
+weights of all layers, then the whole prompt again, one sample, nothing stored, all rows through the vocabulary. `own
+1` and `own 4` are our phase at 10 steps of 1 sample and of 4 candidates. `five` asks five questions about the image.
 `--growth` shows how a step grows with the prefix beside the time that its suffix's own multiplications would take at
-the speed of a large matrix product; `--layouts` compares ways to share the prefix among candidates. The miniature
-`qwen2_5_vl` has random weights: its times are real, its answers are not. With --json the last line is one object.
+the speed of a large matrix product; `--layouts` compares ways to share the prefix among candidates; `--details` times
+a step of 4 candidates without and with the anchored reward's facts, over none, one and three details, and the reading
+of a detail, all as the tool itself runs the bundled model. The miniature `qwen2_5_vl` has random weights: its times
+are real, its answers are not. With --json the last line is one object.
 """
 
 from __future__ import annotations
 
 import argparse
 import dataclasses
+import functools
 import json
 import resource
 import statistics
@@ -33,16 +37,21 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from reason_iad.evidence.looks import Look
 from reason_iad.inspection.open_dialog import OpenDialog
 from reason_iad.inspection.options import InspectorOptions
 from reason_iad.inspection.prompts import context_parts, question_text
 from reason_iad.models.base import Prefix
+from reason_iad.models.nano import NanoModel
+from reason_iad.reasoning.anchors import facts_of
 from reason_iad.reasoning.answers import reader_for
+from reason_iad.reasoning.details import GoodPlace, SalientDetails, Views, cut, places_of
 from reason_iad.reasoning.latent_options import LatentOptions
 from reason_iad.reasoning.latents import step_generator
 from reason_iad.reasoning.optimizers import Policy, Reinforce
-from reason_iad.reasoning.rewards import EntropyReward, RewardWeights, truncated_entropy
+from reason_iad.reasoning.rewards import REWARDS, EntropyReward, RewardWeights, truncated_entropy
 from reason_iad.reasoning.scoring import SuffixScorer
+from reason_iad.reasoning.thought import Scorers, read_detail
 
 QUESTION = "Which description fits the defect best?"
 CHOICES = (
@@ -74,11 +83,14 @@ class Given(InspectorOptions):
         return self.loop
 
 
+WITH_PATCHES = functools.partial(Given, latents="on", injection="on")
+
+
 class Scene:
     """A loaded model, an image and notes that make the prefix as long as asked."""
 
-    def __init__(self, name: str, tokens: int) -> None:
-        self.model = load(name)
+    def __init__(self, name: str, tokens: int, as_in_use: bool = False) -> None:
+        self.model: Any = NanoModel.load() if as_in_use and name == "nano" else load(name)
         info = self.model.info
         self.model._info = dataclasses.replace(
             info, context_length=8192, template=dataclasses.replace(info.template, end="")
@@ -97,7 +109,7 @@ class Scene:
 
     def dialog(self, latents: LatentOptions | None) -> OpenDialog:
         """Ready for questions; None answers plainly."""
-        options = InspectorOptions(latents="off", injection="off") if latents is None else Given(loop=latents)
+        options = InspectorOptions(latents="off", injection="off") if latents is None else WITH_PATCHES(loop=latents)
         return OpenDialog(self.model, self.context(), options)
 
 
@@ -340,6 +352,32 @@ def layouts(args: argparse.Namespace) -> dict[str, Any]:
     return {"layouts_ms": {name: round(seconds * 1e3, 1) for name, seconds in found.items()}}
 
 
+@torch.no_grad()
+def details(args: argparse.Namespace) -> dict[str, Any]:
+    """A step of 4 candidates under either reward over no, one and three details, and the reading of one."""
+    scene = Scene(args.model, args.tokens, as_in_use=True)
+    model, pixels, reader = scene.model, scene.pixels, reader_for(scene.model, CHOICES)
+    prefix = model.extend(scene.context(), [question_text(model.info, QUESTION, CHOICES)])
+    views = Views(pixels, lambda box: GoodPlace(0, box, 0.0, cut(pixels[::-1], box)), has_good=True)
+    saliency = np.ones((8, 8), np.float32)
+    saliency[1, 1], saliency[6, 2], saliency[4, 6] = 9.0, 8.0, 7.0
+    chosen = places_of(SalientDetails(), views, saliency)
+    policy = Policy(model.initial_latents(4), 0.1 * model.embedding_rms)
+    latents = torch.cat([Reinforce(4).candidates(policy, step_generator(0, 0)), policy.mean[None]])
+    facts = facts_of(Look("top left", "tiny", "elongated", "darker than", "of the same hue"))
+    found = {}
+    for name, weights in REWARDS.items():
+        scorers = Scorers(model, prefix, reader, EntropyReward(weights), 0, facts, True)
+        for count in (0, 1, 3):
+            scorer = [scorers.over(chosen[:n]) for n in range(count + 1)][-1]
+            action = functools.partial(scorer.score, latents, attend=True)
+            found[f"{name}, {count} details"] = fastest(action, args.repeat + 2)
+    found["reading a detail"] = fastest(lambda: read_detail(model, prefix, chosen[0]), args.repeat)
+    for name, seconds in found.items():
+        print(f"{name:22} {seconds * 1e3:7.1f} ms")
+    return {"details_ms": {name: round(seconds * 1e3, 1) for name, seconds in found.items()}}
+
+
 def expanded(model: Any, prefix: Prefix, embeds: Tensor) -> Tensor:
     """The usual way: every candidate with a copy of the stored keys and values, by transformers' own cache."""
     from transformers import DynamicCache
@@ -395,13 +433,17 @@ def main() -> None:
     parser.add_argument("--repeat", type=int, default=3)
     parser.add_argument("--growth", action="store_true")
     parser.add_argument("--layouts", action="store_true")
+    parser.add_argument("--details", action="store_true")
     parser.add_argument("--json", action="store_true")
     parser.add_argument("--part", choices=PARTS, help=argparse.SUPPRESS)
     args = parser.parse_args()
     if args.part:
         print(json.dumps(run_part(args)))
         return
-    summary = growth(args) if args.growth else layouts(args) if args.layouts else compare(args)
+    chosen = [
+        one for name, one in (("growth", growth), ("layouts", layouts), ("details", details)) if getattr(args, name)
+    ]
+    summary = (chosen or [compare])[0](args)
     if args.json:
         print(json.dumps(summary))
 

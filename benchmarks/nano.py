@@ -61,7 +61,7 @@ def load(part: str) -> Any:
             return LatentOptions(num_steps=self.num_steps, seed=self.seed, sure_entropy=0.0, patience=10_000)
 
     if part == "every_step":
-        return Inspector.load(EveryStep())
+        return Inspector.load(EveryStep(latents="on", injection="on"))
     if part in ("full", "paired"):
         return Inspector.load(InspectorOptions(latents="on", injection="on"))
     fast = {"streams": "fast", "reason": "auto"} if part == "screened" else {}

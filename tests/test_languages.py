@@ -20,6 +20,7 @@ from reason_iad.evidence import conformal, suitability
 from reason_iad.inspection.verdict import VerdictOptions, decide
 from reason_iad.knowledge.translations import text_of, told, translated
 from reason_iad.languages import LANGUAGES, _, moment, number, several, speaking
+from reason_iad.locale import extract
 from reason_iad.types import PLACES, EvidenceSummary
 
 PACKAGE = Path(reason_iad.__file__).parent
@@ -32,7 +33,7 @@ def own_home(tmp_path, monkeypatch):
 
 
 def marked_in_python() -> set[str]:
-    """Every text under `_`, `several` and `translatable`, found by the syntax tree: in f-strings, too."""
+    """Every plain text under `_`, `several` and `translatable`, found by the syntax tree: in f-strings, too."""
     found = set()
     for path in PACKAGE.rglob("*.py"):
         for node in ast.walk(ast.parse(path.read_text("utf-8"))):
@@ -58,15 +59,17 @@ def holes(text: str) -> set[str]:
 
 
 @pytest.mark.parametrize("code", OTHERS)
-def test_every_marked_text_has_a_translation_with_the_same_holes(code):
+def test_every_text_has_a_translation_with_the_same_holes(code):
     from reason_iad.locale import catalogs
 
     wanted, catalog = catalogs.template(), catalogs.read(code)
     known = {message.id: message for message in catalog if message.id}
     missing = [message.id for message in wanted if message.id and message.id not in known]
     assert missing == [], "run `python -m reason_iad.locale.catalogs`, then translate what is empty"
+    assert set(known) <= {message.id for message in wanted if message.id}, "run `python -m reason_iad.locale.catalogs`"
     for message in known.values():
         assert all(catalogs.strings(message)), f"{code} has no translation of {message.id!r}"
+        assert not message.fuzzy, f"{code} is not sure of {message.id!r}"
         forms = message.id if isinstance(message.id, tuple) else (message.id,)
         for text in catalogs.strings(message):
             assert holes(text) <= set().union(*map(holes, forms)), message.id
@@ -81,6 +84,68 @@ def test_the_compiled_catalog_is_that_of_the_text(code):
     from reason_iad.locale import catalogs
 
     assert catalogs.path_of(code).with_suffix(".mo").read_bytes() == catalogs.compiled(catalogs.read(code))
+
+
+def found_sentences() -> list[str]:
+    return sorted({text for found in extract.found_in_python() for text in found.texts if isinstance(text, str)})
+
+
+@pytest.mark.parametrize("code", OTHERS)
+def test_every_sentence_of_the_source_is_found_again_when_it_is_shown(code):
+    with speaking(code):
+        for text in found_sentences():
+            filled = {name: f"x{position}y" for position, name in enumerate(sorted(holes(text)))}
+            fixed = sum(len(plain) for plain, *_rest in string.Formatter().parse(text))
+            if fixed <= 5 and filled:
+                continue  # too little to know it by
+            assert not re.search(r"[}][{]", text), f"holes side by side cannot be told apart: {text}"
+            template = bool(filled) or "{{" in text
+            shown, wanted = (one.format(**filled) if template else one for one in (text, _(text)))
+            assert languages.told(shown) == wanted
+
+
+def worded(node: ast.AST) -> list[str]:
+    """Literals with a word inside of an expression, but those under a mark, in JSON and in keys."""
+    if isinstance(node, ast.Call) and getattr(node.func, "id", "") in (*extract.MARKS, "told", "counted"):
+        return []
+    if isinstance(node, ast.Subscript) or (isinstance(node, ast.Call) and ast.unparse(node.func) == "json.dumps"):
+        return []
+    if isinstance(node, ast.Constant) and isinstance(node.value, str):
+        plain = node.value.replace("reason-iad", "").replace("UTC", "")
+        return [node.value] if re.search(r"[A-Za-z]{3}", plain) else []
+    return [text for child in ast.iter_child_nodes(node) for text in worded(child)]
+
+
+PASSED_ON = {"message.replace(', or set REASON_IAD_MAX_PIXELS', '')"}  # a message that was made elsewhere, cut
+
+
+def test_every_message_of_an_error_is_a_sentence_that_extraction_can_read():
+    unread = []
+    for path in extract.sources():
+        reader = extract.Reader(path, path.name)
+        for call, local in reader.calls():
+            if isinstance(call.func, ast.Name) and call.func.id in {*extract.errors(), "HttpProblem"}:
+                reader.local = local
+                unread += [
+                    f"{path.name}:{call.lineno}: {ast.unparse(text)}"
+                    for text in extract.said_by(call)
+                    if worded(text) and not reader.sentences(text, []) and ast.unparse(text) not in PASSED_ON
+                ]
+    assert unread == [], "write the message as an f-string where it is raised, or mark it with translatable(f'...')"
+
+
+def test_no_line_of_the_terminal_stands_outside_the_catalogs():
+    """`print` and `write` are for programs, and for what is translated already; people are told by `say` and `note`."""
+    left = []
+    for path in (PACKAGE / "cli").glob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text("utf-8"))):
+            if isinstance(node, ast.Call) and ast.unparse(node.func) in (
+                "print",
+                "sys.stderr.write",
+                "sys.stdout.write",
+            ):
+                left += [f"{path.name}:{node.lineno}: {text}" for one in node.args for text in worded(one)]
+    assert left == []
 
 
 def visible_text_of_templates() -> list[str]:

@@ -5,8 +5,10 @@
 
 Text is marked where it is written, by `_` and `several`, and translated by gettext catalogs under `locale/`
 (`python -m reason_iad.locale.catalogs` brings them up to date). What is kept, sent or given to a model stays English:
-reports, records, the interface, prompts. Sentences that a report keeps are put into the reader's language when they are
-shown, by `told`: it finds the sentence they were made from. What has no translation is shown in English.
+reports, records, the interface, prompts. Sentences that a report keeps, messages of errors and lines of the terminal
+are written in English as plain f-strings and put into the reader's language when they are shown, by `told` and `say`,
+which find the sentence they were made from; `locale/extract.py` reads those sentences off the source. What has no
+translation is shown in English.
 """
 
 from __future__ import annotations
@@ -15,11 +17,13 @@ import functools
 import gettext
 import os
 import re
+import string
+import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 from reason_iad.errors import InputError
 
@@ -27,8 +31,12 @@ LANGUAGES = {"en": "English", "de": "Deutsch", "zh": "中文", "ja": "日本語"
 CATALOGS = Path(__file__).parent / "locale"
 DOMAIN = "reason_iad"
 _current: ContextVar[str] = ContextVar("reason_iad_language", default="en")
-_HOLE = re.compile(r"\{(\w*)\}")
+_VERBATIM = frozenset({
+    "path", "file", "folder", "image", "name", "host", "url", "id", "identifier", "who", "client", "origin", "user",
+    "model", "target", "filename", "out", "data",
+})  # fmt: skip  # holes that hold what somebody named, which is shown as it is
 _NUMBER = re.compile(r"[-+]?\d{1,3}(,\d{3})+(\.\d+)?%?|[-+]?\d+\.\d+%?")
+_COUNTS = re.compile(r"(?<=\w), (?=\d)")  # 3 .txt, 1 hidden file
 _ENDS = (re.compile(r"(?<=[.?!]) (?=\S)"), re.compile(r"(?<=[;:]) (?=\S)"))  # of sentences, then of their parts
 
 
@@ -156,7 +164,25 @@ def told(text: str, lexicon: Mapping[str, str] | None = None) -> str:
         text: in English.
         lexicon: translations besides those of the program, which go before them.
     """
-    return text if _current.get() == "en" else _told(text, _current.get(), lexicon or {})
+    if _current.get() == "en":
+        return text
+    return _told(text, _current.get(), lexicon) if lexicon else _remembered(text, _current.get())
+
+
+def say(text: str, file: TextIO | None = None, end: str = "\n") -> None:
+    """Print a line for people, written in English, in the language spoken."""
+    print(told(text), file=file or sys.stdout, end=end, flush=True)
+
+
+def note(text: str) -> None:
+    """Tell people something beside the result, on standard error and after the program's name."""
+    sys.stderr.write(f"reason-iad: {told(text)}\n")
+    sys.stderr.flush()
+
+
+@functools.lru_cache(4096)
+def _remembered(text: str, code: str) -> str:
+    return _told(text, code, {})
 
 
 def _told(text: str, code: str, lexicon: Mapping[str, str], deep: int = 0) -> str:
@@ -169,13 +195,15 @@ def _told(text: str, code: str, lexicon: Mapping[str, str], deep: int = 0) -> st
         return localized(text)
     if (named := _option(text, code, lexicon)) is not None:
         return named
-    for pattern, source in _patterns(code):
-        if match := pattern.fullmatch(text):
+    for longest, fixed, source in _sentences(code):
+        if longest in text and all(part in text for part in fixed) and (match := _pattern(source).fullmatch(text)):
             values = {
-                name: _told(value, code, lexicon, deep + 1) if deep < 3 else value
+                name: value if deep > 2 or _is_verbatim(name) else _told(value, code, lexicon, deep + 1)
                 for name, value in match.groupdict().items()
             }
             return catalog.gettext(source).format(**values)
+    if len(parts := _COUNTS.split(text)) > 1 and text[0].isdigit():
+        return (", " if code == "de" else "、").join(_told(part, code, lexicon, deep + 1) for part in parts)
     for end in _ENDS if deep < 3 else ():
         if len(parts := end.split(text)) > 1:
             spoken = [_told(part, code, lexicon, deep + 1) for part in parts]
@@ -193,25 +221,33 @@ def _option(text: str, code: str, lexicon: Mapping[str, str]) -> str | None:
     return None
 
 
+def _is_verbatim(hole: str) -> bool:
+    return hole.rstrip("23456789") in _VERBATIM
+
+
 @functools.cache
-def _patterns(code: str) -> tuple[tuple[re.Pattern[str], str], ...]:
-    """Sentences with holes as patterns, the longest fixed text first."""
-    sources = [source for source in _messages(code) if _HOLE.search(source)]
-    sources.sort(key=lambda source: -len(_HOLE.sub("", source)))
-    return tuple(
-        (re.compile(_pattern(source), re.DOTALL), source) for source in sources if len(_HOLE.sub("", source)) > 5
-    )
+def _sentences(code: str) -> tuple[tuple[str, tuple[str, ...], str], ...]:
+    """Sentences with holes, and the text between these with its longest part before it; the longest text first."""
+    found = []
+    for source in _messages(code):
+        if "{" in source:
+            fixed = tuple(text for text, _name, _form, _kind in string.Formatter().parse(source) if text)
+            if sum(map(len, fixed)) > 5:
+                found.append((max(fixed, key=len), fixed, source))
+    return tuple(sorted(found, key=lambda one: -sum(map(len, one[1]))))
 
 
-def _pattern(source: str) -> str:
-    parts, seen = [], set()
-    for position, part in enumerate(_HOLE.split(source)):
-        if position % 2 == 0:
-            parts.append(re.escape(part))
-        else:
-            parts.append(f"(?P={part})" if part in seen else f"(?P<{part}>.+?)")
-            seen.add(part)
-    return "".join(parts)
+@functools.lru_cache(1024)
+def _pattern(source: str) -> re.Pattern[str]:
+    """Matches whatever fills a sentence's holes."""
+    parts: list[str] = []
+    seen: set[str] = set()
+    for fixed, name, _form, _kind in string.Formatter().parse(source):
+        parts.append(re.escape(fixed))
+        if name is not None:
+            parts.append(f"(?P={name})" if name in seen else f"(?P<{name}>.+?)")
+            seen.add(name)
+    return re.compile("".join(parts), re.DOTALL)
 
 
 def _messages(code: str) -> dict[str, str | list[str]]:

@@ -29,7 +29,7 @@ def slow_agreement(model, prefix, latents, facts, missing=0):
     """Log-probability of every value's whole text, by whole passes without branches, normalized at each token."""
     said, total = model.tokenize(model.info.template.cue), 0.0
     for fact in facts:
-        said += model.tokenize(fact.lead)
+        said += model.tokenize(fact.lead) if fact.lead else []
         values = [model.tokenize(value) for value in fact.values]
         mine = values[fact.measured]
         for at, token in enumerate(mine):
@@ -43,7 +43,7 @@ def slow_agreement(model, prefix, latents, facts, missing=0):
 
 def test_facts_are_what_was_measured_and_no_hue_where_none_differs():
     assert [fact.values[fact.measured].strip() for fact in facts_of(LOOK)] == [
-        "bottom left", "small", "elongated", "darker than", "redder",
+        "bottom left", "small", "elongated", "darker", "redder",
     ]  # fmt: skip
     calm = Look("center", "tiny", "compact", "about as bright as", "of the same hue")
     assert len(facts_of(calm)) == 4

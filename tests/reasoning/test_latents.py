@@ -273,7 +273,9 @@ def test_settings_without_meaning_are_refused(change):
 
 
 def test_numbers_that_are_not_finite_are_an_error(tiny_nano, prefix, reader, monkeypatch):
-    monkeypatch.setattr(tiny_nano, "logits", lambda hidden: torch.full((*hidden.shape[:-1], 258), float("nan")))
+    monkeypatch.setattr(
+        tiny_nano, "logits", lambda hidden, *wanted: torch.full((*hidden.shape[:-1], 258), float("nan"))
+    )
     with pytest.raises(ModelError, match="not finite"):
         SuffixScorer(tiny_nano, prefix, reader, EntropyReward(RewardWeights())).base_answer()
 

@@ -6,7 +6,9 @@ import os
 import signal
 import threading
 import time
+from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, HTTPServer
+from pathlib import Path
 
 import pytest
 from small_inspectors import load_knowledge
@@ -28,19 +30,28 @@ def until(found, seconds: float = 30.0) -> None:
         time.sleep(0.05)
 
 
-@pytest.fixture
-def traced(tmp_path):
-    """A client of a server, and the exporter that holds its spans."""
+@contextmanager
+def server(exporter, data: Path, factory: str = "load_scripted", **changes):
+    """A client of a server whose spans go to `exporter`."""
     from fastapi.testclient import TestClient
     from opentelemetry.sdk.trace import TracerProvider
     from opentelemetry.sdk.trace.export import SimpleSpanProcessor
-    from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 
-    exporter, provider = InMemorySpanExporter(), TracerProvider(shutdown_on_exit=False)
+    provider = TracerProvider(shutdown_on_exit=False)
     provider.add_span_processor(SimpleSpanProcessor(exporter))
-    settings = Settings(data=tmp_path / "data", factory="small_inspectors:load_scripted", stop_seconds=5.0, workers=2)
+    settings = Settings(data=data, factory=f"small_inspectors:{factory}", **{"stop_seconds": 5.0, **changes})
     app = create_app(settings, load_knowledge, Tracing(provider))
     with TestClient(app, "http://127.0.0.1", raise_server_exceptions=False) as client:
+        yield client
+
+
+@pytest.fixture
+def traced(tmp_path):
+    """A client of a server, and the exporter that holds its spans."""
+    from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
+
+    exporter = InMemorySpanExporter()
+    with server(exporter, tmp_path / "data", workers=2) as client:
         until(lambda: client.get("/v1/status").json()["workers_ready"] == 2)
         exporter.clear()
         yield client, exporter
@@ -126,6 +137,26 @@ def test_pages_health_and_metrics_make_no_traces(traced):
     for path in ("/", "/healthz", "/metrics", "/assets/app.js"):
         assert client.get(path).status_code == 200
     assert exporter.get_finished_spans() == ()
+
+
+def test_an_inspection_that_another_server_does_stays_in_the_trace_of_its_request(tmp_path, picture, shared_url):
+    from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
+
+    asked, doing = InMemorySpanExporter(), InMemorySpanExporter()
+    shared = {"database": shared_url, "stop_seconds": 0.1}
+    with (
+        server(asked, tmp_path / "data", "load_never", **shared) as client,
+        server(doing, tmp_path / "data", **shared) as other,
+    ):
+        until(lambda: other.get("/readyz").status_code == 200)
+        identifier = send(client, picture(), wait=0, traceparent=CLIENT).json()["id"]
+        until(lambda: client.get(f"/v1/inspections/{identifier}").json()["state"] == "done")
+        until(lambda: any(span.name == "inspect" for span in doing.get_finished_spans()))
+    (request,) = [span for span in asked.get_finished_spans() if span.name == "POST /v1/inspections"]
+    (inspect,) = [span for span in doing.get_finished_spans() if span.name == "inspect"]
+    assert inspect.parent.span_id == request.context.span_id
+    assert inspect.context.trace_id == request.context.trace_id == int(CLIENT.split("-")[1], 16)
+    assert tree(doing.get_finished_spans())["inspect"] == ["wait", "work", "record"]
 
 
 def test_spans_reach_a_collector_over_http(serve, picture, monkeypatch):

@@ -12,7 +12,6 @@ import os
 import sys
 import traceback
 from collections.abc import Callable, Sequence
-from typing import NoReturn
 
 from reason_iad import __version__
 from reason_iad.cli import (
@@ -32,10 +31,11 @@ from reason_iad.cli import (
     threshold,
     weights,
 )
+from reason_iad.cli.help import BAD_INPUT, Parser, speak_as_asked
 from reason_iad.errors import ReasonIADError
-from reason_iad.languages import LANGUAGES, _, from_environment, speak, told
+from reason_iad.languages import LANGUAGES, _, speak, told
 
-DONE, FAILURE, BAD_INPUT, INTERRUPTED, BROKEN_PIPE = 0, 1, 2, 130, 141
+DONE, FAILURE, INTERRUPTED, BROKEN_PIPE = 0, 1, 130, 141
 
 _NO_ROOM = {errno.ENOSPC, errno.EDQUOT, errno.EROFS}
 _EPILOG = """\
@@ -48,21 +48,9 @@ examples:
 """
 
 
-class _Parser(argparse.ArgumentParser):
-    """Reports usage errors in one line, as all other errors are."""
-
-    def error(self, message: str) -> NoReturn:
-        self.exit(BAD_INPUT, f"reason-iad: error: {message}; see '{self.prog} --help'\n")
-
-
 def build_parser() -> argparse.ArgumentParser:
     """Put the subcommands together."""
-    parser = _Parser(
-        prog="reason-iad",
-        description="Explain defects in images of industrial products.",
-        epilog=_EPILOG,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+    parser = Parser(prog="reason-iad", description="Explain defects in images of industrial products.", epilog=_EPILOG)
     parser.add_argument(
         "--language", choices=tuple(LANGUAGES), metavar="CODE",
         help="of what is said and of reports: en, de, zh or ja (default: by LANG); JSON stays English",
@@ -108,11 +96,13 @@ def main(argv: Sequence[str] | None = None) -> int:
     for stream in (sys.stdout, sys.stderr):
         if hasattr(stream, "reconfigure"):  # a file name that is no text must not stop the answer about the file
             stream.reconfigure(errors="backslashreplace")
+    speak_as_asked(sys.argv[1:] if argv is None else argv)
     try:
         args = build_parser().parse_args(argv)
     except SystemExit as stop:  # argparse has said what it had to say
         return stop.code if isinstance(stop.code, int) else DONE
-    speak(args.language or from_environment())
+    if args.language:
+        speak(args.language)
     return guarded(lambda: int(args.run(args)))
 
 
@@ -123,7 +113,7 @@ def guarded(command: Callable[[], int]) -> int:
         if sys.stdout is not None:
             sys.stdout.flush()  # a broken pipe shows here, not at the interpreter's end
     except KeyboardInterrupt:
-        _say("interrupted")
+        _say(_("interrupted"))
         return INTERRUPTED
     except BrokenPipeError:
         # Whoever read us has enough; what is still buffered must not raise again at exit.
@@ -141,14 +131,16 @@ def _explain(error: Exception) -> int:
         _say(_("error: {message}", message=told(str(error))))
         return BAD_INPUT
     if isinstance(error, OSError) and error.errno in _NO_ROOM:
-        where = f" at {error.filename}" if error.filename else ""
-        _say(f"error: {error.strerror}{where}; expected room to write: free some, or choose another place")
+        why = f"{error.strerror}: {error.filename}" if error.filename else error.strerror
+        said = _("{why}; expected room to write: free some, or choose another place", why=why)
+        _say(_("error: {message}", message=said))
         return BAD_INPUT
     if isinstance(error, MemoryError):
-        _say("failure: out of memory; close other programs, or inspect smaller images")
+        _say(_("failure: out of memory; close other programs, or inspect smaller images"))
         return FAILURE
-    hint = "" if os.environ.get("REASON_IAD_DEBUG") else "; set REASON_IAD_DEBUG=1 to see where"
-    _say(f"failure: {type(error).__name__}: {' '.join(str(error).split())}{hint}")
+    said = _("failure: {what}", what=f"{type(error).__name__}: {' '.join(str(error).split())}")
+    shown = bool(os.environ.get("REASON_IAD_DEBUG"))
+    _say(said if shown else _("{failure}; set REASON_IAD_DEBUG=1 to see where", failure=said))
     return FAILURE
 
 

@@ -17,7 +17,6 @@ from reason_iad.cli.benchmark_runs import (
     choose_pool,
     merged_options,
     needed,
-    say,
     say_faults,
     say_outcome,
     setting_names,
@@ -25,6 +24,7 @@ from reason_iad.cli.benchmark_runs import (
 )
 from reason_iad.cli.method import add_method_options
 from reason_iad.errors import InputError
+from reason_iad.languages import note, say
 from reason_iad.models.registry import JOINT
 from reason_iad.types import KnowledgeMode, LatentMode
 
@@ -158,12 +158,12 @@ def _ask_panel(given: dict[str, Any], setting: Setting, out: Path, args: argpars
     folders = {name: member_folder(out, name) for name in names}
     worst = 0
     for name, folder in folders.items():
-        say(f"asking {name}")
+        note(f"asking {name}")
         alone = _as_served(dataclasses.replace(setting, model=name), given)
         mine = {key: value for key, value in given.items() if key != "parallel" or name.startswith("openai:")}
         worst = max(worst, ask_all(mine, {alone: folder}, args))
     count = join_runs(out, setting, folders, {name: of_model(name) for name in names})
-    say(f"{count} answers of {len(names)} models joined")
+    note(f"{count} answers of {len(names)} models joined")
     show_summaries({setting: out}, args.json)
     return worst
 
@@ -184,7 +184,7 @@ def _as_served(setting: Setting, given: dict[str, Any]) -> Setting:
                 f"found --{name} {given[name]}, and {setting.model} runs on a server, which gives no access to the "
                 "inside of the model; expected off: leave the option out"
             )
-    say(f"{setting.model} runs on a server: latents and injection, which need the inside of the model, are off")
+    note(f"{setting.model} runs on a server: latents and injection, which need the inside of the model, are off")
     return dataclasses.replace(setting, latents="off", injection="off")
 
 
@@ -252,7 +252,7 @@ def run_detect(args: argparse.Namespace) -> int:
     )
     progress.clear()
     for line in dataset.taken:
-        say(f"taken: {line}")
+        note(f"taken: {line}")
     say_faults([str(fault) for fault in faults])
     say_outcome(outcome, "images judged")
     summary = summarize_detection(out)
@@ -292,7 +292,7 @@ def run_report(args: argparse.Namespace) -> int:
     elif args.out is None:
         print(report.to_markdown())
     if args.out is not None:
-        print(f"report: {report.write(args.out)}", file=sys.stderr if args.json else sys.stdout)
+        say(f"report: {report.write(args.out)}", file=sys.stderr if args.json else sys.stdout)
     return 0
 
 

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from reason_iad.errors import InputError
 from reason_iad.inspection.options import declared_settings
+from reason_iad.languages import _, note, number
 
 if TYPE_CHECKING:
     from reason_iad.benchmark.runner import Pool, Progress, RunOutcome
@@ -65,17 +66,17 @@ def ask_all(given: dict[str, Any], folders: dict[Setting, Path], args: argparse.
 def say_faults(faults: list[str]) -> None:
     """Name the first faults of the data, and how many there are more."""
     for fault in faults[:10]:
-        say(f"data fault: {fault}")
+        note(f"data fault: {fault}")
     if len(faults) > 10:
-        say(f"and {len(faults) - 10} more data faults; all stand in the first line of plan-*.jsonl in the run")
+        note(f"and {len(faults) - 10} more data faults; all stand in the first line of plan-*.jsonl in the run")
 
 
 def say_outcome(outcome: RunOutcome, done: str) -> None:
     """Say what was done, how fast, and what was kept, damaged or left."""
     for line in outcome.damaged:
-        say(f"{line} is damaged; what it held was asked again")
+        note(f"{line} is damaged; what it held was asked again")
     own = outcome.own_seconds / outcome.seconds if outcome.seconds else 0.0
-    say(
+    note(
         f"{outcome.asked} {done} in {outcome.seconds:.0f} s (harness itself {own:.1%}), "
         f"{outcome.kept} kept from before, {outcome.errors} errors, {outcome.left} left"
         + (f", {outcome.duplicates} duplicates take another's answer" if outcome.duplicates else "")
@@ -102,7 +103,7 @@ def choose_pool(given: dict[str, Any], setting: Setting | None, factory: SolverF
     apart = factory is not None or setting is None or "ray" in given or parallel > 1
     workers = given.get("workers", 1 if apart or setting is None else usual_workers(setting, threads))
     if workers > 1 and "workers" not in given:
-        say(f"answering in {workers} processes, one for each core (--workers 1 for one)")
+        note(f"answering in {workers} processes, one for each core (--workers 1 for one)")
     if parallel > 1:
         if "ray" in given or workers > 1:
             raise InputError("found --parallel with --workers or --ray; expected one of them: leave one out")
@@ -185,9 +186,16 @@ class ProgressLine:
         if now - self._said < (0.2 if self._live else 10) and progress.done < progress.total:
             return
         self._said = now
-        left = "" if progress.seconds_left is None else f", {duration(1000 * progress.seconds_left)} left"
-        errors = f", {progress.errors} errors" if progress.errors else ""
-        line = f"{progress.done} of {progress.total} {self._unit}, {progress.rate:.2f} a second{left}{errors}"
+        line = _(
+            "{done} of {total}, {rate} a second",
+            done=progress.done,
+            total=progress.total,
+            rate=number(progress.rate, 2),
+        )
+        if progress.seconds_left is not None:
+            line += f", {_('about {time} left', time=duration(1000 * progress.seconds_left))}"
+        if progress.errors:
+            line += f", {_('{count} errors', count=progress.errors)}"
         sys.stderr.write(f"\r\x1b[K{line}" if self._live else f"reason-iad: {line}\n")
         sys.stderr.flush()
 
@@ -195,8 +203,3 @@ class ProgressLine:
         """Take the line away."""
         if self._live:
             sys.stderr.write("\r\x1b[K")
-
-
-def say(message: str) -> None:
-    """Print a line beside the result."""
-    print(f"reason-iad: {message}", file=sys.stderr)

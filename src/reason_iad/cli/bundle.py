@@ -16,6 +16,7 @@ from pathlib import Path
 
 from reason_iad import __version__
 from reason_iad.errors import InputError
+from reason_iad.languages import note, say
 
 EXTRAS = ("pdf", "postgresql", "faiss", "heic", "line")
 NOTED = 2000  # letters of pip's own words that an error repeats
@@ -58,7 +59,6 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
         help="pack wheels and weights into one archive that installs without a network",
         description="Pack the program, all it needs and its weights into one archive, for plants without a network.",
         epilog=_EPILOG,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("--out", type=Path, required=True, metavar="FILE", help="the archive, such as reason-iad.tar")
     parser.add_argument("--extras", nargs="+", default=[], choices=EXTRAS, help="optional parts to take along")
@@ -71,17 +71,14 @@ def run(args: argparse.Namespace) -> int:
     from reason_iad import weights
     from reason_iad.files import replacing
 
-    def say(message: str) -> None:
-        print(f"reason-iad: {message}", file=sys.stderr, flush=True)
-
     name = f"reason-iad-{__version__}"
     with tempfile.TemporaryDirectory(prefix="reason-iad-bundle-", dir=_near(args.out)) as folder:
         wheels = Path(folder) / "wheels"
         wheels.mkdir()
-        own = own_wheel(wheels, args.wheel, say)
-        say("collecting the wheels of everything it needs")
+        own = own_wheel(wheels, args.wheel, note)
+        note("collecting the wheels of everything it needs")
         collect(own, args.extras, wheels)
-        say("collecting the weights")
+        note("collecting the weights")
         parts = weights.fetch()
         files = [(path, f"wheels/{path.name}") for path in sorted(wheels.iterdir())]
         for part in parts:
@@ -97,7 +94,7 @@ def run(args: argparse.Namespace) -> int:
         except OSError as error:
             raise InputError(f"{args.out} cannot be written ({error.strerror}); choose another place") from error
     size = args.out.stat().st_size
-    print(f"{args.out}: {size / 1e6:,.0f} MB, {len(files):,} files; unpack it and run {name}/install.sh")
+    say(f"{args.out}: {size / 1e6:,.0f} MB, {len(files):,} files; unpack it and run {name}/install.sh")
     return 0
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -13,6 +12,7 @@ from reason_iad import __version__
 from reason_iad.cli.inspect import _count
 from reason_iad.cli.method import add_method_options, method_options
 from reason_iad.errors import InputError
+from reason_iad.languages import note, translatable
 
 if TYPE_CHECKING:
     from reason_iad.calibration.fusion import FittedFusion
@@ -38,7 +38,6 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
         "calibrate",
         help="fit a model's probabilities to your own labeled images or questions",
         description=DESCRIPTION,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     add = parser.add_argument
     add("data", nargs="?", type=Path, metavar="DATA", help="folder of labeled images, or the root of --questions")
@@ -86,7 +85,7 @@ def _unfitted(args: argparse.Namespace) -> Inspector:
     from reason_iad.inspection.inspector import Inspector
     from reason_iad.recognition.prototypes import CategoryPrototypes
 
-    loaded = Inspector.load(method_options(args), progress=_say)
+    loaded = Inspector.load(method_options(args), progress=note)
     settings = {"options": {"weights": {}, "looks": _looks()}}
     prototypes = CategoryPrototypes.load()
     return Inspector(loaded.options, loaded.model, loaded.vision, loaded.knowledge, prototypes, settings)
@@ -107,13 +106,13 @@ def _ask(args: argparse.Namespace, inspector: Inspector, kept: RowFile) -> list[
     from reason_iad.datasets.questions import read_questions
 
     if kept.damaged:
-        _say(f"{kept.path} holds {kept.damaged} damaged lines; what they held is asked again")
+        note(f"{kept.path} holds {kept.damaged} damaged lines; what they held is asked again")
     if args.questions is not None:
         questions = read_questions(args.data, args.questions)
         notes = [f"data fault: {fault}" for fault in questions.faults[:10]]
-        return [*notes, *ask_questions(inspector, questions, kept, max(args.shots), args.limit, _say)]
+        return [*notes, *ask_questions(inspector, questions, kept, max(args.shots), args.limit, note)]
     cases, notes = _cases(args)
-    return [*notes, *collect(inspector, cases, kept, _say)]
+    return [*notes, *collect(inspector, cases, kept, note)]
 
 
 def _cases(args: argparse.Namespace) -> tuple[Sequence[Case], list[str]]:
@@ -141,8 +140,10 @@ def _finish(args: argparse.Namespace, kept: RowFile, fingerprint: str, notes: li
     if args.out is not None:
         report.write(args.out, settings)
     print(json.dumps({"settings": settings, "made": made}) if args.json else report.to_markdown())
-    where = f"report: {args.out}; " if args.out is not None else ""
-    _say(f"{where}answers: {kept.path}; " + ("kept nothing else" if args.dry_run else f"fit: {write_fit(stored)}"))
+    if args.out is not None:
+        note(f"report: {args.out}")
+    note(f"answers: {kept.path}")
+    note("kept nothing else" if args.dry_run else f"fit: {write_fit(stored)}")
     return 0
 
 
@@ -185,13 +186,10 @@ def _use(args: argparse.Namespace, fingerprint: str) -> int:
     from reason_iad.models.fits import read_fit, write_fit
 
     found = read_fit(args.use, fingerprint)
-    _say(f"kept as {write_fit(found)}: {_told(found.made)}")
+    note(f"kept as {write_fit(found)}: {_told(found.made)}")
     return 0
 
 
 def _told(made: Mapping[str, Any]) -> str:
-    return f"made by reason-iad {made.get('program', 'of an unknown version')} from {made.get('answers', '?')} answers"
-
-
-def _say(text: str) -> None:
-    print(f"reason-iad: {text}", file=sys.stderr)
+    program, answers = made.get("program", "?"), made.get("answers", "?")
+    return translatable(f"made by reason-iad {program} from {answers} answers")

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -13,6 +12,7 @@ from typing import TYPE_CHECKING
 from reason_iad.cli.batch import Job, Loader, check_method, inspect_all, load_inspector, one_by_one
 from reason_iad.cli.method import add_method_options
 from reason_iad.errors import InputError
+from reason_iad.languages import _, note, number, say, told
 from reason_iad.types import InspectionRequest
 
 if TYPE_CHECKING:
@@ -82,18 +82,19 @@ def run(args: argparse.Namespace, load_inspector: Loader = load_inspector) -> in
     inspector = load_inspector(args, progress.say)
     progress.clear()
     failed = []
-    print(_ROW.format("image", "what it really is", "verdict", "p defect", "time").rstrip())
+    heads = (_("image"), _("what it really is"), _("verdict"), _("p defect"), _("time"))
+    print(_ROW.format(*heads).rstrip())
 
     def show(job: Job, report: InspectionReport) -> None:
         progress.clear()
-        truth = job.truth.text if job.truth else ""
-        took = duration(total_milliseconds(report))
-        print(_ROW.format(job.path.name, truth, report.verdict, f"{report.probability:.2f}", took))
+        truth = told(job.truth.text) if job.truth else ""
+        took, sure = duration(total_milliseconds(report)), number(report.probability, 2)
+        print(_ROW.format(job.path.name, truth, told(report.verdict), sure, took))
 
     def fail(job: Job, message: str) -> None:
         progress.clear()
         failed.append(job)
-        print(f"reason-iad: error: {message}", file=sys.stderr)
+        note(_("error: {message}", message=told(message)))
 
     def turns() -> Iterator[Job]:
         for done, job in enumerate(jobs):
@@ -104,6 +105,7 @@ def run(args: argparse.Namespace, load_inspector: Loader = load_inspector) -> in
         inspect_all(one_by_one(turns(), lambda: inspector), show, fail, folder)
         progress.close()
         index = folder.finish()
-    print(f"\n{len(jobs)} images in {duration(1000 * (time.monotonic() - began))}, models loaded and reports written.")
-    print(f"Open the report in a browser: {index}")
+    took = duration(1000 * (time.monotonic() - began))
+    print("\n" + _("{count} images in {time}, models loaded and reports written.", count=len(jobs), time=took))
+    say(f"Open the report in a browser: {index}")
     return 2 if failed else 0

@@ -9,11 +9,12 @@ import importlib.util
 import json
 import os
 import shutil
-import sys
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
+
+from reason_iad.languages import _, note, told, translatable
 
 OK, PROBLEM = 0, 2
 NEEDED_MEMORY = 1.6e9  # bytes that an inspection holds at most (benchmarks/nano.py)
@@ -24,13 +25,14 @@ _NEEDED = {  # module: what pip calls it
     "safetensors": "safetensors", "PIL": "pillow", "transformers": "transformers", "fastapi": "fastapi",
     "sqlalchemy": "sqlalchemy",
 }  # fmt: skip
+_NO_GPU = "none; the bundled model needs none, an open one of 7 billion parameters does"
 _OPTIONAL = {  # module: (what for, command)
-    "sentence_transformers": ("other sentence encoders", "pip install 'reason-iad[encoders]'"),
-    "faiss": ("large banks of references", "pip install 'reason-iad[faiss]'"),
-    "ray": ("benchmarks on many machines", "pip install 'reason-iad[ray]'"),
-    "psycopg": ("the record on PostgreSQL", "pip install 'reason-iad[postgresql]'"),
-    "accelerate": ("open models straight to a GPU", "pip install accelerate"),
-    "bitsandbytes": ("open models in 4 or 8 bits", "pip install bitsandbytes"),
+    "sentence_transformers": (translatable("other sentence encoders"), "pip install 'reason-iad[encoders]'"),
+    "faiss": (translatable("large banks of references"), "pip install 'reason-iad[faiss]'"),
+    "ray": (translatable("benchmarks on many machines"), "pip install 'reason-iad[ray]'"),
+    "psycopg": (translatable("the record on PostgreSQL"), "pip install 'reason-iad[postgresql]'"),
+    "accelerate": (translatable("open models straight to a GPU"), "pip install accelerate"),
+    "bitsandbytes": (translatable("open models in 4 or 8 bits"), "pip install bitsandbytes"),
 }
 
 
@@ -79,6 +81,8 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
 
 def run(args: argparse.Namespace) -> int:
     """Look, measure, print; 0 where nothing needed is missing, else 2."""
+    from reason_iad.reporting.text import padded
+
     found = examine()
     if args.json:
         lines = {line.name: line.value for line in found.lines}
@@ -86,9 +90,9 @@ def run(args: argparse.Namespace) -> int:
         print(json.dumps({**lines, "problems": problems}, indent=2))
     else:
         for line in found.lines:
-            print(f"{line.name:<15} {_words(line.value)}")
+            print(f"{padded(told(line.name), 15)} {_words(line.value)}")
         for problem in found.problems:
-            print(f"reason-iad: missing: {problem.name}: {problem.remedy}", file=sys.stderr)
+            note(_("missing: {name}: {remedy}", name=told(problem.name), remedy=told(problem.remedy)))
     return PROBLEM if found.problems else OK
 
 
@@ -103,24 +107,26 @@ def examine() -> Findings:
     found = Findings()
     arithmetic = processor.choose()
     abilities = [name for name, has in processor.abilities().items() if has]
-    found.add("processor", processor.model_name())
-    found.add("cores", {"cores": processor.cores(), "threads": processor.threads()})
-    found.add("instructions", abilities or ["none of those that matter"])
+    found.add(translatable("processor"), processor.model_name())
+    found.add(translatable("cores"), {"cores": processor.cores(), "threads": processor.threads()})
+    found.add(translatable("instructions"), abilities or [translatable("none of those that matter")])
     if given := os.environ.get(processor.OVERRIDE):
-        found.add("held back", f"{processor.OVERRIDE}={given}")
-    found.add("arithmetic", str(arithmetic))
+        found.add(translatable("held back"), f"{processor.OVERRIDE}={given}")
+    found.add(translatable("arithmetic"), str(arithmetic))
     _look_at_memory(found)
     whole = _look_at_parts(found) and _look_at_weights(found)
     _look_at_room(found)
     _look_at_gpu(found)
-    missing = {n: f"{what}: {how}" for n, (what, how) in _OPTIONAL.items() if importlib.util.find_spec(n) is None}
-    found.add("optional parts", missing or "all there")
+    missing = {
+        n: translatable(f"{what}: {how}") for n, (what, how) in _OPTIONAL.items() if importlib.util.find_spec(n) is None
+    }
+    found.add(translatable("optional parts"), missing or translatable("all there"))
     if whole:
         measured = measure()
-        found.add("measured", {name: round(seconds * 1000) for name, seconds in measured.items()})
-        found.add("inspection", expected(measured))
+        found.add(translatable("measured"), {name: round(seconds * 1000) for name, seconds in measured.items()})
+        found.add(translatable("inspection"), expected(measured))
     else:
-        found.add("inspection", "not measured: something needed is missing")
+        found.add(translatable("inspection"), translatable("not measured: something needed is missing"))
     return found
 
 
@@ -130,15 +136,16 @@ def _look_at_memory(found: Findings) -> None:
     free = free_bytes("cpu")
     value = None if free is None else round(free / 1e9, 1)
     short = free is not None and free < NEEDED_MEMORY
-    remedy = f"{value} GB are free; an inspection holds {NEEDED_MEMORY / 1e9} GB: close other programs"
-    found.add("memory", {"free_gb": value}, remedy if short else "")
+    remedy = translatable(f"{value} GB are free; an inspection holds {NEEDED_MEMORY / 1e9} GB: close other programs")
+    found.add(translatable("memory"), {"free_gb": value}, remedy if short else "")
 
 
 def _look_at_parts(found: Findings) -> bool:
     lacking = [package for module, package in _NEEDED.items() if importlib.util.find_spec(module) is None]
     names = ("torch", "onnxruntime", "transformers")
     versions = {name: importlib.metadata.version(name) for name in names if name not in lacking}
-    found.add("parts", versions, f"install them: pip install {' '.join(lacking)}" if lacking else "")
+    remedy = translatable(f"install them: pip install {' '.join(lacking)}")
+    found.add(translatable("parts"), versions, remedy if lacking else "")
     return not lacking
 
 
@@ -151,15 +158,15 @@ def _look_at_weights(found: Findings) -> bool:
     statuses = {status.part.name: status for status in weights.verify()}
     states = {name: f"{status.state} {status.detail}".strip() for name, status in statuses.items()}
     bad = [name for name, status in statuses.items() if status.state != "cached"]
-    found.add("weights", states, f"fetch them: reason-iad weights fetch {' '.join(bad)}" if bad else "")
+    remedy = translatable(f"fetch them: reason-iad weights fetch {' '.join(bad)}")
+    found.add(translatable("weights"), states, remedy if bad else "")
     if bad:
         return False
     for source in sources.all_sources({name: statuses[part].path for name, part in sources.PARTS.items()}):
         fault = faults(source) if source.folder.is_dir() else None
-        there = "cached" if source.folder.is_dir() else "written when it is first needed"
-        found.add(
-            f"{source.name}", fault or there, f"remove {source.folder}; it is then written again" if fault else ""
-        )
+        there = translatable("cached" if source.folder.is_dir() else "written when it is first needed")
+        remedy = translatable(f"remove {source.folder}; it is then written again")
+        found.add(source.name, fault or there, remedy if fault else "")
     return True
 
 
@@ -172,10 +179,11 @@ def _look_at_room(found: Findings) -> None:
     written = any((folder / "graphs").glob("language-model-*/graph.json"))
     remedy = ""
     if not os.access(there, os.W_OK):
-        remedy = f"{there} cannot be written: correct its permissions, or set REASON_IAD_HOME to another folder"
+        why = f"{there} cannot be written: correct its permissions, or set REASON_IAD_HOME to another folder"
+        remedy = translatable(why)
     elif free < NEEDED_ROOM and not written:
-        remedy = f"{free / 1e9:.1f} GB are free in {there}; expected {NEEDED_ROOM / 1e9} GB: free some"
-    found.add("cache", {"folder": str(folder), "free_gb": round(free / 1e9, 1)}, remedy)
+        remedy = translatable(f"{free / 1e9:.1f} GB are free in {there}; expected {NEEDED_ROOM / 1e9} GB: free some")
+    found.add(translatable("cache"), {"folder": str(folder), "free_gb": round(free / 1e9, 1)}, remedy)
 
 
 def _look_at_gpu(found: Findings) -> None:
@@ -184,7 +192,7 @@ def _look_at_gpu(found: Findings) -> None:
     names = [torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count())]
     if getattr(torch.backends, "mps", None) is not None and torch.backends.mps.is_available():
         names.append("Apple, through mps")
-    found.add("GPU", names or "none; the bundled model needs none, an open one of 7 billion parameters does")
+    found.add(translatable("GPU"), names or translatable(_NO_GPU))
 
 
 def measure() -> dict[str, float]:
@@ -210,7 +218,7 @@ def measure() -> dict[str, float]:
 
 def _shorter(action: Callable[[], Any]) -> float:
     spent = []
-    for _ in range(2):
+    for _turn in range(2):
         started = time.perf_counter()
         action()
         spent.append(time.perf_counter() - started)
@@ -228,5 +236,5 @@ def expected(measured: dict[str, float]) -> dict[str, float]:
 
 def _words(value: Any) -> str:
     if isinstance(value, dict):
-        return "; ".join(f"{name} {found}" for name, found in value.items())
-    return ", ".join(map(str, value)) if isinstance(value, list) else str(value)
+        return "; ".join(f"{told(name)} {_words(found)}" for name, found in value.items())
+    return ", ".join(map(_words, value)) if isinstance(value, list) else told(str(value))

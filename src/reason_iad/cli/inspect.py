@@ -9,7 +9,6 @@ from __future__ import annotations
 import argparse
 import contextlib
 import dataclasses
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -19,6 +18,7 @@ from reason_iad.cli.lot import Plan, inspect_lot, look_for_images, stopped_like_
 from reason_iad.cli.method import add_method_options
 from reason_iad.cli.recorder import Recorder
 from reason_iad.errors import EvidenceError, ImageError, InputError
+from reason_iad.languages import note
 from reason_iad.types import InspectionRequest
 
 if TYPE_CHECKING:
@@ -40,7 +40,6 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
         help="inspect images and explain what was found",
         description="Inspect images of products: verdict, defect, place, description, and what it rests on.",
         epilog=_EPILOG,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("images", nargs="+", metavar="IMAGE", help="an image file, or a folder of them")
     parser.add_argument("--category", metavar="C", help="kind of product; recognized from the image if not given")
@@ -143,10 +142,9 @@ def _open_folder(args: argparse.Namespace, references: Sequence[LoadedImage]) ->
     resume = args.resume or args.watch
     folder = ReportFolder.create(args.out, made_by=made_by(args, references), resume=resume)
     if not resume and (before := folder.log.former()):
-        print(
-            f"reason-iad: note: {args.out} holds {before} of an earlier run; they leave its index, and those of the "
-            "same names are replaced",
-            file=sys.stderr,
+        note(
+            f"note: {args.out} holds {before} of an earlier run; they leave its index, and those of the same names are "
+            "replaced"
         )
     return folder
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import json
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from reason_iad.languages import _, note, number, say, told
 from reason_iad.words import counted
 
 if TYPE_CHECKING:
@@ -33,7 +33,6 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
 
     parser = subparsers.add_parser(
         "knowledge", help="look up, import, edit and check product knowledge", description=DESCRIPTION, epilog=_EPILOG,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
     )  # fmt: skip
     base = argparse.ArgumentParser(add_help=False)
     base.add_argument("--base", type=Path, metavar="DIR", help="your base (default: knowledge in the program's home)")
@@ -67,7 +66,7 @@ def open_base(args: argparse.Namespace) -> KnowledgeBase:
     """The base that the options name, with progress where its store has to be built."""
     from reason_iad.knowledge.retrieve import KnowledgeBase, tell_encoding
 
-    tell = tell_encoding(lambda text: print(f"reason-iad: {text}", file=sys.stderr))
+    tell = tell_encoding(note)
     return KnowledgeBase.load(args.folder, base=args.base, progress=tell)
 
 
@@ -99,12 +98,11 @@ def _list(args: argparse.Namespace) -> int:
         return print_json(rows)
     width = max(len(str(row["category"])) for row in rows)
     for row in rows:
-        print(f"{row['category']:<{width}}  {', '.join(row['defects']) or str(row['entries']) + ' imported entries'}")
+        imported = _("{count} imported entries", count=row["entries"])
+        print(f"{row['category']:<{width}}  {', '.join(row['defects']) or imported}")
     defects = sum(len(row["defects"]) for row in rows)
-    print(
-        f"\n{counted(len(rows), 'category', 'categories')}, {counted(defects, 'defect')}, "
-        f"{counted(len(base.entries), 'entry', 'entries')}"
-    )
+    counts = counted(defects, "defect"), counted(len(base.entries), "entry", "entries")
+    print("\n" + ", ".join(map(told, (counted(len(rows), "category", "categories"), *counts))))
     return 0
 
 
@@ -117,24 +115,29 @@ def _show(args: argparse.Namespace) -> int:
     if args.json:
         fields = dataclasses.asdict(knowledge) if knowledge else {"category": category}
         return print_json(fields | {"imported": [dataclasses.asdict(entry) for entry in imported]})
+    from reason_iad.reporting.text import padded
+
     if knowledge:
         print(f"{knowledge.category}: {knowledge.name}")
         if knowledge.aliases:
-            print(f"also called: {', '.join(knowledge.aliases)}")
-        print(f"source: {knowledge.source}\n\nNormal")
+            say(f"also called: {', '.join(knowledge.aliases)}")
+        say(f"source: {knowledge.source}")
+        print("\n" + _("Normal"))
         print(*(f"  - {text}" for text in knowledge.normal), sep="\n")
         for defect in knowledge.defects:
             print(f"\n{defect.name} ({defect.type})")
-            for label in ("look", "cause", "consequence", "check"):
-                print(f"  {label + ':':<13}{getattr(defect, label)}")
+            labels = {"look": _("look"), "cause": _("cause"), "consequence": _("consequence"), "check": _("check")}
+            for label, said in labels.items():
+                print(f"  {padded(said + ':', 13)}{getattr(defect, label)}")
         if knowledge.standards:
-            print("\nStandards")
+            print("\n" + _("Standards"))
             print(*(f"  - {text}" for text in knowledge.standards), sep="\n")
     if imported:
-        print(f"{chr(10) if knowledge else category + ': '}Imported, {counted(len(imported), 'entry', 'entries')}")
+        heading = _("Imported: {count}", count=number(len(imported)))
+        print(f"\n{heading}" if knowledge else f"{category}: {heading}")
         print(*(f"  - {entry.text}  [{entry.source}]" for entry in imported[:20]), sep="\n")
         if len(imported) > 20:
-            print(f"  ... and {len(imported) - 20} more: use --json, or search")
+            say(f"  ... and {len(imported) - 20} more: use --json, or search")
     return 0
 
 
@@ -142,11 +145,12 @@ def _search(args: argparse.Namespace) -> int:
     hits = open_base(args).search(args.query, args.category, args.top_k)
     if args.json:
         return print_json([dataclasses.asdict(hit) for hit in hits])
-    for number, hit in enumerate(hits, 1):
-        words = f"words: rank {hit.bm25_rank}" if hit.bm25_rank else "words: none in common"
-        meaning = f"meaning: rank {hit.dense_rank}, similarity {hit.similarity:.2f}"
-        print(f"{number}. {hit.entry.id}  score {hit.score:.4f} ({words}; {meaning})")
-        print(f"   {hit.entry.text}\n   source: {hit.entry.source}")
+    for place, hit in enumerate(hits, 1):
+        words = _("words: rank {rank}", rank=hit.bm25_rank) if hit.bm25_rank else _("words: none in common")
+        near = number(hit.similarity, 2)
+        meaning = _("meaning: rank {rank}, similarity {similarity}", rank=hit.dense_rank, similarity=near)
+        print(f"{place}. {hit.entry.id}  {_('score {score}', score=number(hit.score, 4))} ({words}; {meaning})")
+        print(f"   {hit.entry.text}\n   {told(f'source: {hit.entry.source}')}")
     return 0
 
 
@@ -177,8 +181,8 @@ def _check(args: argparse.Namespace) -> int:
         print_json({"files": checked, "findings": findings})
     else:
         for finding in findings:
-            print(finding["message"])
-        print(f"{counted(checked, 'file')} checked, {counted(len(findings), 'finding')}")
+            print(told(finding["message"]))
+        say(f"{counted(checked, 'file')} checked, {counted(len(findings), 'finding')}")
     return 2 if findings else 0
 
 

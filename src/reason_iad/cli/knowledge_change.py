@@ -8,12 +8,12 @@ import itertools
 import os
 import shlex
 import subprocess
-import sys
 import tempfile
 import textwrap
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from reason_iad.languages import _, note, say, told
 from reason_iad.words import counted
 
 if TYPE_CHECKING:
@@ -121,7 +121,7 @@ def _edit(args: argparse.Namespace) -> int:
         subprocess.run([*shlex.split(editor), str(path)], check=False)  # noqa: S603 - the user's own editor
         changed = path.read_text("utf-8")
     if changed == text:
-        print(f"{args.category}: nothing changed", file=sys.stderr)
+        note(f"{args.category}: nothing changed")
         return 0
     try:
         return _changed(args, editing.save_text(base, name, changed, text))
@@ -129,7 +129,7 @@ def _edit(args: argparse.Namespace) -> int:
         kept = base / f"{name}.rejected"
         base.mkdir(parents=True, exist_ok=True)
         kept.write_text(changed, "utf-8")
-        print(f"reason-iad: what you wrote is kept in {kept}", file=sys.stderr)
+        note(f"what you wrote is kept in {kept}")
         raise
 
 
@@ -138,7 +138,7 @@ def _changed(args: argparse.Namespace, knowledge: Any) -> int:
 
     if args.json:
         return print_json(dataclasses.asdict(knowledge))
-    print(
+    say(
         f"{knowledge.category}: {len(knowledge.normal)} normal, {counted(len(knowledge.defects), 'defect')}, "
         f"in {_base(args)}"
     )
@@ -159,28 +159,28 @@ def _import(args: argparse.Namespace) -> int:
         return 2 if result.refused else 0
     _print_understanding(result, args.dry_run)
     said = (
-        ("known already", result.duplicates),
-        ("reads like an order", result.flagged),
-        ("names no product, so it holds for every one; say which with --category", result.of_no_product),
+        (_("known already"), result.duplicates),
+        (_("reads like an order"), result.flagged),
+        (_("names no product, so it holds for every one; say which with --category"), result.of_no_product),
     )
     for title, lines in said:
         print(*(f"{title}: {line}" for line in lines[:10]), sep="\n", end="\n" if lines else "")
         if len(lines) > 10:
-            print(f"... and {len(lines) - 10} more")
+            say(f"... and {len(lines) - 10} more")
     if result.left_out:
-        print("left out:", ", ".join(f"{count} {suffix}" for suffix, count in result.left_out.items()))
+        say(f"left out: {', '.join(f'{count} {suffix}' for suffix, count in result.left_out.items())}")
     for message in result.refused:
-        print(f"reason-iad: error: {message}", file=sys.stderr)
+        note(_("error: {message}", message=told(message)))
     total = sum(result.taken.values())
     more = len(result.categories) - 8
     names = ", ".join(result.categories[:8]) + (f" and {more} more categories" if more > 0 else "")
-    print(
+    say(
         f"{counted(total, 'entry', 'entries')} of {names or 'no category'}: {result.new} new, "
         f"{len(result.duplicates)} known already, {len(result.flagged)} to look at, "
         f"{counted(len(result.refused), 'file')} refused"
     )
     if args.dry_run:
-        print(
+        say(
             "Nothing was stored. Correct what is read wrongly with --as NAME=MEANING "
             "(normal, defect, process, standard, ignore; for columns also category, defect_type, text, cause, "
             "consequence, check, subject), then import without --dry-run."
@@ -193,11 +193,11 @@ def _print_understanding(result: ImportResult, every_entry: bool) -> None:
     source_of = iter(result.entries)
     for path, count in result.taken.items():
         kinds = ", ".join(f"{number} {kind}" for kind, number in sorted(result.kinds[path].items()))
-        print(f"{path}: {counted(count, 'entry', 'entries')}{f' ({kinds})' if kinds else ''}")
-        lines = result.understood[path]
+        print(f"{path}: {told(counted(count, 'entry', 'entries'))}{f' ({kinds})' if kinds else ''}")
+        lines = list(map(told, result.understood[path]))
         print(*(f"  {line}" for line in lines[:20]), sep="\n", end="\n" if lines else "")
         if len(lines) > 20:
-            print(f"  ... and {len(lines) - 20} more")
+            say(f"  ... and {len(lines) - 20} more")
         for entry in itertools.islice(source_of, count):
             if every_entry:
                 about = f"{entry.category}, {entry.kind}" + (f", {entry.defect_type}" if entry.defect_type else "")
@@ -229,7 +229,7 @@ def _export(args: argparse.Namespace) -> int:
             raise InputError(f"{where} holds no entry{about}; choose another version or category")
         text = dump_lines(chosen) if suffix == ".jsonl" else dump_csv(chosen)
         write_whole(args.target, text.encode())
-        print(f"{args.target}: {counted(len(chosen), 'entry', 'entries')}")
+        print(f"{args.target}: {told(counted(len(chosen), 'entry', 'entries'))}")
         return 0
     if suffix or args.version is not None:
         raise InputError(f"{args.target} is no target for that; expected NAME.jsonl, NAME.csv, or a folder")
@@ -237,7 +237,7 @@ def _export(args: argparse.Namespace) -> int:
     files = [knowledge for knowledge in found if knowledge is not None]
     for knowledge in files:
         write_whole(args.target / f"{knowledge.category}.yaml", dump_category(knowledge).encode())
-    print(f"{args.target}: {counted(len(files), 'category file')}")
+    print(f"{args.target}: {told(counted(len(files), 'category file'))}")
     return 0
 
 
@@ -249,9 +249,10 @@ def _versions(args: argparse.Namespace) -> int:
     if args.json:
         return print_json([dataclasses.asdict(version) for version in found])
     for v in found:
-        print(f"{v.version}  {v.at}  {counted(v.entries, 'entry', 'entries')} (+{v.added} -{v.removed})  {v.encoder}")
+        entries = told(counted(v.entries, "entry", "entries"))
+        print(f"{v.version}  {v.at}  {entries} (+{v.added} -{v.removed})  {v.encoder}")
     if not found:
-        print("no version yet: the store is built by the first search or inspection")
+        say("no version yet: the store is built by the first search or inspection")
     return 0
 
 
@@ -263,5 +264,5 @@ def _draft(args: argparse.Namespace) -> int:
         return _changed(args, approve(_base(args), args.category, args.approve))
     if args.folder is None:
         raise InputError("no folder of images; expected `draft CATEGORY DIR`, or --approve WHO for a draft that exists")
-    print(draft(_base(args), args.category, args.folder, args.model, args.images))
+    say(draft(_base(args), args.category, args.folder, args.model, args.images))
     return 0

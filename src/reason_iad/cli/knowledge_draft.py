@@ -7,7 +7,6 @@ approval, who approved it and when.
 from __future__ import annotations
 
 import datetime
-import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -18,6 +17,7 @@ from reason_iad.knowledge.commands import find_instructions
 from reason_iad.knowledge.editing import approve_draft, dump_category
 from reason_iad.knowledge.entries import CategoryKnowledge
 from reason_iad.knowledge.names import identifier
+from reason_iad.languages import note, translatable
 
 QUESTION = "Describe the product: its shape, color, surface and parts."
 SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".webp", ".tif", ".tiff")
@@ -54,7 +54,7 @@ def draft(base: Path, name: str, folder: Path, model: str, count: int, describe:
     knowledge = CategoryKnowledge(category, name.replace("_", " "), source, tuple(texts), ())
     with writing(base):
         apply_changes(base, {f"{DRAFTS}/{path.name}": NOTE.format(category=category) + dump_category(knowledge)})
-    return f"{path}: a draft of {len(texts)} descriptions; correct it, then approve it with --approve WHO"
+    return translatable(f"{path}: a draft of {len(texts)} descriptions; correct it, then approve it with --approve WHO")
 
 
 def approve(base: Path, name: str, who: str) -> CategoryKnowledge:
@@ -77,7 +77,7 @@ def _by_model(model: str) -> Describer:
         from reason_iad.inspection.options import InspectorOptions
 
         options = InspectorOptions(model=model, knowledge="none", latents="off", injection="off")
-        inspector = Inspector.load(options, lambda text: print(f"reason-iad: {text}", file=sys.stderr))
+        inspector = Inspector.load(options, note)
         reports = [inspector.inspect(image, question=QUESTION) for image in images]
         return [answer.text for report in reports for answer in report.answers if answer.question == QUESTION]
 

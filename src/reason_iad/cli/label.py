@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from reason_iad.cli.database import add_database
 from reason_iad.errors import InputError
+from reason_iad.languages import _, say, told
 from reason_iad.words import counted
 
 if TYPE_CHECKING:
@@ -36,7 +37,6 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
         help="name defects, those first that teach most",
         description="Name the odd areas of recorded inspections, those first whose name would teach most.",
         epilog=_EPILOG,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("category", metavar="CATEGORY", help="name of the product")
     parser.add_argument(
@@ -62,7 +62,7 @@ def run(args: argparse.Namespace, read_key: Callable[[], str] | None = None) -> 
     try:
         if args.export is not None:
             images, areas = export_labels(store, args.category, args.export, args.format)
-            print(f"{counted(images, 'image')} with {counted(areas, 'area')} in {args.export}")
+            say(f"{counted(images, 'image')} with {counted(areas, 'area')} in {args.export}")
             return 0
         if args.list:
             return _list(store, args.category, args.limit)
@@ -78,7 +78,7 @@ def _list(store: Store, category: str, limit: int) -> int:
     for asked in found:
         print(_line(asked))
     if not found:
-        print(f"no odd area of {category} waits for a name")
+        say(f"no odd area of {category} waits for a name")
     return 0
 
 
@@ -92,7 +92,7 @@ def _ask(store: Store, args: argparse.Namespace, read_key: Callable[[], str]) ->
         waiting = queue_of(store, args.category, args.limit + len(passed))
         asked = next((one for one in waiting if (one.area.inspection, one.area.index) not in passed), None)
         if asked is None:
-            print(f"no odd area of {args.category} waits for a name")
+            say(f"no odd area of {args.category} waits for a name")
             break
         types = list(load_examples(args.category).counts)
         _show(store, asked, types, args.picture)
@@ -105,36 +105,37 @@ def _ask(store: Store, args: argparse.Namespace, read_key: Callable[[], str]) ->
         elif key == "g":
             store.add_feedback(area.inspection, "false_alarm", _who(), "it is good")
             passed.add((area.inspection, area.index))
-            print("  kept: a false alarm; let the profile learn it with `reason-iad learn ... --add IMAGE --as normal`")
+            say("  kept: a false alarm; let the profile learn it with `reason-iad learn ... --add IMAGE --as normal`")
         elif key == "n" or (key in _KEYS and _KEYS.index(key) < len(types)):
-            name = input("  type: ") if key == "n" else types[_KEYS.index(key)]
+            name = input(_("  type: ")) if key == "n" else types[_KEYS.index(key)]
             try:
                 found = label(store, area.inspection, area.index, name, _who())
             except InputError as error:
-                print(f"  {error}")
+                print(f"  {told(str(error))}")
                 continue
             done.append((area.inspection, found))
-            print(f"  {found.defect_type}; {counted(found.examples, 'example')} now")
+            say(f"  {found.defect_type}; {counted(found.examples, 'example')} now")
         else:
             passed.add((area.inspection, area.index))
-            print("  skipped")
-    print(f"{counted(len(done), 'name')} given")
+            say("  skipped")
+    say(f"{counted(len(done), 'name')} given")
     return 0
 
 
 def _undo(store: Store, done: list[tuple[str, Labeled]], unlabel: Callable[[Store, str, str, str], object]) -> None:
     if not done:
-        print("  nothing to take back")
+        say("  nothing to take back")
         return
     inspection, found = done.pop()
     unlabel(store, inspection, found.example, _who())
-    print(f"  {found.defect_type} taken back")
+    say(f"  {found.defect_type} taken back")
 
 
 def _show(store: Store, asked: Asked, types: list[str], picture: Path | None) -> None:
     print(_line(asked))
     keys = [f"{key} {name}" for key, name in zip(_KEYS, types, strict=False)]
-    print("  " + ", ".join([*keys, "n new type", "g good", "s skip", "u undo", "q stop"]), flush=True)
+    others = [_("n new type"), _("g good"), _("s skip"), _("u undo"), _("q stop")]
+    print("  " + ", ".join([*keys, *others]), flush=True)
     if picture is not None:
         from reason_iad.files import write_whole
         from reason_iad.images import read_image
@@ -151,7 +152,8 @@ def _line(asked: Asked) -> str:
 
     area = asked.area
     box = " ".join(map(str, area.box_xyxy))
-    return f"{printable(area.name)}, area {area.index + 1} (box {box}): {printable('; '.join(asked.reasons))}"
+    where = _("area {number} (box {box})", number=area.index + 1, box=box)
+    return f"{printable(area.name)}, {where}: {printable('; '.join(map(told, asked.reasons)))}"
 
 
 def _who() -> str:

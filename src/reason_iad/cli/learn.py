@@ -8,7 +8,6 @@ from __future__ import annotations
 import argparse
 import json
 import math
-import sys
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -17,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 from reason_iad.cli import learn_defects, learn_each
 from reason_iad.cli.method import add_setting, method_options
 from reason_iad.errors import EvidenceError, ImageError, InputError
+from reason_iad.languages import _, note, told, translatable
 
 if TYPE_CHECKING:
     from reason_iad.evidence.features import EvidenceOptions
@@ -49,7 +49,6 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
         help="learn a category from images of good parts",
         description="Learn what good parts of a category look like, say how far that can be trusted, and correct it.",
         epilog=_EPILOG,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("category", nargs="?", metavar="CATEGORY", help="name of the product")
     parser.add_argument("images", nargs="*", metavar="DIR", help="images of good parts, or folders of them")
@@ -106,7 +105,7 @@ def run(args: argparse.Namespace, load_vision: Callable[[], Any] | None = None) 
         if not images:
             raise InputError(bad[0])
         for message in bad:
-            print(f"reason-iad: error: {message}", file=sys.stderr)
+            note(_("error: {message}", message=told(message)))
         if args.add and find_profile(args.category) is None:
             raise EvidenceError(
                 f"there is no profile of {args.category!r} to correct; learn it first from a folder of good parts"
@@ -115,7 +114,7 @@ def run(args: argparse.Namespace, load_vision: Callable[[], Any] | None = None) 
         vision = load_vision() if load_vision is not None else _load_vision(method_options(args).bundled_device)
         profile = _correct(args, images, vision) if args.add else _learn(args, images, vision)
         if args.type:
-            print(f"reason-iad: {learn_defects.add_named(args, images, vision)}", file=sys.stderr)
+            note(learn_defects.add_named(args, images, vision))
     else:
         from reason_iad.evidence.profile import load_profile
 
@@ -124,8 +123,8 @@ def run(args: argparse.Namespace, load_vision: Callable[[], Any] | None = None) 
             profile = profile.without(args.remove)
             profile.save()
     progress.clear()
-    if note := _slow_search(profile):
-        sys.stderr.write(f"reason-iad: note: {note}\n")
+    if slow := _slow_search(profile):
+        note(slow)
     summary = summary_of(profile, args.max_overkill)
     if args.json:
         print(json.dumps(summary.as_dict(), indent=2, ensure_ascii=False, allow_nan=False))
@@ -181,9 +180,9 @@ def _slow_search(profile: CategoryProfile) -> str | None:
     large = [one for one in profile.bank.features.values() if math.prod(one.shape[:3]) >= LARGE]
     if not large or any(worth_indexing(one) for one in large):
         return None
-    return (
-        f"{profile.category}: {profile.bank.num_references} references are searched exactly, which takes longer with "
-        "each of them; pip install 'reason-iad[faiss]' searches them about nine times as fast"
+    return translatable(
+        f"note: {profile.category}: {profile.bank.num_references} references are searched exactly, which takes longer "
+        "with each of them; pip install 'reason-iad[faiss]' searches them about nine times as fast"
     )
 
 
@@ -216,7 +215,7 @@ def _read(category: str, given: Sequence[str]) -> tuple[list[LoadedImage], list[
 
     lot = find_lot(given)
     if lot.left_out:
-        print(f"reason-iad: {category}: {lot.phrase()}", file=sys.stderr)
+        note(f"{category}: {told(lot.phrase())}")
     images, bad = read_all([(found.path, found.place) for found in lot.images])
     return images, [*(message for _, message in lot.problems), *bad]
 

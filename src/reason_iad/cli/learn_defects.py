@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import argparse
 import json
-import sys
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from reason_iad.errors import InputError
+from reason_iad.languages import _, note, told, translatable
 from reason_iad.words import counted
 
 if TYPE_CHECKING:
@@ -77,12 +77,12 @@ def run(args: argparse.Namespace, load_vision: LoadVision) -> int:
         save_examples(examples)
     elif args.undo:
         examples = undo(args.category)
-    for note in notes[:_MOST_NOTES]:
-        print(f"reason-iad: note: {note}", file=sys.stderr)
+    for one in notes[:_MOST_NOTES]:
+        note(_("note: {what}", what=told(one)))
     if len(notes) > _MOST_NOTES:
-        print(f"reason-iad: note: and {counted(len(notes) - _MOST_NOTES, 'more note')}", file=sys.stderr)
+        note(_("note: {what}", what=told(counted(len(notes) - _MOST_NOTES, "more note"))))
     print(_json(examples, notes) if args.json else _text(examples, args.examples))
-    return 2 if any("left out" in note for note in notes) else 0
+    return 2 if any("left out" in one for one in notes) else 0
 
 
 def add_named(args: argparse.Namespace, images: Sequence[LoadedImage], vision: Any) -> str:
@@ -100,7 +100,8 @@ def add_named(args: argparse.Namespace, images: Sequence[LoadedImage], vision: A
         new += teacher.of_boxes(image, [(box, args.type)], "feedback", evidence)
     examples, notes = load_examples(args.category).add(new)
     save_examples(examples)
-    return "; ".join([f"{counted(len(new), 'example')} of {new[0].defect_type} added", *notes])
+    added = translatable(f"{counted(len(new), 'example')} of {new[0].defect_type} added")
+    return "; ".join([added, *notes])
 
 
 def _learn(
@@ -119,8 +120,10 @@ def _learn(
     profile = None if find_profile(args.category) is None else load_profile(args.category)
     if profile is None and not templates:
         notes.append(
-            f"{args.category} has no profile of good parts: areas are described without comparing them, and what "
-            "nobody marked is what stands out in the image itself"
+            translatable(
+                f"{args.category} has no profile of good parts: areas are described without comparing them, and what "
+                "nobody marked is what stands out in the image itself"
+            )
         )
     progress = Progress(1)
     progress.say("loading vision towers")
@@ -138,20 +141,23 @@ def _learn(
 def _text(examples: DefectExamples, listed: bool) -> str:
     """What is known, in words."""
     if not examples.examples:
-        return f"{examples.category}: no named defects yet; add some with --defects"
-    lines = [
+        return told(translatable(f"{examples.category}: no named defects yet; add some with --defects"))
+    first = translatable(
         f"{examples.category}: {counted(len(examples.examples), 'named defect')} of "
         f"{counted(len(examples.counts), 'type')}, version {examples.version}"
-    ]
+    )
+    lines = [told(first)]
     lines += [f"  {name}: {count}" for name, count in examples.counts.items()]
     if len(examples.counts) == 1:
-        lines.append("  one type only: an area is this or none of these; add examples of others to tell them apart")
+        lines.append(_("  one type only: an area is this or none of these; add examples of others to tell them apart"))
     if listed:
         for one in examples.examples:
             box = " ".join(map(str, one.box_xyxy))
-            lines.append(f"  {one.id}  {one.defect_type}  {one.date}  {one.origin}  box {box}  {one.image}")
+            lines.append(
+                f"  {one.id}  {one.defect_type}  {one.date}  {one.origin}  {_('box {box}', box=box)}  {one.image}"
+            )
     elif examples.history:
-        lines.append(f"  last change: {examples.history[-1]}")
+        lines.append(_("  last change: {change}", change=examples.history[-1]))
     return "\n".join(lines)
 
 

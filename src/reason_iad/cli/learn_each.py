@@ -9,7 +9,6 @@ from __future__ import annotations
 import argparse
 import functools
 import json
-import sys
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -17,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from reason_iad import __version__
 from reason_iad.errors import EvidenceError, InputError, ReasonIADError, WorkerLostError
+from reason_iad.languages import _, note, say, told
 from reason_iad.words import counted
 
 if TYPE_CHECKING:
@@ -80,14 +80,14 @@ def run(args: argparse.Namespace, load_vision: LoadVision) -> int:
     _check(args)
     products, bad = find_products(Path(args.each))
     for message in bad:
-        print(f"reason-iad: error: {message}", file=sys.stderr)
+        note(_("error: {message}", message=told(message)))
     progress = Progress(len(products), verb="learning products: ended last was")
     found: list[Learned] = []
     for product, result in learn_all(products, args, load_vision, progress.say):
         progress.clear()
         messages = [f"{product.category}: {result}"] if isinstance(result, Exception) else result.bad
         for message in messages:
-            print(f"reason-iad: error: {message}", file=sys.stderr)
+            note(_("error: {message}", message=told(message)))
         bad += messages
         if isinstance(result, Learned):
             found.append(result)
@@ -99,7 +99,7 @@ def run(args: argparse.Namespace, load_vision: LoadVision) -> int:
         summaries = [one.summary for one in sorted(found, key=lambda one: one.category)]
         print(json.dumps(summaries, indent=2, ensure_ascii=False, allow_nan=False))
     else:
-        print(f"learned {len(found)} of {counted(len(products), 'product')}")
+        say(f"learned {len(found)} of {counted(len(products), 'product')}")
     return 2 if bad else 0
 
 

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import argparse
 import signal
-import sys
 import threading
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from reason_iad.errors import InputError
+from reason_iad.languages import _, localized, note, number, say, told
 
 if TYPE_CHECKING:
     from reason_iad.line.settings import LineSettings
@@ -27,7 +27,6 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
         help="inspect parts at a production line: cameras in, decisions out",
         description="Inspect parts at a production line: a camera, a trigger, and sinks that are told of each part.",
         epilog=_EPILOG,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     commands = parser.add_subparsers(dest="line_command", metavar="COMMAND", required=True)
     run = commands.add_parser("run", help="run a line until it is stopped")
@@ -92,10 +91,10 @@ def run_line(settings: LineSettings, stop: threading.Event, factory: str) -> Non
         store = open_record(settings)
         stack.callback(store.close)
         trigger = make_trigger(settings.trigger, settings.source, clock)
-        pool = make_pool(settings, factory, _say)
+        pool = make_pool(settings, factory, note)
         stack.callback(pool.close)
         sinks = [make_sink(sink, settings.line) for sink in settings.sink]
-        runner = LineRunner(settings, store, pool, make_source(settings.source, clock), trigger, sinks, clock, _say)
+        runner = LineRunner(settings, store, pool, make_source(settings.source, clock), trigger, sinks, clock, note)
         if settings.http is not None:
             from reason_iad.line.status import StatusServer
 
@@ -105,14 +104,16 @@ def run_line(settings: LineSettings, stop: threading.Event, factory: str) -> Non
         if isinstance(settings.trigger, MqttTrigger) and isinstance(trigger, Called):
             from reason_iad.line.listener import Listener
 
-            listener = Listener(settings.trigger, name, trigger, _say)
+            listener = Listener(settings.trigger, name, trigger, note)
             listener.start()
             stack.callback(listener.stop)
         runner.run(stop)
-        told = ", ".join(
-            f"{count:,} {verdict.replace('_', ' ')}" for verdict, count in runner.telling.tally.parts.items()
+        counts = ", ".join(
+            f"{number(count)} {told(verdict.replace('_', ' '))}"
+            for verdict, count in runner.telling.tally.parts.items()
         )
-        print(f"parts: {told or 'none'}; pictures dropped: {runner.capture.slot.dropped:,}")
+        dropped = number(runner.capture.slot.dropped)
+        print(_("parts: {counts}; pictures dropped: {dropped}", counts=counts or _("none"), dropped=dropped))
 
 
 def open_record(settings: LineSettings) -> Store:
@@ -129,7 +130,8 @@ def _check(args: argparse.Namespace) -> int:
     bad = 0
     for found in check_line(read_line(args.file)):
         bad += not found.good
-        print(f"{'ok     ' if found.good else 'PROBLEM'} {found.what}: {found.said}", flush=True)
+        good = _("ok     ") if found.good else _("PROBLEM")
+        print(f"{good} {told(found.what)}: {told(found.said)}", flush=True)
     return 2 if bad else 0
 
 
@@ -144,11 +146,11 @@ def _alarms(args: argparse.Namespace) -> int:
             alarm = store.lines.acknowledge(args.acknowledge, user_name())
             store.audit(user_name(), "", "acknowledge drift", alarm.id, "ok")
         for alarm in store.lines.alarms(settings.line.name):
-            seen = f"acknowledged by {alarm.acknowledged_by}" if alarm.acknowledged_at else "open"
-            shifts = ", ".join(f"{one['quantity']} {one['shift']:+.1f}" for one in alarm.facts["shifts"][:3])
-            print(
-                f"{alarm.id[:8]}  {alarm.raised_at:%Y-%m-%d %H:%M:%S} UTC  {alarm.quantity}: {shifts} spreads  {seen}"
-            )
+            seen = _("acknowledged by {who}", who=alarm.acknowledged_by) if alarm.acknowledged_at else _("open")
+            moves = [(one["quantity"], f"{one['shift']:+.1f}") for one in alarm.facts["shifts"][:3]]
+            shifts = ", ".join(f"{told(quantity)} {localized(shift)}" for quantity, shift in moves)
+            moved = _("{quantity}: {shifts} spreads", quantity=told(alarm.quantity), shifts=shifts)
+            print(f"{alarm.id[:8]}  {alarm.raised_at:%Y-%m-%d %H:%M:%S} UTC  {moved}  {seen}")
     finally:
         store.close()
     return 0
@@ -162,12 +164,8 @@ def _adopt(args: argparse.Namespace) -> int:
     settings = read_line(args.file)
     store = open_record(settings)
     try:
-        profile = adopt(store, settings, args.alarm, user_name(), _say)
+        profile = adopt(store, settings, args.alarm, user_name(), note)
     finally:
         store.close()
-    print(f"version {profile.version} of {profile.category!r} was learned from {len(profile.normals)} parts")
+    say(f"version {profile.version} of {profile.category!r} was learned from {len(profile.normals)} parts")
     return 0
-
-
-def _say(message: object) -> None:
-    print(f"reason-iad: {message}", file=sys.stderr, flush=True)

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from reason_iad.cli.batch import InspectsImages, Job, Loader, inspect_all, one_by_one
 from reason_iad.errors import InputError, ReasonIADError
-from reason_iad.languages import _, told
+from reason_iad.languages import _, note, say, told
 from reason_iad.reporting.lines import LotSummary, render_line
 from reason_iad.types import InspectionReport, InspectionRequest
 from reason_iad.words import counted
@@ -79,7 +79,7 @@ class LotPrinter:
         self.clear()
         self.summary.add(report)
         if report.image_sha256 in self.references:
-            print(f"reason-iad: warning: {job.name} is its own reference; it will look normal", file=sys.stderr)
+            note(f"warning: {job.name} is its own reference; it will look normal")
         color, width = wants_color(sys.stdout), min(shutil.get_terminal_size((120, 24)).columns, 160)
         if self.as_json:
             print(report.to_json(indent=None if self.several else 2))
@@ -94,7 +94,7 @@ class LotPrinter:
         self.clear()
         self.summary.failed += 1
         if self.several:
-            print("reason-iad:", _("error: {message}", message=told(message)), file=sys.stderr)
+            note(_("error: {message}", message=told(message)))
         else:
             self.errors.append(message)
 
@@ -104,7 +104,9 @@ class LotPrinter:
         self.clear()
         if self.several and (self.summary.count or self.summary.failed or taken):
             said = self.summary.text(time.monotonic() - self.began, left_out)
-            print(f"{said}\nreports of an earlier run: {taken:,}" if taken else said, file=stream)
+            print(said, file=stream)
+            if taken:
+                say(f"reports of an earlier run: {taken:,}", file=stream)
         if folder is not None:
             folder.left_out = left_out
             print(_("report: {path}", path=folder.finish()), file=stream)
@@ -119,14 +121,14 @@ def look_for_images(args: argparse.Namespace) -> Lot:
     """
     from reason_iad.images import find_lot
 
-    def say(count: int) -> None:
-        print(f"reason-iad: {count:,} images so far", file=sys.stderr, flush=True)
+    def count_up(count: int) -> None:
+        note(f"{count:,} images so far")
 
-    lot = find_lot(args.images, [one for one in (args.out, args.record) if one is not None], say)
+    lot = find_lot(args.images, [one for one in (args.out, args.record) if one is not None], count_up)
     if len(lot.problems) == 1 and not lot.images:
         raise InputError(lot.problems[0][1])
     if len(lot.images) + len(lot.problems) > 1 or lot.left_out:
-        print(f"reason-iad: {lot.phrase()}", file=sys.stderr, flush=True)
+        note(lot.phrase())
     return lot
 
 
@@ -234,8 +236,10 @@ class Loaded:
         if self._inspector is None:
             self._inspector = self.load(self.args, self.say)
             if self.lot is not None:
-                told = "comparing the images of the lot with each other, {} of {}"
-                self._inspector.compare_lot(_readable(self.lot), lambda done, count: self.say(told.format(done, count)))
+                self._inspector.compare_lot(
+                    _readable(self.lot),
+                    lambda done, count: self.say(f"comparing the images of the lot with each other, {done} of {count}"),
+                )
         return self._inspector
 
 

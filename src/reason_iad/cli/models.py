@@ -5,9 +5,10 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import sys
 from dataclasses import asdict, dataclass
 from pathlib import Path
+
+from reason_iad.languages import _, note, say, told, translatable
 
 DESCRIPTION = """\
 Models that `--model` takes: nano (bundled), any model of these families by its hub id or by a folder, and openai:NAME
@@ -33,7 +34,6 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
         "models",
         help="list the models that can be used, and what fits this machine",
         description=DESCRIPTION,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("--device", default="auto", metavar="D", help="judge by this device (default: the best here)")
     parser.add_argument("--cached", action="store_true", help="only what needs no download")
@@ -62,12 +62,14 @@ def run(args: argparse.Namespace) -> int:
         print(json.dumps({"machine": machine, "models": [asdict(row) for row in rows]}, indent=2))
         return 0
     room = "memory not known" if free is None else f"{memory.gigabytes(free)} free"
-    print(f"this machine: {device}, {room}; --dtype auto is {dtype} here\n")
+    say(f"this machine: {device}, {room}; --dtype auto is {dtype} here")
+    print()
     _print_table(rows)
     server = os.environ.get("OPENAI_BASE_URL")
     where = f"OPENAI_BASE_URL is {server}" if server else "set OPENAI_BASE_URL, and OPENAI_API_KEY where it wants a key"
-    print(f"\nnano is bundled and fits everywhere. openai:NAME is a model on a server ({where});")
-    print("it gives no access to its inside, so latent reasoning and injection are off there.")
+    print()
+    say(f"nano is bundled and fits everywhere. openai:NAME is a model on a server ({where});")
+    say("it gives no access to its inside, so latent reasoning and injection are off there.")
     return 0
 
 
@@ -80,9 +82,9 @@ def _list_server(url: str, as_json: bool) -> int:
     if as_json:
         print(json.dumps({"server": connection.url, "models": found}))
         return 0
-    print("\n".join(found) if found else "the server offers no model")
+    print("\n".join(found) if found else _("the server offers no model"))
     if url:
-        print(f"\nset OPENAI_BASE_URL={connection.url} to use them", file=sys.stderr)
+        note(f"set OPENAI_BASE_URL={connection.url} to use them")
     return 0
 
 
@@ -129,22 +131,24 @@ def _needs(num_parameters: int, text: object) -> dict[str, int]:
 def _fits(needs: dict[str, int], device: str, free: int | None, dtype: str) -> str:
     """The first way in which a model fits: as it is, in half precision, quantized on a GPU."""
     if free is None:
-        return "not known"
-    ways = {"yes": dtype if dtype in needs else "bfloat16", "--dtype bfloat16": "bfloat16"}
+        return translatable("not known")
+    ways = {translatable("yes"): dtype if dtype in needs else "bfloat16", "--dtype bfloat16": "bfloat16"}
     if device.startswith("cuda"):
         ways |= {"--quantization 8bit": "8bit", "--quantization 4bit": "4bit"}
-    return next((way for way, precision in ways.items() if needs[precision] <= free), "no")
+    return next((way for way, precision in ways.items() if needs[precision] <= free), translatable("no"))
 
 
 def _print_table(rows: list[Row]) -> None:
-    titles = ("FAMILY", "MODEL", "PARAMETERS", "FLOAT32", "BFLOAT16", "4BIT", "FITS HERE", "CACHED")
+    titles = (
+        _("FAMILY"), _("MODEL"), _("PARAMETERS"), "FLOAT32", "BFLOAT16", _("4BIT"), _("FITS HERE"), _("CACHED"),
+    )  # fmt: skip
     lines: list[tuple[str, ...]] = [titles]
     last = ""
     for row in rows:
         sizes = [f"{row.memory[precision] / 1e9:.1f} GB" for precision in ("float32", "bfloat16", "4bit")]
         cached = f"{row.cached_bytes / 1e9:.1f} GB" if row.cached_bytes else "-"
         family = "" if row.family == last else row.family
-        lines.append((family, row.model, f"{row.parameters / 1e9:.2f} B", *sizes, row.here, cached))
+        lines.append((family, row.model, f"{row.parameters / 1e9:.2f} B", *sizes, told(row.here), cached))
         last = row.family
     widths = [max(len(line[column]) for line in lines) for column in range(len(lines[0]))]
     for line in lines:

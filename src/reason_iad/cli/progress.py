@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, TextIO
 
+from reason_iad.languages import _, number, told, translatable
 from reason_iad.reporting.text import duration, printable
 
 if TYPE_CHECKING:
@@ -29,13 +30,13 @@ class Progress:
         stream: TextIO | None = None,
         clock: Callable[[], float] = time.monotonic,
         interval: float = MINUTE,
-        verb: str = "inspecting",
+        verb: str = translatable("inspecting"),
     ) -> None:
         self._total = total
         self._stream = stream or sys.stderr
         self._clock = clock
         self._interval = interval
-        self._verb = verb
+        self._verb = told(verb)
         self._live = self._stream.isatty()
         self._began: float | None = None
         self._said = -interval
@@ -45,8 +46,9 @@ class Progress:
         """Tell what is being done now, such as loading a model; a message that ends its line stays."""
         self.clear()
         if not self._live:
-            self._line(message.rstrip())
+            self._line(told(message.rstrip()))
             return
+        message = told(message)
         self._stream.write(message if message.endswith("\n") else message[: self._width()])
         self._stream.flush()
 
@@ -61,7 +63,7 @@ class Progress:
         elif self._live:
             self.say(f"{self._verb} {printable(name)}")
         elif self._total > 1 and now - self._said >= self._interval:
-            counter = f"{done + 1:,} of {self._total:,}"
+            counter = _("{count} of {n}", count=number(done + 1), n=number(self._total))
             self._line(f"{self._verb} {counter}: {printable(name)}{self._rate(done, passed)}")
 
     def clear(self) -> None:
@@ -99,9 +101,12 @@ class Progress:
         if not done or passed <= 0:
             return ""
         each = passed / done
-        rate = f"{duration(1000 * each)} an image" if each >= 0.5 else f"{1 / each:.1f} images a second"
+        if each >= 0.5:
+            rate = _("{time} an image", time=duration(1000 * each))
+        else:
+            rate = _("{count} images a second", count=number(1 / each, 1))
         left = self._total - done
-        return f", {rate}, about {duration(1000 * each * left)} left" if left > 0 else f", {rate}"
+        return f", {rate}, {_('about {time} left', time=duration(1000 * each * left))}" if left > 0 else f", {rate}"
 
     def _line(self, message: str) -> None:
         self._stream.write(f"reason-iad: {message}\n")

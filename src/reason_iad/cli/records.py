@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from reason_iad.cli.database import add_database
 from reason_iad.errors import InputError, RecordUnavailableError
 from reason_iad.files import write_whole
+from reason_iad.languages import _, say, told, translatable
 from reason_iad.words import counted
 
 if TYPE_CHECKING:
@@ -141,11 +142,12 @@ def _list(args: argparse.Namespace, store: Store) -> int:
         for record in found:
             print(as_json(record))
         return 0
-    print(_ROW.format("id", "when (UTC)", "verdict", "p", "category", "image").rstrip())
+    heads = ("id", _("when (UTC)"), _("verdict"), "p", _("category"), _("image"))
+    print(_ROW.format(*heads).rstrip())
     for record in found:
         share = "" if record.probability is None else f"{record.probability:.2f}"
         when = f"{record.created_at:%Y-%m-%d %H:%M:%S}"
-        verdict, name = record.verdict or record.state, printable(record.name)
+        verdict, name = told(record.verdict or record.state), printable(record.name)
         print(_ROW.format(record.id, when, verdict, share, record.category or "", name))
     return 0
 
@@ -165,7 +167,7 @@ def _show(args: argparse.Namespace, store: Store) -> int:
 def _export(args: argparse.Namespace, store: Store) -> int:
     from reason_iad.store.export import export
 
-    print(f"{export(store, args.out, _filter(args), files=not args.no_files)} inspections in {args.out}")
+    say(f"{counted(export(store, args.out, _filter(args), files=not args.no_files), 'inspection')} in {args.out}")
     return 0
 
 
@@ -193,31 +195,29 @@ def _shift(args: argparse.Namespace, store: Store) -> int:
         raise InputError(f"the shift has {args.hours:g} hours; expected more than 0 and at most a year")
     found = read_shift(store, BoardFilter(args.category, args.line), until - timedelta(hours=args.hours), until)
     write_whole(args.out, shift_pdf(found, args.paper))
-    print(f"{counted(sum(found.counts.values()), 'part')} in {args.out}")
+    say(f"{counted(sum(found.counts.values()), 'part')} in {args.out}")
     return 0
 
 
 def _prune(args: argparse.Namespace, store: Store) -> int:
     gone = store.prune(datetime.now(UTC) - parse_age(args.older_than), keep_feedback=not args.with_feedback)
-    print(
-        f"{counted(gone.inspections, 'inspection')} and {counted(gone.files, 'file')} "
-        f"({gone.num_bytes:,} bytes) deleted"
-    )
+    inspections, files = counted(gone.inspections, "inspection"), counted(gone.files, "file")
+    say(f"{inspections} and {files} ({gone.num_bytes:,} bytes) deleted")
     return 0
 
 
 def _migrate(args: argparse.Namespace, store: Store) -> int:
     from reason_iad.store.migrate import known
 
-    print(f"the record is at revision {known()[0]}")
+    say(f"the record is at revision {known()[0]}")
     return 0
 
 
 def _verify(args: argparse.Namespace, store: Store) -> int:
     """Check the record; 1 where something does not fit."""
     found = store.trail.verify(args.head)
-    print(f"audit log: {counted(found.lines, 'line')} fit; head {found.lines}:{found.head}")
-    faults = [] if found.fault is None else [f"the audit log was changed: {found.fault}"]
+    say(f"audit log: {counted(found.lines, 'line')} fit; head {found.lines}:{found.head}")
+    faults = [] if found.fault is None else [translatable(f"the audit log was changed: {found.fault}")]
     if not args.no_files:
         checked = 0
         for digest in store.named_files():
@@ -228,10 +228,10 @@ def _verify(args: argparse.Namespace, store: Store) -> int:
                 raise
             except InputError as error:
                 faults.append(str(error))
-        print(f"evidence: {counted(checked, 'file')} read from {store.files.place}")
+        say(f"evidence: {counted(checked, 'file')} read from {store.files.place}")
     for fault in faults:
-        print(fault)
-    print("the record is whole" if not faults else f"{counted(len(faults), 'fault')} found")
+        print(told(fault))
+    say("the record is whole" if not faults else f"{counted(len(faults), 'fault')} found")
     return 1 if faults else 0
 
 
@@ -241,7 +241,7 @@ def _token(args: argparse.Namespace, store: Store) -> int:
 
     if args.revoke:
         store.tokens.revoke(args.name)
-        print(f"the token of {args.name} holds no more")
+        say(f"the token of {args.name} holds no more")
         return 0
     token, secret = new_token(args.name, args.role)
     store.tokens.add(KeptToken(token.name, token.role, token.sha256))

@@ -5,10 +5,11 @@ from __future__ import annotations
 import argparse
 import functools
 import json
-import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+from reason_iad.languages import note, told
 
 if TYPE_CHECKING:
     from reason_iad.benchmark.card import Check
@@ -75,17 +76,20 @@ def run_reproduce(args: argparse.Namespace) -> int:
 
     check_model(args.model)
     questions = read_questions(args.root, args.questions, args.known_faults)
-    _say(*[f"data fault: {fault}" for fault in questions.faults[:10]], *reproduce.check_data(questions))
+    for fault in questions.faults[:10]:
+        note(f"data fault: {fault}")
+    for said in reproduce.check_data(questions):
+        note(said)
     base = Setting(model=args.model, seed=args.seed, dtype=args.dtype, device=args.device)
     settings = reproduce.settings_for(base, sees_references(args.model))
     folders = {name: args.out / name for name in settings}
     by_setting = {setting: folders[name] for name, setting in settings.items()}
-    _say(f"memory: {memory_need(args.model)}, in each of {args.workers} workers")
+    note(f"memory: {memory_need(args.model)}, in each of {args.workers} workers")
     pool = _pool(args, base)
     seconds = reproduce.probe(questions, by_setting, pool, args.limit)
     samples = spread(questions.samples, args.limit)
     asked = sum(len(sample.questions) for sample in samples)
-    _say(
+    note(
         f"time: {asked:,} questions in {len(settings)} settings take about "
         f"{duration(1000 * seconds * asked / args.workers)} ({seconds:.2f} s for a question in all of them, measured "
         "on the first images)"
@@ -120,8 +124,9 @@ def _write_result(
     page = BenchmarkReport.of(list(runs.values())).write(args.out / "report")
     print(json.dumps(card, ensure_ascii=False) if args.json else shown)
     if outcome.left:
-        _say(f"{outcome.left} questions are left; the same command goes on")
-    _say(f"card: {path} (check it with `reason-iad benchmark verify {path}`)", f"report: {page}")
+        note(f"{outcome.left} questions are left; the same command goes on")
+    note(f"card: {path} (check it with `reason-iad benchmark verify {path}`)")
+    note(f"report: {page}")
 
 
 def run_verify(args: argparse.Namespace) -> int:
@@ -150,8 +155,9 @@ def run_verify(args: argparse.Namespace) -> int:
     if args.json:
         print(json.dumps({"checks": [vars(one) for one in checks], "software": others}))
     else:
-        print("\n".join(map(str, checks)))
-        _say(*[f"other software: {one}" for one in others])
+        print("\n".join(told(str(one)) for one in checks))
+        for one in others:
+            note(f"other software: {one}")
     return 0 if all(one.good for one in checks) else 1
 
 
@@ -171,8 +177,3 @@ def _pool(args: argparse.Namespace, setting: Setting) -> Pool:
         return kept[0]
 
     return functools.partial(pool.answer_here, once)
-
-
-def _say(*messages: str) -> None:
-    for message in messages:
-        print(f"reason-iad: {message}", file=sys.stderr)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from reason_iad.cli.database import add_database
 from reason_iad.cli.method import add_method_options, method_options
+from reason_iad.languages import say
 
 if TYPE_CHECKING:
     from reason_iad.server.settings import Settings
@@ -27,7 +28,6 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
         help="run the server with its page",
         description="Run the server: a page to inspect images in, an HTTP interface, and a record of all inspections.",
         epilog=_EPILOG,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("--host", default="127.0.0.1", help="address to listen on (default: 127.0.0.1)")
     parser.add_argument("--port", type=int, default=8321, help="port to listen on (default: 8321)")
@@ -150,7 +150,7 @@ def _serve(settings: Settings, store: Store) -> None:
         limit_concurrency=512, server_header=False, timeout_graceful_shutdown=int(settings.stop_seconds) + 5,
     )  # fmt: skip
     host = f"[{settings.host}]" if ":" in settings.host else settings.host
-    print(f"Serving on http://{host}:{settings.port}/ (stop with Ctrl+C); the model is loading", flush=True)
+    say(f"Serving on http://{host}:{settings.port}/ (stop with Ctrl+C); the model is loading")
     server = Server(config)
     signal.signal(signal.SIGTERM, server.handle_exit)
     server.run()

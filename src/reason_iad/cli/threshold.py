@@ -32,7 +32,6 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
         help="try other false-alarm rates on the record, and set one",
         description="Say what other false-alarm rates would have stopped, missed and left open; set one for a profile.",
         epilog=_EPILOG,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("category", metavar="CATEGORY", help="a category with a profile")
     change = parser.add_mutually_exclusive_group()

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import sys
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -14,6 +13,7 @@ from reason_iad.cli.batch import InspectsImages, Loader, inspect_all, one_by_one
 from reason_iad.cli.lot import LotPrinter, Plan, reference_digests
 from reason_iad.cli.progress import Progress
 from reason_iad.images.hot_folder import Arrival, HotFolder
+from reason_iad.languages import note, translatable
 
 if TYPE_CHECKING:
     from reason_iad.cli.recorder import Recorder
@@ -67,10 +67,10 @@ def watch(
     finally:
         progress.close()
         for reason, count in sorted(hot.passed_over.items()):
-            print(f"reason-iad: {count:,} inspected already ({reason})", file=sys.stderr)
+            note(f"{count:,} inspected already ({reason})")
         broken_off = [current] if current and folder is not None and folder.last != current else []
         for place in (*broken_off, *hot.waiting):
-            message = f"{place} was not complete, or its turn had not come, when watching ended"
+            message = translatable(f"{place} was not complete, or its turn had not come, when watching ended")
             printer.fail(None, message)
             if folder is not None:
                 folder.add_failure(place, message)

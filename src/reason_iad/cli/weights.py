@@ -7,6 +7,8 @@ import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from reason_iad.languages import _, told
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
@@ -26,7 +28,6 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     """Register `weights` and its subcommands."""
     parser = subparsers.add_parser(
         "weights", help="list, fetch and verify the weights of the bundled models", description=DESCRIPTION,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
     )  # fmt: skip
     common = argparse.ArgumentParser(add_help=False)
     common.add_argument("names", nargs="*", metavar="NAME", help="parts, as `list` names them (default: all)")
@@ -75,16 +76,16 @@ def _as_json(status: PartStatus) -> dict[str, Any]:
 
 
 def _print_table(statuses: Sequence[PartStatus]) -> None:
-    titles = ("NAME", "PACKAGE", "DOWNLOAD", "ON DISK", "LICENSE", "STATE", "PATH")
+    titles = (_("NAME"), _("PACKAGE"), _("DOWNLOAD"), _("ON DISK"), _("LICENSE"), _("STATE"), _("PATH"))
     rows = [titles]
     for status in statuses:
         part = status.part
         on_disk = f"{status.size / 1e6:.0f} MB" if status.state == "cached" else "-"
-        state = f"{status.state} ({status.detail})" if status.detail else status.state
+        state = f"{told(status.state)} ({told(status.detail)})" if status.detail else told(status.state)
         download = f"{part.wheel.size / 1e6:.0f} MB"
         rows.append((part.name, part.wheel.requirement, download, on_disk, part.license, state, str(status.path)))
     widths = [max(len(row[column]) for row in rows) for column in range(len(titles) - 1)]
     for row in rows:
         print("  ".join([f"{cell:<{width}}" for cell, width in zip(row, widths, strict=False)] + [row[-1]]))
     if any(status.state != "cached" for status in statuses):
-        print("\nFetch what is missing or broken with `reason-iad weights fetch`.")
+        print("\n" + _("Fetch what is missing or broken with `reason-iad weights fetch`."))

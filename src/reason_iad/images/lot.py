@@ -14,6 +14,7 @@ from pathlib import Path
 
 from reason_iad.errors import ImageError
 from reason_iad.images.limits import HEIC_SUFFIXES, readable_suffixes
+from reason_iad.languages import translatable
 
 # Endings of pictures that are not read here; to see them left out surprises more than to see a text left out.
 OTHER_PICTURES = frozenset(
@@ -58,7 +59,7 @@ class Lot:
         """How many images there are, and what was left out."""
         count = len(self.images)
         images = f"{count:,} image{'' if count == 1 else 's'}"
-        return f"{images}; left out: {self.left_out_phrase()}" if self.left_out else images
+        return translatable(f"{images}; left out: {self.left_out_phrase()}") if self.left_out else images
 
 
 def find_lot(
@@ -83,7 +84,8 @@ def find_lot(
             is_folder = path.is_dir()
             exists = is_folder or path.exists()
         except (OSError, ValueError) as error:
-            lot.problems.append((name, f"{name!r} cannot be looked at ({error}); expected an image or a folder"))
+            why = translatable(f"{name!r} cannot be looked at ({error}); expected an image or a folder")
+            lot.problems.append((name, why))
             continue
         label = path.name if bases[path.name] == 1 and path.name else name.rstrip("/") or name
         if is_folder:
@@ -95,9 +97,8 @@ def find_lot(
         elif exists:
             lot.images.append(LotImage(path, label))
         else:
-            lot.problems.append(
-                (label, f"{path} does not exist; expected an image file or a folder of images: check the path")
-            )
+            why = translatable(f"{path} does not exist; expected an image file or a folder of images: check the path")
+            lot.problems.append((label, why))
     if several:
         _keep_once(lot)
     return lot
@@ -129,7 +130,8 @@ def find_images(path: str | Path) -> list[Path]:
 def _no_image(path: str | Path, lot: Lot) -> str:
     """Say that a folder holds no image, and what it does hold."""
     found = f"; found {lot.left_out_phrase()}" if lot.left_out else ""
-    return f"{path} holds no image{found}; expected files ending in {', '.join(sorted(readable_suffixes()))}"
+    expected = ", ".join(sorted(readable_suffixes()))
+    return translatable(f"{path} holds no image{found}; expected files ending in {expected}")
 
 
 @dataclass
@@ -209,7 +211,7 @@ def list_folder(path: str | Path, suffixes: frozenset[str]) -> Listing:
         try:
             kind = _kind(entry, suffixes)
         except OSError as error:
-            why = f"{entry.path} cannot be looked at ({error.strerror}); check its permissions"
+            why = translatable(f"{entry.path} cannot be looked at ({error.strerror}); check its permissions")
             listing.problems.append((entry.name, why))
             continue
         if kind in ("image", "folder", "link"):
@@ -237,7 +239,7 @@ def _kind(entry: os.DirEntry[str], suffixes: frozenset[str]) -> str:
 
 def cannot_look_into(path: str | Path, error: OSError) -> str:
     """Say that a folder is locked."""
-    return f"the folder {path} cannot be looked into ({error.strerror}); check its permissions"
+    return translatable(f"the folder {path} cannot be looked into ({error.strerror}); check its permissions")
 
 
 def _absolute(path: str | Path) -> str:
@@ -261,6 +263,7 @@ def _plural(kind: str, count: int) -> str:
         ("file without", "files without"),
         ("link to a folder that was", "links to folders that were"),
         ("folder that was", "folders that were"),
+        ("folder that cannot", "folders that cannot"),
         ("image that was", "images that were"),
         ("no regular file", "that are no regular files"),
     ):

@@ -119,12 +119,14 @@ def _decode(job: _Job) -> tuple[Pixels, Scale | None]:
         expected = ", ".join(FORMATS)
         kind = name_kind(job.data)
         if kind is None:
-            found, rest = f"is not an image this program reads (its first bytes are {job.data[:8]!r})", ""
-        else:
-            found, rest = f"is not an image this program reads: it is {kind}", ": export it as PNG or TIFF"
+            first = f"is not an image this program reads (its first bytes are {job.data[:8]!r})"
+            raise ImageError(f"{job.label} {first}; expected {expected}") from error
+        told = f"{job.label} is not an image this program reads: it is {kind}; expected {expected}"
         if kind in ("a HEIC image", "a HEIF image"):
-            rest = ": export it as JPEG, or install pillow-heif (pip install 'reason-iad[heic]')"
-        raise ImageError(f"{job.label} {found}; expected {expected}{rest}") from error
+            remedy = "export it as JPEG, or install pillow-heif (pip install 'reason-iad[heic]')"
+        else:
+            remedy = "export it as PNG or TIFF"
+        raise ImageError(f"{told}: {remedy}") from error
     except (Image.DecompressionBombError, MemoryError) as error:
         raise ImageError(f"{job.label} is too large to decode safely: crop or downscale it") from error
     except ImageError:

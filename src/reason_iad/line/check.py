@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 from reason_iad.errors import InputError, ReasonIADError
+from reason_iad.languages import translatable
 from reason_iad.line.clock import Clock
 from reason_iad.line.frames import SourceLostError
 from reason_iad.line.motion import RestDetector, grid_of
@@ -32,12 +33,12 @@ class Found:
 def check_line(settings: LineSettings) -> Iterator[Found]:
     """Try profile, record, source, trigger, sinks and status, one after the other; none stops the others."""
     steps: list[tuple[str, Callable[[], str]]] = [
-        ("profile", lambda: _profile(settings)),
-        ("record", lambda: _record(settings)),
-        ("source", lambda: _source(settings)),
-        ("trigger", lambda: _trigger(settings)),
+        (translatable("profile"), lambda: _profile(settings)),
+        (translatable("record"), lambda: _record(settings)),
+        (translatable("source"), lambda: _source(settings)),
+        (translatable("trigger"), lambda: _trigger(settings)),
     ]
-    steps += [(f"sink {sink.name}", functools.partial(_sink, settings, sink)) for sink in settings.sink]
+    steps += [(translatable(f"sink {sink.name}"), functools.partial(_sink, settings, sink)) for sink in settings.sink]
     if settings.http is not None:
         steps.append(("http", lambda: _http(settings)))
     for what, step in steps:
@@ -55,7 +56,7 @@ def _profile(settings: LineSettings) -> str:
     count = len(profile.normals)
     if settings.drift.on and count < FEWEST:
         raise InputError(f"the profile knows {count} good parts; expected {FEWEST} to see drift: learn it from more")
-    return f"{settings.line.category}, version {profile.version}, {count} good parts"
+    return translatable(f"{settings.line.category}, version {profile.version}, {count} good parts")
 
 
 def _record(settings: LineSettings) -> str:
@@ -66,7 +67,7 @@ def _record(settings: LineSettings) -> str:
         waiting = sum(states.get("waiting", 0) for states in store.outbox.counts(settings.line.name).values())
     finally:
         store.close()
-    return f"{settings.record.folder} can be used; {waiting:,} messages wait"
+    return translatable(f"{settings.record.folder} can be used; {waiting:,} messages wait")
 
 
 def _source(settings: LineSettings) -> str:
@@ -76,7 +77,7 @@ def _source(settings: LineSettings) -> str:
     try:
         source.open()
         if settings.source.kind == "folder":
-            return f"{settings.source.path} is there"
+            return translatable(f"{settings.source.path} is there")
         began, frames, detector = time.monotonic(), 0, RestDetector(1.0, 255.0, 254.0)
         while time.monotonic() - began < LOOK_SECONDS and frames < MOST_FRAMES:
             frame = source.read()
@@ -96,7 +97,7 @@ def _source(settings: LineSettings) -> str:
             f"{said}, and nothing counts as still above {settings.trigger.still:g}: if nothing moved just now, raise "
             "trigger.still"
         )
-    return said
+    return translatable(said)
 
 
 def _trigger(settings: LineSettings) -> str:
@@ -107,7 +108,7 @@ def _trigger(settings: LineSettings) -> str:
         client = connect(settings.trigger, f"reason-iad-check-{settings.line.name}-trigger")
         client.disconnect()
         client.loop_stop()
-        return f"{settings.trigger.host}:{settings.trigger.port} accepts the connection"
+        return translatable(f"{settings.trigger.host}:{settings.trigger.port} accepts the connection")
     return settings.trigger.kind
 
 
@@ -124,4 +125,4 @@ def _http(settings: LineSettings) -> str:
 
     assert settings.http is not None
     StatusServer(settings.http, settings.line.name, dict).release()
-    return f"{settings.http.host}:{settings.http.port} is free"
+    return translatable(f"{settings.http.host}:{settings.http.port} is free")

@@ -7,6 +7,7 @@ import os
 from datetime import datetime
 from pathlib import Path
 
+from reason_iad.languages import translatable
 from reason_iad.line.settings import JsonlSink
 from reason_iad.line.sinks import SinkDownError
 from reason_iad.store.outbox import Waiting
@@ -53,7 +54,7 @@ class Jsonl:
                 pass
         except OSError as error:
             raise SinkDownError(f"{path} cannot be written ({error.strerror}); expected room for messages") from error
-        return f"{path} can be written"
+        return translatable(f"{path} can be written")
 
     def close(self) -> None:
         """Nothing is held; see `Sink`."""

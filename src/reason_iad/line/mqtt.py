@@ -18,6 +18,7 @@ import time
 from typing import TYPE_CHECKING, Any
 
 from reason_iad.errors import InputError
+from reason_iad.languages import translatable
 from reason_iad.line.settings import LineName, MqttSink, MqttTrigger
 from reason_iad.line.sinks import SinkDownError
 from reason_iad.store.outbox import Waiting
@@ -55,7 +56,7 @@ class Mqtt:
         client = connect(self._settings, f"reason-iad-check-{self._line.name}")
         client.disconnect()
         client.loop_stop()
-        return f"{self._settings.host}:{self._settings.port} accepts the connection"
+        return translatable(f"{self._settings.host}:{self._settings.port} accepts the connection")
 
     def close(self) -> None:
         """Say that the line is gone; see `Sink`."""

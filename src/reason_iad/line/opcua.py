@@ -15,6 +15,7 @@ from collections.abc import Coroutine
 from typing import Any
 
 from reason_iad.errors import InputError
+from reason_iad.languages import translatable
 from reason_iad.line.settings import LineName, OpcUaSink
 from reason_iad.line.sinks import SinkDownError
 from reason_iad.store.outbox import Waiting
@@ -62,7 +63,7 @@ class OpcUa:
     def check(self) -> str:
         """Begin the server; see `Sink`."""
         self._open()
-        return f"{self.address} can be served"
+        return translatable(f"{self.address} can be served")
 
     def close(self) -> None:
         """Say that the line is gone, and end the server; see `Sink`."""

@@ -11,6 +11,7 @@ import hashlib
 import hmac
 import time
 
+from reason_iad.languages import translatable
 from reason_iad.line.settings import WebhookSink
 from reason_iad.line.sinks import SinkDownError, SinkRefusedError
 from reason_iad.store.outbox import Waiting
@@ -38,8 +39,8 @@ class Webhook:
         try:
             self._post("ping", b'{"kind":"ping"}')
         except SinkRefusedError as error:  # it is there and reads what comes; a ping is nothing it must want
-            return f"{self._settings.url} is there ({error})"
-        return f"{self._settings.url} takes messages"
+            return translatable(f"{self._settings.url} is there ({error})")
+        return translatable(f"{self._settings.url} takes messages")
 
     def close(self) -> None:
         """Let go; see `Sink`."""

@@ -2,27 +2,30 @@
 
     python -m reason_iad.locale.catalogs    # after text was changed; then translate what is empty, and run it again
 
-Needs Babel. Text is found in Python and templates (`_`, `several`, `translatable`), in the page's JavaScript, and in
-`sentences.py`.
+Needs Babel. Text is found in Python (`extract.py` says which), and in templates and the page's JavaScript (`_`,
+`several`).
 """
 
 from __future__ import annotations
 
 import io
+import re
 from collections.abc import Iterator
+from copy import deepcopy
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from reason_iad.files import write_whole
 from reason_iad.languages import CATALOGS, DOMAIN, LANGUAGES
+from reason_iad.locale.extract import found_in_python
 
 if TYPE_CHECKING:
-    from babel.messages.catalog import Catalog
+    from babel.messages.catalog import Catalog, Message
 
 PACKAGE = Path(__file__).parent.parent
-KEYWORDS = {"_": None, "several": (1, 2), "translatable": None}
-METHODS = (("**.py", "python"), ("**.html", "jinja2"), ("**.js", "javascript"))
+KEYWORDS = {"_": None, "several": (1, 2)}
+METHODS = (("**.html", "jinja2"), ("**.js", "javascript"))
 
 
 def translated() -> tuple[str, ...]:
@@ -36,7 +39,9 @@ def path_of(code: str) -> Path:
 
 
 def found_texts() -> Iterator[tuple[str, int, str | tuple[str, ...]]]:
-    """Every marked text: file, line, the text or its two forms by number."""
+    """Every text that people read: file, line, the text or its two forms by number."""
+    for found in found_in_python():
+        yield from ((found.path, found.line, text) for text in found.texts)
     from babel.messages.extract import extract_from_dir
 
     options = {"**.js": {"parse_template_string": "true"}, "**.html": {"silent": "false"}}
@@ -83,7 +88,11 @@ def update(code: str, wanted: Catalog) -> int:
     path = path_of(code)
     path.parent.mkdir(parents=True, exist_ok=True)
     catalog = read(code) if path.is_file() else Catalog(locale=code, domain=DOMAIN, project="reason-iad")
-    catalog.update(wanted, no_fuzzy_matching=True)
+    before = {shape(message.id): message for message in catalog if isinstance(message.id, str)}
+    catalog.update(deepcopy(wanted), no_fuzzy_matching=True)  # a copy: what is new is taken over as the same object
+    for message in catalog:
+        if isinstance(message.id, str) and not message.string and (old := before.get(shape(message.id))):
+            message.string = renamed(old, message.id)
     catalog.obsolete.clear()
     out = io.BytesIO()
     write_po(out, catalog, width=120, omit_header=False, include_lineno=False, sort_output=True)
@@ -91,6 +100,21 @@ def update(code: str, wanted: Catalog) -> int:
     write_whole(path, text.rstrip() + "\n")
     write_whole(path.with_suffix(".mo"), compiled(catalog))
     return sum(1 for message in catalog if message.id and not all(strings(message)))
+
+
+def shape(text: str) -> str:
+    """A text without the names of its holes.
+
+    >>> shape("{count} of {n}")
+    '{} of {}'
+    """
+    return re.sub(r"\{\w+\}", "{}", text)
+
+
+def renamed(old: Message, text: str) -> str:
+    """The translation of a text whose holes have other names now, such as after a variable was renamed."""
+    names = dict(zip(re.findall(r"\{(\w+)\}", str(old.id)), re.findall(r"\{(\w+)\}", text), strict=True))
+    return re.sub(r"\{(\w+)\}", lambda hole: f"{{{names.get(hole[1], hole[1])}}}", str(old.string))
 
 
 def strings(message: object) -> tuple[str, ...]:

@@ -1,7 +1,8 @@
 """Sentences that reports keep in English, as they are made elsewhere, for translation where they are shown.
 
 A sentence with {holes} stands for every sentence that fills them; what fills them is translated, too, where it is known.
-`languages.told` finds them. Whoever writes a new note adds its sentence here; until then it is shown in English.
+`languages.told` finds them. Whoever writes a new note adds its sentence here, or writes it under `translatable`, which
+takes an f-string, too; until then it is shown in English. Messages of errors and lines of the terminal need no mark.
 """
 
 from __future__ import annotations
@@ -189,30 +190,51 @@ IMAGES = (
     translatable("{image} has more than 8 bits a channel; values {low} to {high} were mapped to 0 to 255 ({reason})"),
 )
 
-ERRORS = (
-    translatable("{path} does not exist; expected an image file or a folder of images: check the path"),
-    translatable("{image} is damaged or incomplete ({what}); expected a whole image: copy it again"),
-    translatable("{image} is not an image this program reads (its first bytes are {data})"),
-    translatable("{image} is not an image this program reads: it is {kind}: export it as PNG or TIFF"),
-    translatable("{path} holds no image; expected files ending in {endings}"),
-    translatable(
-        "there is no profile of {category} (learned so far: {known}); learn it with `reason-iad learn CATEGORY DIR` from "
-        "images of good parts"
-    ),
-    translatable("there is no profile of {category} (learned so far: {known}); learn it with `reason-iad learn`"),
-    translatable("there is no record at {path}; name its folder with --data, or its --database"),
-    translatable("there is no inspection {id}; list them with `reason-iad records list`"),
-    translatable("the bearer token is not known; ask for a new one"),
-    translatable("no bearer token was sent; expected the header 'Authorization: Bearer TOKEN'"),
-    translatable("{who} is a {role}; this needs the role {needed}"),
-    translatable("{who} asks too often; wait {seconds} s"),
-    translatable("{waiting} inspections wait already and there is room for {room}; try again in {seconds} s"),
-    translatable("the server is being stopped; send it again soon"),
-    translatable("the server failed at this; look into its log for the request's number"),
-    translatable("no rate was set for {category}, so there is none to take back"),
-    translatable("the rate is {rate}; expected a number between 0 and 1, such as 0.02"),
-    translatable("the category is {category}; expected letters, digits, spaces, '-' and '_' only"),
-    translatable("found {choices} and no question; expected both: add --question TEXT"),
-    translatable("the question is empty; expected some text: write it after --question, or leave that out"),
-    translatable("{place} cannot be written ({error}); choose another place"),
+KINDS = (
+    translatable("a PDF document"), translatable("a ZIP archive"), translatable("a gzip archive"), translatable("a film"),
+    translatable("a 7-Zip archive"), translatable("a RAR archive"), translatable("a program"), translatable("a web page"),
+    translatable("a text with markup"), translatable("an SVG drawing"), translatable("an XML document"),
+    translatable("an SVG drawing, which may hold programs"), translatable("a raw photo"), translatable("a raw photo (CR3)"),
+    translatable("a HEIC image"), translatable("a HEIF image"), translatable("a NumPy array"), translatable("an HDF5 file"),
+    translatable("a PAM image"), translatable("a JPEG XL image"), translatable("a JPEG XR image"),
+    translatable("an OpenEXR image"), translatable("a Photoshop document"), translatable("a Radiance HDR image"),
+    translatable("a FITS image"), translatable("a DICOM image"), translatable("a RIFF file of another kind than WebP"),
+    translatable("a whole number"), translatable("a number"), translatable("a text"), translatable("{kind} above {low}"),
+    translatable("{kind} from {low} on"), translatable("{kind} between {low} and {high}"),
+    translatable("{kind} from {low} to {high}"), translatable("none"),
+)  # fmt: skip
+
+LEFT_OUT = (
+    translatable("{count} hidden file"),
+    translatable("{count} hidden files"),
+    translatable("{count} hidden folder"),
+    translatable("{count} hidden folders"),
+    translatable("{count} broken link"),
+    translatable("{count} broken links"),
+    translatable("{count} no regular file"),
+    translatable("{count} that are no regular files"),
+    translatable("{count} file without an ending"),
+    translatable("{count} files without an ending"),
+    translatable("{count} report folder"),
+    translatable("{count} report folders"),
+    translatable("{count} link to a folder that was looked through already"),
+    translatable("{count} links to folders that were looked through already"),
+    translatable("{count} folder that was looked through already"),
+    translatable("{count} folders that were looked through already"),
+    translatable("{count} folder that cannot be looked into"),
+    translatable("{count} folders that cannot be looked into"),
+    translatable("{count} image that was named twice"),
+    translatable("{count} images that were named twice"),
+    translatable("{count} {suffix} (cannot be read here)"),
 )
+
+COMMAND_LINE = (
+    translatable("usage: "), translatable("options"), translatable("positional arguments"),
+    translatable("show this help message and exit"), translatable("show program's version number and exit"),
+    translatable("argument {name}: {message}"), translatable("unrecognized arguments: {arguments}"),
+    translatable("the following arguments are required: {names}"), translatable("not allowed with argument {name}"),
+    translatable("one of the arguments {names} is required"), translatable("expected one argument"),
+    translatable("expected at most one argument"), translatable("expected at least one argument"),
+    translatable("ambiguous option: {option} could match {matches}"), translatable("invalid {kind} value: {given}"),
+    translatable("invalid choice: {given} (choose from {choices})"), translatable("ignored explicit argument {given}"),
+)  # fmt: skip

@@ -24,6 +24,7 @@ import numpy.typing as npt
 from reason_iad import weights
 from reason_iad.errors import ModelError
 from reason_iad.files import home, sha256, sha256_of_file, sync
+from reason_iad.languages import told
 from reason_iad.models.onnx_writer import Weights
 from reason_iad.processor import threads
 
@@ -213,5 +214,5 @@ def _stale(source: GraphSource, root: Path) -> Iterator[Path]:
 
 def tell(line: str) -> None:
     """Say on standard error what was done without being asked for."""
-    sys.stderr.write(line + "\n")
+    sys.stderr.write(told(line) + "\n")
     sys.stderr.flush()

@@ -17,6 +17,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from reason_iad.languages import translatable
 from reason_iad.naming.examples import Box, Floats
 from reason_iad.naming.few_shot import Doubles, weighted
 from reason_iad.naming.namer import NONE, Namer, Naming
@@ -97,18 +98,19 @@ def _doubt(area: Waiting) -> float:
 def _reasons(area: Waiting, naming: Naming | None, reach: float) -> tuple[str, ...]:
     found = []
     if area.verdict == "uncertain":
-        found.append(f"the verdict is open ({area.probability:.2f})")
+        found.append(translatable(f"the verdict is open ({area.probability:.2f})"))
     if area.disagree:
-        found.append("model and comparison disagree")
+        found.append(translatable("model and comparison disagree"))
     if naming is None:
-        found.append("no example has a name yet")
+        found.append(translatable("no example has a name yet"))
     else:
         first, second = (*naming.types, *naming.types)[:2]
         if first.name == NONE or reach > 1:
-            found.append("it is unlike every named example")
+            found.append(translatable("it is unlike every named example"))
         elif first.probability < 0.7:
-            found.append(f"{first.name} or {second.name} ({first.probability:.2f}, {second.probability:.2f})")
-    return tuple(found) or ("it stands for others like it",)
+            between = f"{first.name} or {second.name} ({first.probability:.2f}, {second.probability:.2f})"
+            found.append(translatable(between))
+    return tuple(found) or (translatable("it stands for others like it"),)
 
 
 def _distances(one: Doubles, other: Doubles) -> Doubles:

@@ -32,7 +32,14 @@ class Fact:
     measured: int
 
 
-GOOD_PART = Fact(". The good part:", NO_DEFECT, 0)
+GOOD_PART = Fact(". Good part:", NO_DEFECT, 0)
+_LEADS = {
+    "place": "",
+    "size": ",",
+    "shape": "",
+    "tone": "",
+    "hue": "",
+}  # few words: each token is a row
 
 
 def facts_of(look: Look | None) -> tuple[Fact, ...]:
@@ -40,10 +47,11 @@ def facts_of(look: Look | None) -> tuple[Fact, ...]:
     if look is None:
         return ()
     found = []
-    for name, lead in (("place", "The odd place:"), ("size", ","), ("shape", ","), ("tone", ","), ("hue", ",")):
+    for name, lead in _LEADS.items():
         measured, values = getattr(look, name), VALUES[name]
         if measured and measured != "of the same hue":
-            found.append(Fact(lead, tuple(f" {value}" for value in values), values.index(measured)))
+            words = tuple(f" {value.removesuffix(' than').removesuffix(' as')}" for value in values)
+            found.append(Fact(lead, words, values.index(measured)))
     return tuple(found)
 
 
@@ -52,12 +60,17 @@ class Anchor:
     """Facts laid out as one chain of tokens behind the cue."""
 
     token_ids: tuple[int, ...]  # (T,)
-    rows: Tensor  # (R,) rows of the chain that are read
+    rows: Tensor  # (R,) rows of the chain that are read; -1 is the last one of the cue
     allowed: tuple[tuple[int, ...], ...]  # tokens that each fork may go on with
     taken: tuple[int, ...]  # which of them is the measured one
     owner: tuple[int, ...]  # which fact each fork belongs to
     sizes: tuple[int, ...]  # number of values of each fact
     missing: int = 0  # facts that cannot be asked yet: each counts as an even guess
+
+    @property
+    def tokens(self) -> Tensor:
+        """Tokens whose logits `agreement` looks at."""
+        return torch.tensor(sorted({token for fork in self.allowed for token in fork}), dtype=torch.long)
 
     def agreement(self, logits: Tensor) -> Tensor:
         """G from the logits of the forks (M, R, V): (M,), 0 is sure of every fact and -1 is guessing evenly.
@@ -79,7 +92,7 @@ def lay_out(model: OpenModel, facts: Sequence[Fact], missing: int = 0) -> Anchor
     token_ids: list[int] = []
     rows, allowed, taken, owner = [], [], [], []
     for number, fact in enumerate(facts):
-        token_ids += model.tokenize(fact.lead)
+        token_ids += model.tokenize(fact.lead) if fact.lead else []
         spelled = [model.tokenize(value) for value in fact.values]
         mine = spelled[fact.measured]
         for at, token in enumerate(mine):
@@ -109,5 +122,6 @@ def beside(ending: Ending, cue: int, anchor: Anchor) -> Ending:
     visible[before:, :cue] = True
     visible[before:, before:] = torch.ones(more, more, dtype=torch.bool).tril()
     offsets = torch.cat([ending.offsets, torch.arange(more) + cue])
-    rows = torch.cat([ending.rows, anchor.rows + before])
+    asked = torch.where(anchor.rows < 0, torch.tensor(cue - 1), anchor.rows + before)
+    rows = torch.cat([ending.rows, asked])
     return Ending((*ending.token_ids, *anchor.token_ids), offsets, visible, rows)

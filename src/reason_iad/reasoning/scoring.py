@@ -144,6 +144,7 @@ class SuffixScorer:
         cue = len(model.tokenize(model.info.template.cue))
         self._ending = self._plain if anchor is None else beside(self._plain, cue, anchor)
         self._tokens = model.embed(self._ending.token_ids)  # (T, D)
+        self._wanted = reader.tokens if anchor is None else torch.unique(torch.cat([reader.tokens, anchor.tokens]))
 
     @property
     def num_patches(self) -> int:
@@ -168,7 +169,8 @@ class SuffixScorer:
         """Log-probabilities of the plain model, without latents or patches: (C,)."""
         with torch.no_grad():
             embeds = self._model.embed(self._plain.token_ids)[None]
-            log_probs = self._reader.read(self._run(embeds, 0, self._plain, None, None))
+            hidden = self._run(embeds, 0, self._plain, None, None)
+            log_probs = self._reader.read(self._model.logits(hidden, self._reader.tokens.to(hidden.device)))
             _check_finite(self._model, log_probs)
             return log_probs[0]
 
@@ -207,13 +209,13 @@ class SuffixScorer:
             ModelError: the model returns numbers that are not finite, or all that would not fit its context.
         """
         count, capture = latents.shape[1], self._capture(latents.shape[1]) if attend else None
-        logits = self._run(self.suffix(latents, patches), count, self._ending, capture, self.nudge(latents))
-        read = len(self._plain.rows)
-        log_probs = self._reader.read(logits[:, count : count + read])
-        _check_finite(self._model, log_probs)
-        thoughts = logits[:, :count] if count else logits[:, :1]  # without latents, where the answer begins
+        hidden = self._run(self.suffix(latents, patches), count, self._ending, capture, self.nudge(latents))
+        thoughts = self._model.logits(hidden[:, : count or 1])  # without latents, where the answer begins
         entropy = truncated_entropy(thoughts, self._reward.entropy_tokens).mean(-1)
-        agreement = None if self._anchor is None else self._anchor.agreement(logits[:, count + read :])
+        logits, read = self._model.logits(hidden[:, count:], self._wanted.to(hidden.device)), len(self._plain.rows)
+        log_probs = self._reader.read(logits[:, :read])
+        _check_finite(self._model, log_probs)
+        agreement = None if self._anchor is None else self._anchor.agreement(logits[:, read:])
         _check_finite(self._model, entropy, *([] if agreement is None else [agreement]))
         return Scored(
             log_probs,
@@ -233,7 +235,7 @@ class SuffixScorer:
     def _run(
         self, embeds: Tensor, num_latents: int, ending: Ending, capture: AttentionCapture | None, nudge: Nudge | None
     ) -> Tensor:
-        """One pass: logits (M, L + R, V) of the latent rows and of those of the ending that are read."""
+        """One pass: hidden states (M, L + R, D) of the latent rows and of those of the ending that are read."""
         info = self._model.info
         ahead = embeds.shape[1] - len(ending.token_ids)
         if (length := self.prefix.length + embeds.shape[1]) > info.context_length:
@@ -246,7 +248,7 @@ class SuffixScorer:
         mask[ahead:, ahead:] = ending.visible
         output = self._model.run_suffix(self.prefix, embeds, offsets, mask.to(embeds.device), capture, nudge=nudge)
         rows = torch.cat([torch.arange(num_latents), ending.rows.cpu() + ahead]).to(embeds.device)
-        return self._model.logits(output.hidden[:, rows])
+        return output.hidden[:, rows]
 
     def _offsets(self, ahead: int, ending: Ending) -> Tensor:
         """Positions (S,) of latents, patches and ending from the prefix's next one: they count on."""

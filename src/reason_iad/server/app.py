@@ -18,6 +18,7 @@ from starlette.exceptions import HTTPException
 
 from reason_iad import __version__
 from reason_iad.errors import InputError, RecordUnavailableError
+from reason_iad.languages import translatable
 from reason_iad.server import (
     routes_board,
     routes_inspections,
@@ -174,5 +175,5 @@ async def _on_http(request: Request, error: Exception) -> JSONResponse:
 
 async def _on_fault(request: Request, error: Exception) -> JSONResponse:
     _log.error("request %s failed", _id(request), exc_info=error)
-    message = "the server failed at this; look into its log for the request's number"
+    message = translatable("the server failed at this; look into its log for the request's number")
     return JSONResponse(error_body("fault", message, _id(request)), 500)

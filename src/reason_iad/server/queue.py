@@ -197,7 +197,9 @@ class InspectionQueue:
         self.check_room()
         self._reserved += 1  # two who ask at the same moment must not take the same place
         try:
-            identifier = await asyncio.to_thread(self._store.accept, request, who, "server", media_type)
+            identifier = await asyncio.to_thread(
+                self._store.accept, request, who, "server", media_type, priority, self._tracing.written()
+            )
         finally:
             self._reserved -= 1
         job = Job(identifier, "inspect", who, priority, persisted=True)
@@ -295,7 +297,7 @@ class InspectionQueue:
         """Read an inspection from the record and have the job done; then its process is free for another."""
         try:
             if job.persisted:
-                job.payload = await self._keep(lambda: self._begin(job.id))
+                job.payload = await self._keep(lambda: self._begin(job))
             job.tell("started")
             return await self._model.run(job.kind, job.id, job.payload, lambda kind, rest: _pass_on(job, kind, rest))
         finally:
@@ -318,6 +320,8 @@ class InspectionQueue:
             await self._fail(job, HttpProblem(503, "interrupted", f"The inspection was interrupted: {error}.", 5))
         except ModelUnavailableError as error:
             await self._fail(job, HttpProblem(503, "model_unavailable", str(error), MODEL_RETRY_SECONDS))
+        except RecordUnavailableError as error:  # and this server is being stopped
+            await self._give_up(job, HttpProblem(503, "no_record", str(error), 10))
         except LeaseLostError as error:  # its new server tells how it ends
             job.error = HttpProblem(503, "moved", str(error), 5)
             self._end(job, "moved")
@@ -335,12 +339,14 @@ class InspectionQueue:
             self._seconds = 0.8 * self._seconds + 0.2 * (time.monotonic() - began)
             job.payload = None  # images are not kept in memory
 
-    def _begin(self, identifier: str) -> Task:
+    def _begin(self, job: Job) -> Task:
         """Mark an inspection as running; gives what the model process needs."""
-        self._store.start(identifier)
-        record = self._store.get(identifier)
+        record = self._store.get(job.id)
         assert record is not None
-        return Task(identifier, self._store.request_of(record))
+        if record.state == "queued":  # else it was marked before, by a try that the record did not answer
+            self._store.start(job.id)
+        job.context = job.context or self._tracing.read(record.trace)  # of before a restart, or from another server
+        return Task(job.id, self._store.request_of(record))
 
     async def _finish(self, job: Job, report: InspectionReport, files: dict[str, tuple[str, bytes]]) -> None:
         """Write down what came of an inspection."""

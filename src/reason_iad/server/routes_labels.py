@@ -9,6 +9,7 @@ from fastapi import APIRouter, Path, Query, Request, Response
 from pydantic import BaseModel, Field
 
 from reason_iad.errors import InputError
+from reason_iad.languages import told
 from reason_iad.server.access import AppState, Inspector, Server, Viewer, audit, errors
 from reason_iad.server.problems import HttpProblem
 from reason_iad.server.schemas import Strict
@@ -125,7 +126,7 @@ def _queue(server: AppState, category: str, limit: int) -> dict[str, Any]:
                 "area": one.area.index,
                 "box_xyxy": one.area.box_xyxy,
                 "verdict": one.area.verdict,
-                "reasons": list(one.reasons),
+                "reasons": list(map(told, one.reasons)),
                 "types": [t.__dict__ for t in one.naming.types[:5]] if one.naming is not None else [],
                 "picture": f"/v1/labels/{one.area.inspection}/areas/{one.area.index}.jpg",
             }

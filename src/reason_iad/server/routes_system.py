@@ -248,10 +248,22 @@ def _known(request: Request, server: AppState) -> Principal | None:
 
 def _page(name: str) -> Response:
     """A page in the language of whoever asks, with the words that its scripts need."""
-    words = json.dumps(messages(language()), ensure_ascii=False).replace("<", "\\u003c")
+    words = _words(language())
     text = _templates().get_template(name).render(language=language(), languages=LANGUAGES, words=Markup(words))  # noqa: S704
     headers = {"Content-Security-Policy": _PAGE_POLICY, "Vary": "Accept-Language, Cookie"}
     return Response(text, media_type="text/html", headers=headers)
+
+
+@functools.cache
+def _words(code: str) -> str:
+    """The catalog of a language as far as pages need it: what their scripts say, and short names that they are sent."""
+    scripts = "".join(_asset(name).decode() for name in ASSETS if name.endswith(".js"))
+    needed = {
+        text: told
+        for text, told in messages(code).items()
+        if json.dumps(text)[1:-1] in scripts or (len(text) < 32 and "{" not in text)
+    }
+    return json.dumps(needed, ensure_ascii=False).replace("<", "\\u003c")
 
 
 @functools.cache

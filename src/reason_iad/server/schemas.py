@@ -85,6 +85,9 @@ class FeedbackBody(BaseModel):
     who: str
     created_at: datetime
     effect: str = Field(description="what it changed", examples=["The profile of screw is now version 4."])
+    understood: str | None = Field(
+        None, description="type of defect that the comment names, now an example", examples=["scratch"]
+    )
 
 
 class InspectionBody(BaseModel):
@@ -220,7 +223,7 @@ def inspection_body(record: Record, position: int | None = None, full: bool = Fa
         "category": record.category or record.category_given, "verdict": record.verdict,
         "probability": record.probability, "defect_type": record.defect_type, "question": record.question,
         "created_at": record.created_at, "started_at": record.started_at, "finished_at": record.finished_at,
-        "error": record.error, "pictures": pictures,
+        "error": record.error and told(record.error), "pictures": pictures,
         "feedback": [
             {"kind": f.kind, "comment": f.comment, "who": f.who, "created_at": f.created_at, "effect": f.effect}
             for f in record.feedback

@@ -25,6 +25,7 @@ from reason_iad.server.mirror import Mirror, sync_quietly
 from reason_iad.server.model_workers import ONCE
 from reason_iad.server.problems import HttpProblem
 from reason_iad.server.queue import Events, InspectionQueue, Job
+from reason_iad.server.tracing import Mark
 from reason_iad.server.waiting import LOT_TURN, Priority
 from reason_iad.store.leases import ENDINGS, add_event
 from reason_iad.store.shelf import EVENT as SHELVED
@@ -101,7 +102,9 @@ class SharedQueue(InspectionQueue):
         self.check_room()
         self._reserved += 1
         try:
-            identifier = await asyncio.to_thread(self._store.accept, request, who, "server", media_type, priority)
+            identifier = await asyncio.to_thread(
+                self._store.accept, request, who, "server", media_type, priority, self._tracing.written()
+            )
         finally:
             self._reserved -= 1
         job = Job(identifier, "inspect", who, priority, persisted=True)
@@ -270,12 +273,13 @@ class SharedQueue(InspectionQueue):
         self._begun.append(lease.id)
         return _job_of(lease)
 
-    def _begin(self, identifier: str) -> Task:
+    def _begin(self, job: Job) -> Task:
         """What the model process needs; the lease has marked the inspection as running."""
-        record = self._store.get(identifier)
+        record = self._store.get(job.id)
         if record is None:
-            raise LeaseLostError(f"the inspection {identifier} was deleted")
-        return Task(identifier, self._store.request_of(record))
+            raise LeaseLostError(f"the inspection {job.id} was deleted")
+        job.context = self._tracing.read(record.trace)
+        return Task(job.id, self._store.request_of(record))
 
     async def _do(self, job: Job) -> None:
         if not job.persisted:
@@ -353,6 +357,7 @@ class SharedQueue(InspectionQueue):
 def _job_of(found: Lease | Queued) -> Job:
     job = Job(found.id, "inspect", found.who, cast(Priority, found.priority), persisted=True)
     job.began -= found.waited
+    job.marks = [Mark("queued", time.time_ns() - round(1e9 * found.waited))]
     return job
 
 

@@ -105,8 +105,8 @@ class Tracing:
         from opentelemetry.trace import SpanKind, Status, StatusCode, set_span_in_context
         from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 
-        carrier = {name.decode("latin-1"): value.decode("latin-1") for name, value in scope["headers"]}
-        before = TraceContextTextMapPropagator().extract(carrier)
+        given = {name.decode("latin-1"): value.decode("latin-1") for name, value in scope["headers"]}
+        before = TraceContextTextMapPropagator().extract(given)
         facts = {"http.request.method": method, "reason_iad.request_id": request_id}
         span = self._tracer.start_span(method, before, SpanKind.SERVER, facts)
 
@@ -130,6 +130,24 @@ class Tracing:
         from opentelemetry.context import get_current
 
         return get_current()
+
+    def written(self) -> str | None:
+        """Where we are in a trace, as the record keeps it for whichever server does the job: a `traceparent`."""
+        if self._tracer is None:
+            return None
+        from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
+
+        carrier: dict[str, str] = {}
+        TraceContextTextMapPropagator().inject(carrier)
+        return carrier.get("traceparent")
+
+    def read(self, written: str | None) -> Any:
+        """The context that `written` gave, here or at another server; None where there is none."""
+        if self._tracer is None or written is None:
+            return None
+        from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
+
+        return TraceContextTextMapPropagator().extract({"traceparent": written})
 
     def job(self, job: Traced, error: str | None = None, facts: Mapping[str, Any] | None = None) -> None:
         """Make the spans of a job that has just ended.

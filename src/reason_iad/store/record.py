@@ -40,6 +40,7 @@ class Record:
     created_at: datetime
     category_given: str | None = None
     question: str | None = None
+    trace: str | None = None  # where the request is in a trace: a `traceparent`
     choices: tuple[str, ...] = ()
     started_at: datetime | None = None
     finished_at: datetime | None = None

@@ -25,6 +25,7 @@ import filelock
 
 from reason_iad.errors import WeightsError
 from reason_iad.files import home, sha256_of_file, sync
+from reason_iad.languages import told
 from reason_iad.weights.source import Progress, extract
 from reason_iad.weights.table import PARTS, Part
 
@@ -108,7 +109,7 @@ def _source_from_environment() -> Path | None:
 
 
 def _to_stderr(line: str) -> None:
-    sys.stderr.write(line + "\n")
+    sys.stderr.write(told(line) + "\n")
     sys.stderr.flush()
 
 
