@@ -86,6 +86,13 @@ def test_the_whole_tells_who_is_at_what_and_what_waits(serve, picture, tmp_path)
     assert sum(one["jobs"] for one in whole(client)["workers"]) == 5
 
 
+def test_inspections_that_needed_no_answer_of_the_model_are_counted(serve, picture):
+    client = serve()
+    for name in ("normal_1.png", "part_2.png", "normal_3.png"):
+        assert send(client, picture(), name).status_code == 200
+    assert numbers(client)["reason_iad_inspections_unasked_total"] == 2
+
+
 def test_the_death_of_a_process_is_counted_for_that_process(serve):
     client = serve(workers=2)
     until(lambda: client.get("/v1/status").json()["workers_ready"] == 2)
