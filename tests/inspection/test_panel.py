@@ -77,6 +77,34 @@ def test_two_models_that_err_together_share_their_weight():
     assert auroc(truth, found) >= max(auroc(truth, one) for one in said) - 0.01
 
 
+def reading_the_evidence(n, noise, seed=0, fourth=True):
+    """Truth, and voices of which one repeats the evidence with something of its own."""
+    rng = np.random.default_rng(seed)
+    truth = rng.random(n) < 0.5
+    sign = np.where(truth, 1.0, -1.0)
+    evidence = 1.2 * sign + rng.normal(0, 1.5, n)
+    odds = [evidence + 0.3 * sign + rng.normal(0, noise, n), evidence, rng.normal(0, 2, n)]
+    odds += [1.2 * sign + rng.normal(0, 1.5, n)] if fourth else []
+    return truth, 1 / (1 + np.exp(-np.array(odds)))
+
+
+def test_a_model_that_repeats_the_evidence_is_one_voice_with_it_where_three_are_left():
+    truth, said = reading_the_evidence(240, 0.6)
+    found, weights = joined(truth, said, ("reader", "evidence", "guess", "good"))
+    assert np.corrcoef(np.log(said[0] / (1 - said[0])), np.log(said[1] / (1 - said[1])))[0, 1] > 0.9
+    assert weights["reader"].share <= 0.5
+    assert weights["good"].share > 1.5 * weights["reader"].share
+    assert auroc(truth, found) > max(auroc(truth, one) for one in said)
+
+
+def test_where_fewer_would_be_left_it_keeps_its_own_voice_unless_it_is_a_copy():
+    truth, said = reading_the_evidence(240, 0.6, fourth=False)
+    found, weights = joined(truth, said, ("reader", "evidence", "guess"))
+    assert weights["guess"].evidence_for(0.9) < weights["evidence"].evidence_for(0.9) / 2
+    assert auroc(truth, found) > auroc(truth, joined(truth, said, ("reader", "evidence", "guess"), known=0)[0])
+    assert joined(truth, reading_the_evidence(240, 0.1, fourth=False)[1], ("copy", "evidence", "guess"))[1] == {}
+
+
 def test_of_few_items_or_two_voices_nothing_is_told():
     truth, said = voices(30, (1.6, 0.0, 1.2))
     assert joined(truth, said, ("a", "b", "c"), known=ENOUGH - 1)[1] == {}

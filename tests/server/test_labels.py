@@ -14,6 +14,8 @@ from reason_iad.evidence.looks import Look
 from reason_iad.naming.describe import LENGTH, DescribedArea
 from reason_iad.naming.kept import pack_areas
 from reason_iad.server.settings import Token
+from reason_iad.store.labels import label
+from reason_iad.store.record import Filter
 from reason_iad.store.store import Store
 from reason_iad.types import InspectionRequest
 
@@ -85,3 +87,41 @@ def test_the_page_to_name_defects_on_is_there(serve, plant):
     assert page.headers["content-type"].startswith("text/html")
     assert "script-src 'self'" in page.headers["content-security-policy"]
     assert client.get("/assets/label.js").headers["content-type"].startswith("text/javascript")
+
+
+@pytest.fixture
+def known(plant):
+    """One bracket already has a name: the profile knows a scratch."""
+    store = Store.open(f"sqlite:///{plant}/record.db", plant / "evidence")
+    identifiers = [record.id for record in store.find(Filter(category="bracket"))]
+    label(store, identifiers[0], 0, "scratch", "ann")
+    store.close()
+    return identifiers
+
+
+@pytest.mark.parametrize("words", ["It is a scratch.", "Kratzer, wischt nicht ab?", "Kratzer am Rand", "これは傷です"])
+def test_a_comment_that_names_a_type_makes_the_odd_area_an_example_of_it(serve, plant, known, words):
+    client = serve(data=plant)
+    said = client.post(f"/v1/inspections/{known[1]}/feedback", json={"kind": "confirmed", "comment": words})
+    assert said.status_code == 201
+    types = client.get("/v1/labels?category=bracket").json()["types"]
+    if "?" in words:  # leaves it open
+        assert said.json()["understood"] is None
+        assert "may say what it is not" in said.json()["effect"]
+        assert types == {"scratch": 1}
+    else:
+        assert said.json()["understood"] == "scratch"
+        assert "Understood: scratch." in said.json()["effect"]
+        assert types == {"scratch": 2}
+
+
+def test_a_comment_that_names_two_types_or_none_or_a_false_alarm_names_nothing(serve, plant, known):
+    client, path = serve(data=plant), f"/v1/inspections/{known[1]}/feedback"
+    client.post("/v1/labels", json={"inspection": known[2], "area": 0, "defect_type": "dent"})
+    several = client.post(path, json={"kind": "confirmed", "comment": "a scratch or a dent"}).json()
+    assert several["understood"] is None
+    assert "names several" in several["effect"]
+    assert client.post(path, json={"kind": "confirmed", "comment": "seen before"}).json()["effect"] == "Kept."
+    alarm = client.post(path, json={"kind": "false_alarm", "comment": "a scratch of the light"}).json()
+    assert alarm["understood"] is None
+    assert client.get("/v1/labels?category=bracket").json()["types"] == {"scratch": 1, "dent": 1}

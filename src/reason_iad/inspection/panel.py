@@ -28,7 +28,8 @@ from reason_iad.types import Answer, InspectionReport, OptionProbability, Server
 EVIDENCE = "the comparison with good parts"
 ENOUGH = 20  # items that two or more voted on, from which weights are told
 MAX_KEPT = 2000  # items of a type that are remembered
-ALIKE = 0.98  # correlation of log-odds from which two annotators are one voice
+ALIKE = 0.90  # correlation of log-odds from which annotators are one voice, where three voices are left
+COPIES = 0.98  # and from which they are one whatever is left: two that agree as a matter of course prove nothing
 _USUAL = 0.75  # how often an annotator is taken to be right before that is known
 _SUREST = 2.0  # times its usual sureness, beyond which more counts no more
 
@@ -176,20 +177,27 @@ def weigh(kind: str, items: Sequence[Votes]) -> dict[str, Weight]:
 
 
 def _alike(names: Sequence[str], items: Sequence[Votes]) -> list[list[str]]:
-    """Annotators in groups that say nearly the same: whose log-odds of the first option go up and down together."""
-    odds = {name: [logit(item[name][0]) if name in item else math.nan for item in items] for name in names}
-    groups: list[list[str]] = []
-    for name in names:
-        for group in groups:
-            one, other = np.array(odds[name]), np.array(odds[group[0]])
-            both = ~np.isnan(one) & ~np.isnan(other)
-            varied = both.sum() >= ENOUGH and one[both].std() > 0 and other[both].std() > 0
-            if varied and float(np.corrcoef(one[both], other[both])[0, 1]) > ALIKE:
-                group.append(name)
-                break
-        else:
-            groups.append([name])
-    return groups
+    """Annotators in groups of one voice each: whose log-odds of the first option go up and down together.
+
+    The most alike are joined first, as long as three voices are left to tell weights from; copies are joined even so.
+    """
+    odds = np.array([[logit(item[name][0]) if name in item else math.nan for item in items] for name in names])
+    likeness = {(i, j): _correlation(odds[i], odds[j]) for i in range(len(names)) for j in range(len(names)) if i < j}
+    groups = [[index] for index in range(len(names))]
+    for pair in sorted(likeness, key=lambda pair: -likeness[pair]):
+        one, other = (next(group for group in groups if index in group) for index in pair)
+        least = min((likeness[min(i, j), max(i, j)] for i in one for j in other if i != j), default=1.0)
+        if one is not other and least > (ALIKE if len(groups) > 3 else COPIES):
+            groups = [group for group in groups if group not in (one, other)] + [one + other]
+    return [[names[index] for index in sorted(group)] for group in sorted(groups)]
+
+
+def _correlation(one: np.ndarray, other: np.ndarray) -> float:
+    """Of the items that both voted on; 0 where these are few, or one always says the same."""
+    both = ~np.isnan(one) & ~np.isnan(other)
+    if both.sum() < ENOUGH or one[both].std() == 0 or other[both].std() == 0:
+        return 0.0
+    return float(np.corrcoef(one[both], other[both])[0, 1])
 
 
 def _inside(rate: float) -> float:

@@ -51,6 +51,12 @@ class KnowledgeSearch:
             for h in hits
         ]  # fmt: skip
 
+    def defects_of(self, category: str) -> dict[str, str]:
+        """Names of the types of defects that the knowledge of a category has, by identifier."""
+        with self._lock:
+            found = self._base.knowledge_of(category)
+        return {} if found is None else {defect.type: defect.name for defect in found.defects}
+
     def categories(self) -> list[dict[str, Any]]:
         """Every category that has knowledge or a profile."""
         from reason_iad.evidence.profile_store import list_profiles

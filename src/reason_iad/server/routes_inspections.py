@@ -204,7 +204,8 @@ async def ask(id: Id, question: QuestionRequest, request: Request, who: Inspecto
 async def correct(id: Id, said: FeedbackRequest, request: Request, who: Inspector, server: Server) -> Any:
     """Say that a verdict was a false alarm, that it missed a defect, or that it was right.
 
-    Where a profile of the category was learned, it learns from this too, and `effect` says so.
+    Where a profile of the category was learned, it learns from this too. A comment that names a type of defect ("it is
+    a scratch") makes the odd area an example of it. `effect` says what came of both.
     """
     if "\x00" in said.comment:
         raise HttpProblem(422, "null_character", "the comment holds a null character; expected plain text")
@@ -214,6 +215,10 @@ async def correct(id: Id, said: FeedbackRequest, request: Request, who: Inspecto
     kept = await asyncio.to_thread(server.store.add_feedback, id, said.kind, who.name, said.comment)
     server.metrics.feedback.labels(said.kind).inc()
     effect = await _teach(server, record, kept, who.name)
+    understood, told = None, None
+    if said.comment.strip() and said.kind != "false_alarm":
+        understood, told = await asyncio.to_thread(_name_it, server, record, said.comment, who.name)
+    effect = f"{effect} {told}" if told else effect
     await asyncio.to_thread(server.store.note_effect, kept.id, effect)
     await audit(request, who, f"feedback {said.kind}", id, effect)
     return {
@@ -222,6 +227,7 @@ async def correct(id: Id, said: FeedbackRequest, request: Request, who: Inspecto
         "who": who.name,
         "created_at": kept.created_at,
         "effect": effect,
+        "understood": understood,
     }
 
 
@@ -253,6 +259,32 @@ async def _teach(server: AppState, record: Record, said: Feedback, who: str) -> 
         return f"Kept, but the profile of {category} did not learn from it: {error}"
     known = f"{result['normals']} good and {result['defectives']} defective images"
     return f"Kept. The profile of {category} is now version {result['version']} and knows {known}."
+
+
+def _name_it(server: AppState, record: Record, comment: str, who: str) -> tuple[str | None, str | None]:
+    """Make the odd area an example of the type that a comment names; the type, and what came of it.
+
+    Nothing is said of a comment that names no known type.
+    """
+    from reason_iad.naming.said import type_said
+    from reason_iad.store.labels import known_types, label_only_area
+
+    said = type_said(comment, known_types(str(record.category), server.knowledge.defects_of(str(record.category))))
+    if not said.named:
+        return None, None
+    if said.defect_type is None:
+        why = "may say what it is not" if said.denied else "names several"
+        return (
+            None,
+            f"The comment mentions {', '.join(said.named)} and {why}: no example was made; name it under Label.",
+        )
+    try:
+        done = label_only_area(server.store, record.id, said.defect_type, who)
+    except InputError as error:
+        return None, f"Understood: {said.defect_type}; no example was made: {error}"
+    return done.defect_type, (
+        f"Understood: {done.defect_type}. The odd area is now an example of it; {record.category} has {done.examples}."
+    )
 
 
 async def _note_refused(server: AppState, request: Request, who: Principal, problem: HttpProblem) -> None:

@@ -85,6 +85,9 @@ class FeedbackBody(BaseModel):
     who: str
     created_at: datetime
     effect: str = Field(description="what it changed", examples=["The profile of screw is now version 4."])
+    understood: str | None = Field(
+        None, description="type of defect that the comment names, now an example", examples=["scratch"]
+    )
 
 
 class InspectionBody(BaseModel):

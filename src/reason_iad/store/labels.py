@@ -7,11 +7,12 @@ from __future__ import annotations
 
 import datetime
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from reason_iad.datasets.names import plain
 from reason_iad.errors import InputError
 from reason_iad.files import write_whole
 from reason_iad.images import read_image
@@ -21,6 +22,7 @@ from reason_iad.naming.export import ExportedArea, ExportedImage, ExportFormat, 
 from reason_iad.naming.kept import read_areas
 from reason_iad.naming.namer import Namer
 from reason_iad.naming.queue import Asked, Waiting, rank
+from reason_iad.naming.said import spellings
 from reason_iad.naming.store import load_examples, save_examples
 from reason_iad.store.record import Filter, Record
 from reason_iad.store.store import Store
@@ -92,6 +94,36 @@ def label(store: Store, identifier: str, index: int, defect_type: str, who: str)
     said = store.add_feedback(identifier, "confirmed", who, f"{SAID}{name} (area {index + 1})")
     store.note_effect(said.id, f"The examples of {record.category} are now version {examples.version}.")
     return Labeled(example.id, name, len(examples.examples), examples.version, notes)
+
+
+def label_only_area(store: Store, identifier: str, defect_type: str, who: str) -> Labeled:
+    """Name the odd area of an inspection that has one alone.
+
+    Raises:
+        InputError: as for `label`, or there are several areas.
+    """
+    count = len(read_areas(store.files.get(_record(store, identifier).files[AREAS])))
+    if count != 1:
+        raise InputError(f"the inspection has {count} odd areas; say which of them is meant: name it under Label")
+    return label(store, identifier, 0, defect_type, who)
+
+
+def known_types(category: str, in_knowledge: Mapping[str, str]) -> dict[str, tuple[str, ...]]:
+    """Types that a category's examples and knowledge have, each with the ways it is written.
+
+    A type of the examples that the knowledge has, too, is one type, by the name of the examples.
+
+    Args:
+        category: whose examples.
+        in_knowledge: names of its types in the knowledge, by identifier.
+    """
+    found = {name: spellings(name) for name in load_examples(category).counts}
+    written = {plain(one): name for name, ways in found.items() for one in ways}
+    for identifier, name in in_knowledge.items():
+        ways = spellings(name, identifier)
+        same = next((written[plain(one)] for one in ways if plain(one) in written), None)
+        found[same or name] = tuple({*found.get(same or name, ()), *ways})
+    return found
 
 
 def unlabel(store: Store, identifier: str, example: str, who: str) -> DefectExamples:
