@@ -30,7 +30,7 @@ from typing import Any
 import numpy as np
 from evidence import Remembering
 from evidence_data import load, say, usable
-from evidence_distances import HIGHER, LOWER, LOWEST, STREAMS, Distances, Kept
+from evidence_distances import DENSER, FORMER, HIGHER, LOWER, LOWEST, STREAMS, Distances, Kept
 from evidence_features import StoredTowers
 
 from reason_iad.errors import ReasonIADError
@@ -67,10 +67,15 @@ CANDIDATES = {
     "worst 2 %": Candidate(tail=0.02),
     "mean of states 8 to 12": Candidate({EUCLIDEAN: 1.0, COSINE: 1.0, HIGHER.name: 1.0}),
     "mean of states 7, 9, 10, 11": Candidate({EUCLIDEAN: 1.0, COSINE: 1.0, LOWER.name: 1.0}),
-    "mean of states 7, 9, 10": Candidate({EUCLIDEAN: 1.0, COSINE: 1.0, LOWEST.name: 1.0}),
+    "mean of states 7, 9, 10, 11, 12": Candidate({EUCLIDEAN: 1.0, COSINE: 1.0, FORMER.name: 1.0}),
+    "mean of states 7, 8, 9, 10": Candidate({EUCLIDEAN: 1.0, COSINE: 1.0, DENSER.name: 1.0}),
+    "mean of states 7, 9": Candidate({EUCLIDEAN: 1.0, COSINE: 1.0, LOWEST.name: 1.0}),
     "without turned references": Candidate(view="upright"),
     "a single reference turned, too": Candidate(view="turned alone"),
     "near the same place": Candidate(view="near"),
+    "turned by 30 degrees and its multiples": Candidate(view="any angle"),
+    "turned by 5 and 10 degrees": Candidate(view="moved a little"),
+    "mirrored": Candidate(view="mirrored"),
 }
 Figures = dict[str, dict[str, float]]  # by candidate and category
 

@@ -157,6 +157,17 @@ def test_streams_of_one_source_share_its_features():
     assert set(bank.calibration.scales) == {"efficientnet-16@224 euclidean", "efficientnet-16@224 cosine"}
 
 
+def test_a_stream_that_only_the_map_reads_is_measured_beside_all_references_alone():
+    streams = (Stream("efficientnet", 16, 224), Stream("vit", 9, 224, "euclidean", weight=0.0))
+    bank = bank_of(3, streams=streams)
+    features = {source: one[0] for source, one in extract([good_part(7)], TOWER, bank.options).items()}
+    apart = residuals.patch_distances(features, bank.features, bank.options, groups=3)
+    assert {name: len(maps) for name, maps in apart.items()} == {streams[0].name: 4, streams[1].name: 1}
+    whole = residuals.patch_distances(features, bank.features, bank.options)
+    for name, maps in whole.items():
+        np.testing.assert_allclose(apart[name][0], maps[0], rtol=1e-5)
+
+
 def test_score_and_map_weigh_the_streams_apart():
     streams = (Stream("efficientnet", 16, 224, map_weight=0.0), Stream("vit", 9, 224, "euclidean", weight=0.0))
     bank = bank_of(3, streams=streams)

@@ -56,6 +56,18 @@ def test_a_picture_taken_otherwise_is_named(change, reason):
     assert reason in why_unlike(measure_picture(found), REFERENCES)
 
 
+def test_a_colored_part_on_white_whose_color_is_saturated_is_over_exposed_although_no_tone_is_new():
+    def on_white(seed, brightness):
+        """A brown part on white; references are of many tones, as parts of one line may be."""
+        image = np.full((*HW, 3), 255.0)
+        image[60:180, 100:220] = np.array([1.0, 0.75, 0.4]) * brightness * (picture(seed)[60:180, 100:220] / 140)
+        return measure_picture(np.clip(image, 0, 255).astype(np.uint8))
+
+    references = [on_white(seed, tone) for seed, tone in enumerate((60, 110, 160, 200))]
+    assert why_unlike(on_white(9, 90), references) is None
+    assert "a color is saturated" in why_unlike(on_white(9, 90 * 3.2), references)
+
+
 def test_a_dark_part_that_is_lit_too_brightly_is_named_although_nothing_is_saturated():
     dark = [measure_picture((picture(seed) * 0.3).astype(np.uint8)) for seed in range(5)]
     brighter = measure_picture((picture(5) * 0.51).astype(np.uint8))

@@ -175,6 +175,16 @@ def test_the_vit_gives_the_hidden_states_of_torch(tiny_nano, towers, photo, size
         close(ours[layer], theirs[layer])
 
 
+def test_the_vit_runs_no_layer_beyond_the_highest_that_is_asked_for(tiny_nano, towers, photo):
+    pixels = np.ascontiguousarray(photo[:56, :56])[None]
+    feeds = {"pixels": pixels, "positions": np.zeros((1, 17, 384), np.float32)}
+    outputs = [f"hidden.{layer}" for layer in (4, 5, 6, 12)]
+    four, five, six, last = towers._transformer.run(outputs, {**feeds, "depth": np.array(5)})
+    assert not np.allclose(four, five)
+    np.testing.assert_array_equal(five, six)
+    np.testing.assert_array_equal(five, last)
+
+
 @pytest.mark.parametrize("size", [32, 80, 96])
 def test_the_convolutions_give_the_features_of_torch(tiny_nano, towers, photo, size):
     images = [np.ascontiguousarray(np.rot90(photo, i)) for i in range(3)]

@@ -20,7 +20,7 @@ from reason_iad.evidence.suitability import PictureFacts
 if TYPE_CHECKING:
     import torch
 
-FORMAT_VERSION = 6
+FORMAT_VERSION = 7
 
 
 def write_bank(bank: MemoryBank, folder: Path) -> None:

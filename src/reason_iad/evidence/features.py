@@ -82,7 +82,7 @@ class Stream:
 DEFAULT_STREAMS = (
     Stream("efficientnet", 16, 448, "euclidean", map_weight=0.5),
     Stream("efficientnet", 16, 448, "cosine", unlike=0.38, farther=0.12, map_weight=0.5),
-    Stream("vit", (7, 9, 10, 11, 12), 224, "cosine", map_weight=0.0),
+    Stream("vit", (7, 9, 10), 224, "cosine", map_weight=0.0),
     Stream("vit", 7, 224, "euclidean", farther=0.5, weight=0.0),
 )
 FAST_STREAMS = DEFAULT_STREAMS[:2]  # no ViT pass; a little worse, above all in maps (docs/evidence.md)

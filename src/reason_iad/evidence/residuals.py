@@ -39,7 +39,8 @@ def patch_distances(
         groups: G equal parts of the references, each of which is left out in turn, too.
 
     Returns:
-        (1 + G, H, W), beside all references first; (1, H, W) where G is 1, and of a source with an index.
+        (1 + G, H, W), beside all references first; (1, H, W) where G is 1, of a source with an index, and of one that
+        no score counts.
     """
     together: dict[tuple[str, int | None], list[Stream]] = {}
     for stream in options.streams:  # streams of one source share the search
@@ -51,7 +52,8 @@ def patch_distances(
             maps = indexes[source].search(features[source], options.num_neighbors)
             maps = {metric: one[None] for metric, one in maps.items()}
         else:
-            maps = search_left_out(features[source], references[source], groups, metrics, options.num_neighbors, window)
+            scored = groups if any(stream.weight for stream in streams) else 1  # a map alone needs no score beside it
+            maps = search_left_out(features[source], references[source], scored, metrics, options.num_neighbors, window)
         found.update({stream.name: maps[stream.metric] for stream in streams})
     if options.foreground:
         part = references[FOREGROUND].amax(dim=0)[..., 0].numpy()  # where some reference shows the part

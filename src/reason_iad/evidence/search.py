@@ -119,7 +119,9 @@ def _search(
         nearest: dict[str, list[torch.Tensor]] = {metric: [] for metric in metrics}  # (P, K) for each group
         size = len(memory) // groups
         norms = memory.norm(dim=1)  # (N,)
-        halves, inverse = norms.square() / 2, 1 / norms.clamp(min=1e-12)
+        shift = -norms.square() / 2 if "euclidean" in metrics else torch.zeros_like(norms)
+        inverse = 1 / norms.clamp(min=1e-12)
+        back = -shift * inverse
         # One room for all chunks: fresh memory would cost as much as the sums.
         room = mine.new_empty(2, len(mine) * min(CHUNK, size))
         for first in range(0, len(memory), size):
@@ -127,14 +129,13 @@ def _search(
             for start in range(first, first + size, CHUNK):
                 end = min(start + CHUNK, first + size)
                 similarity, ranks = (one[: len(mine) * (end - start)].view(len(mine), -1) for one in room)
-                torch.mm(mine, memory[start:end].T, out=similarity)
+                torch.addmm(shift[start:end], mine, memory[start:end].T, out=similarity)
                 blocked = None if far is None else far[:, start:end]
                 for metric in metrics:
-                    if metric == "euclidean":
-                        torch.sub(similarity, halves[start:end], out=ranks)
-                    else:
-                        torch.mul(similarity, inverse[start:end], out=ranks)
-                    best[metric] = _merge(best[metric], ranks, blocked, num_neighbors)
+                    if metric == "cosine":
+                        torch.addcmul(back[start:end], similarity, inverse[start:end], out=ranks)
+                    rank = similarity if metric == "euclidean" else ranks
+                    best[metric] = _merge(best[metric], rank, blocked, num_neighbors)
             for metric in metrics:
                 nearest[metric].append(best[metric])
         for metric in metrics:

@@ -20,6 +20,8 @@ FLAT = 10.0  # gray levels that all but 2 % of the pixels of an empty picture li
 SATURATED = 0.97  # share of black or white pixels from which nothing can be seen
 WHITE, BLACK = 250.0, 5.0  # gray levels
 MORE_WHITE = 0.3  # share of white pixels beyond the most of any reference that is over-exposed
+DARKER = 10.0  # gray levels below white that one color of a pixel must be where only another is saturated
+MORE_CLIPPED = 0.05  # share of such pixels beyond the most of any reference: light takes one color to its end first
 FEWEST = 0.6  # natural logarithm of the ratio to the references beyond which a fact is strange, with many of them
 PER_REFERENCE = 1.0  # added with one, half of it with two, and so on: few show little of what varies
 WASHED, WASHED_FEW = 0.5, 0.5  # the same two of contrast per brightness, which clipping takes away first
@@ -38,6 +40,7 @@ class PictureFacts:
         coarse: the same of detail finer than eight pixels.
         medium: the same of detail between two pixels and four.
         white: share of white pixels.
+        clipped: share of pixels of which one color is saturated and another is not.
         tones: gray levels at the quantiles `TONES`.
     """
 
@@ -47,6 +50,7 @@ class PictureFacts:
     coarse: float
     medium: float
     white: float
+    clipped: float
     tones: tuple[float, ...]
 
 
@@ -54,7 +58,10 @@ def measure_picture(pixels: Pixels) -> PictureFacts:
     """Measure a picture (H, W, 3)."""
     from scipy import ndimage
 
-    gray = _gray(pixels)
+    small = _small(pixels)
+    gray = _gray(small)
+    red, green, blue = (small[..., color] for color in range(3))
+    lightest, darkest = np.maximum(np.maximum(red, green), blue), np.minimum(np.minimum(red, green), blue)
     sharp, soft, softer = (ndimage.gaussian_filter(gray, sigma) for sigma in (1.0, 2.0, 4.0))
     return PictureFacts(
         brightness=float(gray.mean()),
@@ -63,13 +70,14 @@ def measure_picture(pixels: Pixels) -> PictureFacts:
         coarse=float((gray - softer).std()),
         medium=float((sharp - soft).std()),
         white=float((gray >= WHITE).mean()),
+        clipped=float(((lightest >= WHITE) & (darkest < WHITE - DARKER)).mean()),
         tones=tuple(float(one) for one in np.quantile(gray, TONES)),
     )
 
 
 def why_empty(pixels: Pixels) -> str | None:
     """Why a picture (H, W, 3) shows nothing, whatever it should show; None where it shows something."""
-    gray = _gray(pixels)
+    gray = _gray(_small(pixels))
     usual = float(np.median(gray))
     tone = "black" if usual <= 16 else "white" if usual >= 239 else "of one gray"
     if float(np.ptp(np.quantile(gray, (0.01, 0.99)))) < FLAT:
@@ -87,6 +95,8 @@ def why_unlike(found: PictureFacts, references: Sequence[PictureFacts]) -> str |
     limit = FEWEST + PER_REFERENCE / len(references)
     if found.white > max(one.white for one in references) + MORE_WHITE:
         return f"{found.white:.0%} of the image is white, far more than on any reference: it is over-exposed"
+    if found.clipped > max(one.clipped for one in references) + MORE_CLIPPED:
+        return f"a color is saturated on {found.clipped:.0%} of the image, beyond any reference: it is over-exposed"
     for fact, below, above in CHECKS:
         beyond = _beyond(fact, found, references)
         if beyond < -limit:
@@ -127,9 +137,13 @@ def _rise(found: PictureFacts, references: Sequence[PictureFacts]) -> float:
     return float(np.median(np.maximum(tones[0] - tones[1:].max(axis=0), 0.0)))
 
 
-def _gray(pixels: Pixels) -> np.ndarray:
-    """Gray levels of a picture at `SIDE` (SIDE, SIDE)."""
-    small = pixels if pixels.shape[:2] == (SIDE, SIDE) else resize(pixels, (SIDE, SIDE))
+def _small(pixels: Pixels) -> Pixels:
+    """A picture at `SIDE` (SIDE, SIDE, 3)."""
+    return pixels if pixels.shape[:2] == (SIDE, SIDE) else resize(pixels, (SIDE, SIDE))
+
+
+def _gray(small: Pixels) -> np.ndarray:
+    """Gray levels of a picture (SIDE, SIDE, 3): (SIDE, SIDE)."""
     return small.astype(np.float32) @ np.array([0.299, 0.587, 0.114], np.float32)
 
 

@@ -22,7 +22,8 @@ class GraphWriter:
 
     def __init__(self, folder: Path, name: str) -> None:
         self._folder, self._name = folder, name
-        self._nodes: list[Any] = []
+        self._nodes: list[Any] = []  # of the graph, or of the branch that is being written
+        self._count = 0
         self._weights: list[Any] = []
         self._inputs: list[Any] = []
         self._outputs: list[Any] = []
@@ -47,10 +48,32 @@ class GraphWriter:
         """Add an operator; the name of its output, or a list of them where there are several."""
         from onnx import helper
 
-        number = len(self._nodes)
-        names = [f"{kind}{number}.{index}" for index in range(outputs)]
+        self._count += 1
+        names = [f"{kind}{self._count}.{index}" for index in range(outputs)]
         self._nodes.append(helper.make_node(kind, list(inputs), names, domain=domain, **attributes))
         return names[0] if outputs == 1 else names
+
+    def only_if(self, condition: str, branch: Callable[[], str], otherwise: str) -> str:
+        """The value that `branch` adds the nodes of, which run where `condition` holds; else the value `otherwise`.
+
+        Args:
+            condition: a single truth value.
+            branch: adds the nodes and returns the name of the value, a float32 tensor.
+            otherwise: a value that exists already.
+        """
+        from onnx import TensorProto, helper
+
+        before, self._nodes = self._nodes, []
+        value = branch()
+        graphs = {"then_branch": (self._nodes, value)}
+        self._nodes = []
+        graphs["else_branch"] = (self._nodes, self.node("Identity", otherwise))
+        written = {
+            name: helper.make_graph(nodes, name, [], [helper.make_tensor_value_info(out, TensorProto.FLOAT, None)])
+            for name, (nodes, out) in graphs.items()
+        }
+        self._nodes = before
+        return str(self.node("If", condition, **written))
 
     def weight(self, name: str, values: npt.NDArray[Any]) -> str:
         """Add a weight; a large one goes to the file beside the graph."""

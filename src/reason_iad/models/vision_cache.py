@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from reason_iad.models.base import VisionTowers
 
-SHARED_LAYERS = (7, 9, 10, 11, 12)  # what the model, the evidence and the recognition read, in one pass
+SHARED_LAYERS = (7, 9, 10, 11)  # what the model, the evidence and the recognition read, in one pass
 
 
 class CachedVision:

@@ -5,6 +5,7 @@ Axes: B images of side H, P patches, C channels.
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -12,7 +13,7 @@ import numpy as np
 
 from reason_iad.models.onnx_writer import FUSED, GraphWriter, Weights
 
-VERSION = 1  # raise it when a graph computes something else
+VERSION = 2  # raise it when a graph computes something else
 
 
 def write_vit(
@@ -26,30 +27,46 @@ def write_vit(
 ) -> None:
     """Write a ViT of the DINOv2 architecture.
 
-    Inputs: `pixels` (B, H, H, 3) uint8, `positions` (1, 1 + P, C) for images of that size.
-    Outputs: `hidden.i` (B, P, C), the patches' hidden states: 0 are the embeddings, the last one before the final norm.
+    Inputs: `pixels` (B, H, H, 3) uint8, `positions` (1, 1 + P, C) for images of that size, `depth` (): how many layers
+    are run, since onnxruntime runs all of a graph, whichever outputs are asked for.
+    Outputs: `hidden.i` (B, P, C), the patches' hidden states: 0 are the embeddings, the last one before the final norm;
+    beyond `depth` they are that one.
     """
     w = GraphWriter(folder, name)
-    width, _, patch, _ = weights("embeddings.patch_embeddings.projection.weight").shape
-    pixels = w.node("Cast", w.input("pixels", ("B", "H", "H", 3), "UINT8"), to=1)
+    pixels = w.input("pixels", ("B", "H", "H", 3), "UINT8")
+    count = w.node("Gather", w.node("Shape", pixels), w.integers(0))
+    patches, width = _patches(w, weights, pixels, count, mean, std)
     w.input("positions", (1, "all", width))
-    center, scale = (
-        w.weight(n, np.asarray(v, dtype=np.float32) * np.float32(255)) for n, v in (("mean", mean), ("std", std))
-    )
-    image = w.node("Transpose", w.node("Div", w.node("Sub", pixels, center), scale), perm=[0, 3, 1, 2])
-    front = "embeddings.patch_embeddings.projection"
-    kernel, bias = (w.weight(n, weights(n)) for n in (f"{front}.weight", f"{front}.bias"))
-    patches = w.node("Conv", image, kernel, bias, kernel_shape=[patch, patch], strides=[patch, patch])  # (B, C, h, h)
-    patches = w.node("Transpose", w.node("Reshape", patches, w.integers(0, 0, -1)), perm=[0, 2, 1])  # (B, P, C)
-    count = w.node("Gather", w.node("Shape", "pixels"), w.integers(0))
     first = w.weight("cls", weights("embeddings.cls_token"))
     first = w.node("Expand", first, w.node("Concat", count, w.integers(1, 1), axis=0))
     hidden = w.node("Add", w.node("Concat", first, patches, axis=1), "positions")
     _tap(w, 0, hidden, width)
+    depth = w.input("depth", (), "INT64")
     for layer in range(num_layers):
-        hidden = _vit_layer(w, weights, f"encoder.layer.{layer}", hidden, num_heads)
+        wanted = w.node("Greater", depth, w.integers(layer))
+        run = functools.partial(_vit_layer, w, weights, f"encoder.layer.{layer}", hidden, num_heads)
+        hidden = w.only_if(wanted, run, hidden)
         _tap(w, layer + 1, hidden, width)
     w.save()
+
+
+def _patches(
+    w: GraphWriter, weights: Weights, pixels: str, count: str, mean: Sequence[float], std: Sequence[float]
+) -> tuple[str, int]:
+    """Embeddings of the patches (B, P, C), and C: one product, into which the scaling of the pixels is folded."""
+    front = "embeddings.patch_embeddings.projection"
+    kernel = weights(f"{front}.weight").astype(np.float64)  # (C, 3, p, p)
+    width, _, patch, _ = kernel.shape
+    center, scale = (np.asarray(values, dtype=np.float64) * 255 for values in (mean, std))
+    kernel = kernel / scale[:, None, None]
+    bias = weights(f"{front}.bias") - (kernel * center[:, None, None]).sum(axis=(1, 2, 3))
+    matrix = kernel.transpose(2, 3, 1, 0).reshape(-1, width)  # (p * p * 3, C), as the bytes of a patch lie
+    side = w.node("Div", w.node("Gather", w.node("Shape", pixels), w.integers(1)), w.integers(patch))
+    rows = w.node("Concat", count, side, w.integers(patch), side, w.integers(patch * 3), axis=0)
+    blocks = w.node("Transpose", w.node("Reshape", pixels, rows), perm=[0, 1, 3, 2, 4])  # (B, h, h, p, 3p)
+    flat = w.node("Reshape", blocks, w.node("Concat", count, w.integers(-1), w.integers(len(matrix)), axis=0))
+    product = w.node("MatMul", w.node("Cast", flat, to=1), w.weight(f"{front}.weight", matrix.astype(np.float32)))
+    return w.node("Add", product, w.weight(f"{front}.bias", bias.astype(np.float32))), width
 
 
 def _tap(w: GraphWriter, layer: int, hidden: str, width: int) -> None:

@@ -65,7 +65,7 @@ class OnnxVision(Towers):
         side = pixels.shape[1] // PATCH
         if side not in self._stretched:
             self._stretched[side] = stretch_positions(self._positions, side).numpy()
-        feeds = {"pixels": pixels, "positions": self._stretched[side]}
+        feeds = {"pixels": pixels, "positions": self._stretched[side], "depth": np.array(max(layers), dtype=np.int64)}
         found = self._transformer.run([f"hidden.{layer}" for layer in layers], feeds)
         return {layer: torch.from_numpy(hidden) for layer, hidden in zip(layers, found, strict=True)}
 
