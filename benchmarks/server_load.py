@@ -82,11 +82,12 @@ class Server:
 
 
 def children(process: int) -> list[int]:
-    """Numbers of the processes that a process has started."""
-    try:
-        return [int(p) for p in Path(f"/proc/{process}/task/{process}/children").read_text().split()]
-    except OSError:
-        return []
+    """Numbers of the processes that a process has started, from any of its threads."""
+    found: list[int] = []
+    for path in Path(f"/proc/{process}/task").glob("*/children"):
+        with contextlib.suppress(OSError):
+            found += [int(one) for one in path.read_text().split()]
+    return found
 
 
 def alive(process: int) -> bool:

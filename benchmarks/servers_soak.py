@@ -127,10 +127,9 @@ def pictures() -> tuple[list[bytes], bytes]:
     return [encode_jpeg(np.roll(pixels, n, axis=1)) for n in range(24)], encode_jpeg(np.ascontiguousarray(good))
 
 
-def client(servers: list[Server], told: Told, until: float, number: int) -> None:
+def client(servers: list[Server], told: Told, until: float, number: int, images: tuple[list[bytes], bytes]) -> None:
     """Send parts one after the other, to any server, until a moment."""
-    parts, good = pictures()
-    chance, count = random.Random(number), 0
+    (parts, good), chance, count = images, random.Random(number), 0
     with httpx.Client(timeout=60) as session:
         while time.monotonic() < until:
             server, other = chance.sample(servers, 2)
@@ -180,13 +179,13 @@ def kill_in_turn(servers: list[Server], every: float, stop: threading.Event) -> 
 
 def load(servers: list[Server], args: argparse.Namespace) -> tuple[Told, int]:
     """Clients and kills at once."""
-    told, stop, kills = Told(), threading.Event(), [0]
+    told, stop, kills, images = Told(), threading.Event(), [0], pictures()
     until = time.monotonic() + args.seconds
 
     def killing() -> None:
         kills[0] = kill_in_turn(servers, args.kill_every, stop)
 
-    threads = [threading.Thread(target=client, args=(servers, told, until, n)) for n in range(args.clients)]
+    threads = [threading.Thread(target=client, args=(servers, told, until, n, images)) for n in range(args.clients)]
     killer = threading.Thread(target=killing)
     for thread in (killer, *threads):
         thread.start()
@@ -271,6 +270,7 @@ def main() -> int:
     parser.add_argument("--kill-every", type=float, default=10.0, metavar="S")
     parser.add_argument("--queue", type=int, default=16, help="places that each server brings")
     args = parser.parse_args()
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # so that nothing is left behind
     with tempfile.TemporaryDirectory(prefix="soak") as name:
         folder = Path(name)
         folder.chmod(0o755)

@@ -320,6 +320,8 @@ class InspectionQueue:
             await self._fail(job, HttpProblem(503, "interrupted", f"The inspection was interrupted: {error}.", 5))
         except ModelUnavailableError as error:
             await self._fail(job, HttpProblem(503, "model_unavailable", str(error), MODEL_RETRY_SECONDS))
+        except RecordUnavailableError as error:  # and this server is being stopped
+            await self._give_up(job, HttpProblem(503, "no_record", str(error), 10))
         except LeaseLostError as error:  # its new server tells how it ends
             job.error = HttpProblem(503, "moved", str(error), 5)
             self._end(job, "moved")
@@ -339,9 +341,10 @@ class InspectionQueue:
 
     def _begin(self, job: Job) -> Task:
         """Mark an inspection as running; gives what the model process needs."""
-        self._store.start(job.id)
         record = self._store.get(job.id)
         assert record is not None
+        if record.state == "queued":  # else it was marked before, by a try that the record did not answer
+            self._store.start(job.id)
         job.context = job.context or self._tracing.read(record.trace)  # of before a restart, or from another server
         return Task(job.id, self._store.request_of(record))
 

@@ -10,14 +10,13 @@ leaves nothing half done: at worst a file that nobody names, which `prune` remov
 
 from __future__ import annotations
 
-import dataclasses
 import os
 import secrets
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
 from datetime import datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 
 from reason_iad.errors import InputError, LeaseLostError
 from reason_iad.files import sha256
@@ -29,17 +28,14 @@ from reason_iad.store.lines import Lines
 from reason_iad.store.notices import Listener
 from reason_iad.store.outbox import Outbox
 from reason_iad.store.rates import Rates
+from reason_iad.store.reading import RecordReader, feedback_of
 from reason_iad.store.record import (
     FEEDBACK_KINDS,
     AuditEntry,
-    BoardFilter,
-    BoardState,
     Feedback,
     FeedbackKind,
-    Filter,
     Origin,
     Pruned,
-    Record,
     State,
 )
 from reason_iad.store.shelf import Shelf
@@ -50,8 +46,6 @@ if TYPE_CHECKING:
     from sqlalchemy import Engine
     from sqlalchemy.orm import Session
 
-    from reason_iad.inspection.what_if import PastPart
-    from reason_iad.store.tables import FeedbackRow, InspectionRow
     from reason_iad.types import InspectionReport
 
 MAX_NAME = 255
@@ -60,16 +54,15 @@ _OPEN: tuple[State, ...] = ("queued", "running")
 INTERRUPTED = "The program stopped during this inspection; inspect the image again."
 
 
-class Store:
+class Store(RecordReader):
     """Inspections, evidence, feedback and audit; safe to share between threads."""
 
     def __init__(self, engine: Engine, files: EvidenceFiles) -> None:
         """Use a database whose tables are there; `open` makes them."""
         from sqlalchemy.orm import sessionmaker
 
-        self._engine, self.files = engine, files
-        self._sessions = sessionmaker(engine, expire_on_commit=False)
-        self._reads = sessionmaker(engine.execution_options(read_only=True))
+        super().__init__(sessionmaker(engine.execution_options(read_only=True)), files)
+        self._engine, self._sessions = engine, sessionmaker(engine, expire_on_commit=False)
         self.outbox, self.lines = Outbox(self._sessions, self._reads), Lines(self._sessions, self._reads, files)
         self.trail, self.rates = AuditLog(self._sessions, self._reads), Rates(self._sessions)
         self.facts, self.tokens = Facts(engine), Tokens(self._sessions, self._reads)
@@ -134,13 +127,6 @@ class Store:
 
         return turn(self._engine, name)
 
-    def now(self) -> datetime:
-        """This moment by the record's clock: the database's where several machines share it."""
-        from reason_iad.store.queries import now_of
-
-        with self._reads() as session:
-            return now_of(session)
-
     def close(self) -> None:
         """Close all connections."""
         self._engine.dispose()
@@ -155,13 +141,6 @@ class Store:
         from reason_iad.store.migrate import current
 
         return current(self._engine)
-
-    def ping(self) -> None:
-        """Check that the database answers; raises what the driver raises."""
-        from sqlalchemy import text
-
-        with self._reads() as session:
-            session.execute(text("SELECT 1"))
 
     def accept(
         self,
@@ -206,22 +185,6 @@ class Store:
             if self.shared and origin == "server":
                 add_event(session, identifier, "queued", {})
         return identifier
-
-    def request_of(self, record: Record) -> InspectionRequest:
-        """What was asked, with image and references as the bytes of their files.
-
-        Raises:
-            InputError: a file is missing or damaged.
-        """
-        given = sorted((role for role in record.files if role.startswith("reference-")), key=lambda r: int(r[10:]))
-        return InspectionRequest(
-            self.files.get(record.files["image"]),
-            record.category_given,
-            tuple(self.files.get(record.files[role]) for role in given),
-            record.question,
-            record.choices,
-            record.name,
-        )
 
     def refuse(
         self, name: str, image_sha256: str, error: str, request: InspectionRequest | None = None, who: str = "local",
@@ -329,74 +292,6 @@ class Store:
             )
             return tuple(rows)
 
-    def get(self, identifier: str) -> Record | None:
-        """One inspection with its files and feedback; None where there is none."""
-        from sqlalchemy import select
-
-        from reason_iad.store.tables import FeedbackRow, InspectionFileRow, InspectionRow
-
-        with self._reads() as session:
-            row = session.get(InspectionRow, identifier)
-            if row is None:
-                return None
-            links = session.scalars(select(InspectionFileRow).where(InspectionFileRow.inspection_id == identifier))
-            said = session.scalars(
-                select(FeedbackRow).where(FeedbackRow.inspection_id == identifier).order_by(FeedbackRow.id)
-            )
-            files = {link.role: link.sha256 for link in links}
-            return _record(row, files, tuple(_feedback(one) for one in said))
-
-    def find(self, wanted: Filter | None = None) -> tuple[Record, ...]:
-        """Inspections that match, newest first, without reports and files: a page of them stays small."""
-        from reason_iad.store.queries import matching
-
-        with self._reads() as session:
-            rows = list(session.scalars(matching(wanted or Filter())))
-            said = self._feedback_of(session, [row.id for row in rows])
-            return tuple(_record(row, {}, tuple(said.get(row.id, ())), with_report=False) for row in rows)
-
-    def board(self, wanted: BoardFilter, since: datetime, now: datetime | None = None) -> BoardState:
-        """What a screen over the line shows: the last parts, and counts since a moment."""
-        from reason_iad.store.board import board_state
-        from reason_iad.store.queries import now_of
-
-        with self._reads() as session:
-            return board_state(session, wanted, since, now or now_of(session))
-
-    def past_parts(self, categories: Sequence[str], since: datetime | None = None) -> list[PastPart]:
-        """What a threshold would be tried on: finished inspections of a category, with what people said last.
-
-        Args:
-            categories: names of the category as reports write them.
-            since: no earlier ones.
-        """
-        from reason_iad.store.past import past_parts
-
-        with self._reads() as session:
-            return past_parts(session, categories, since)
-
-    def categories(self) -> tuple[str, ...]:
-        """Names of all categories that inspections had."""
-        from sqlalchemy import select
-
-        from reason_iad.store.tables import InspectionRow
-
-        with self._reads() as session:
-            found = session.scalars(
-                select(InspectionRow.category).where(InspectionRow.category.is_not(None)).distinct()
-            )
-            return tuple(sorted(str(name) for name in found))
-
-    def counts(self) -> dict[str, int]:
-        """How many inspections there are by verdict, and by state where there is no verdict."""
-        from sqlalchemy import func, select
-
-        from reason_iad.store.tables import InspectionRow
-
-        key = func.coalesce(InspectionRow.verdict, InspectionRow.state)
-        with self._reads() as session:
-            return {str(name): int(n) for name, n in session.execute(select(key, func.count()).group_by(key))}
-
     def add_feedback(
         self, identifier: str, kind: FeedbackKind, who: str, comment: str = "", effect: str = ""
     ) -> Feedback:
@@ -422,7 +317,7 @@ class Store:
             )  # fmt: skip
             session.add(said)
             session.flush()
-            return _feedback(said)
+            return feedback_of(said)
 
     def note_effect(self, feedback_id: int, effect: str) -> None:
         """Keep what a feedback changed, once that is known."""
@@ -465,13 +360,6 @@ class Store:
         files, num_bytes = self.prune_files()
         return Pruned(count, files, num_bytes)
 
-    def named_files(self) -> tuple[str, ...]:
-        """Digests of all files that the record names, in order."""
-        from reason_iad.store.retention import named_files
-
-        with self._reads() as session:
-            return tuple(sorted(named_files(session)))
-
     def prune_files(self, grace: float = 60.0) -> tuple[int, int]:
         """Remove files that no inspection names; returns how many, and their bytes.
 
@@ -486,15 +374,6 @@ class Store:
         before = self.files.now() - grace if grace else float("inf")
         gone = [self.files.remove(digest, before) for digest in self.files.digests() if digest not in named]
         return sum(size > 0 for size in gone), sum(gone)
-
-    def records(self, wanted: Filter | None = None) -> Iterator[Record]:
-        """All inspections that match, in pages, with files and feedback: for exports."""
-        wanted = dataclasses.replace(wanted or Filter(), limit=200)
-        while page := self.find(wanted):
-            for record in page:
-                if (whole := self.get(record.id)) is not None:
-                    yield whole
-            wanted = dataclasses.replace(wanted, before=(page[-1].created_at, page[-1].id))
 
     def _update(
         self,
@@ -523,18 +402,6 @@ class Store:
             f"the inspection {identifier} is not {' or '.join(allowed)}; another process may have changed it"
         )
 
-    def _feedback_of(self, session: Session, identifiers: list[str]) -> dict[str, list[Feedback]]:
-        from sqlalchemy import select
-
-        from reason_iad.store.tables import FeedbackRow
-
-        said: dict[str, list[Feedback]] = {}
-        for row in session.scalars(
-            select(FeedbackRow).where(FeedbackRow.inspection_id.in_(identifiers)).order_by(FeedbackRow.id)
-        ):
-            said.setdefault(row.inspection_id, []).append(_feedback(row))
-        return said
-
 
 def _attach(session: Session, identifier: str, role: str, digest: str, media_type: str, num_bytes: int) -> None:
     """Name a kept file in an inspection; two threads may bring the same file at the same moment."""
@@ -544,26 +411,6 @@ def _attach(session: Session, identifier: str, role: str, digest: str, media_typ
     facts = {"sha256": digest, "media_type": media_type, "num_bytes": num_bytes, "created_at": moment(session)}
     insert_if_new(session, FileRow, facts)
     session.add(InspectionFileRow(inspection_id=identifier, role=role, sha256=digest))
-
-
-def _record(
-    row: InspectionRow, files: dict[str, str], feedback: tuple[Feedback, ...], with_report: bool = True
-) -> Record:
-    request = row.request
-    return Record(
-        id=row.id, state=cast(State, row.state), origin=cast(Origin, row.origin), who=row.who, name=row.name,
-        image_sha256=row.image_sha256,
-        category_given=request.get("category"), question=request.get("question"), trace=request.get("trace"),
-        choices=tuple(request.get("choices", ())),
-        created_at=row.created_at, started_at=row.started_at, finished_at=row.finished_at, verdict=row.verdict,
-        probability=row.probability, category=row.category, defect_type=row.defect_type, error=row.error,
-        report=row.report if with_report else None, files=files, feedback=feedback,
-    )  # fmt: skip
-
-
-def _feedback(row: FeedbackRow) -> Feedback:
-    kind = cast(FeedbackKind, row.kind)
-    return Feedback(row.id, row.inspection_id, kind, row.comment, row.who, row.created_at, row.effect)
 
 
 def _asked(request: InspectionRequest | None) -> dict[str, Any]:
