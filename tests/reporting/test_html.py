@@ -329,3 +329,15 @@ def test_a_page_shows_each_detail_beside_the_good_part_and_what_it_agreed_with()
     np.testing.assert_array_equal(shown, make_pixels()[20:60, 60:100])
     assert html.detail_pairs(report, make_pixels(), [])[0][1] is None
     assert types.InspectionReport.from_json(report.to_json()) == report
+
+
+def test_details_without_a_step_are_shown_and_thought_that_was_off_is_not():
+    near = types.NearestNormal(0, (8, 8, 40, 40), 0.2)
+    off = dataclasses.replace(
+        make_trace(), mode="off", stopped="off", steps=(), start_reward=None, best_reward=None, patches=()
+    )
+    sent = dataclasses.replace(off, details=(types.TriedDetail((60, 20, 100, 60), "top center", 0, 3.0, True, near),))
+    served = Page(html.render_report(make_report(trace=sent), make_pixels(), make_map(), [make_pixels(60, 80)]))
+    assert "1. top center kept" in served.text
+    assert "No step was taken" not in served.text
+    assert "Latent reasoning" not in Page(html.render_report(make_report(trace=off), make_pixels())).text

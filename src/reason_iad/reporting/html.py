@@ -123,6 +123,7 @@ def render_report(
         check_next=text.check_next(report),
         patches=patch_cuts(report, pixels),
         details=detail_pairs(report, pixels, reference_pixels),
+        agreements={} if report.trace is None else {step.detail: step.agreement for step in report.trace.steps},
         curve=reward_curve(report.trace) if report.trace else None,
         stages=_stages(report),
         notes=text.other_notes(report),
