@@ -326,14 +326,14 @@ def fit(areas_by_category: dict[str, list[Area]]) -> NamerSettings:
                 scaled += [(s, namer.types.index(a.kind)) for s, a in zip(scores, rest, strict=True)]
                 for kind in kinds:
                     less = Namer(examples_of([a for a in chosen if a.kind != kind], True), base)
-                    if less.typical is None or less.rule is None:
+                    if less.usual is None or less.rule is None:
                         continue
                     _, far = less.rule.scores(points)
                     share = sum(a.kind == kind for a in rest) / len(rest)
                     for a, d in zip(rest, far, strict=True):
                         unknown = a.kind == kind
                         weight = (UNKNOWN / share if unknown else (1 - UNKNOWN) / (1 - share)) / len(rest)
-                        ratios.append((math.log(max(float(d), 1e-9) / less.typical), float(unknown), weight))
+                        ratios.append((math.log(max(float(d), 1e-9) / less.usual), float(unknown), weight))
 
     def lost(t: float) -> float:
         total = 0.0

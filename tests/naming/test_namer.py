@@ -75,7 +75,7 @@ def test_leaving_out_is_what_fitting_without_the_image_gives():
 
 @pytest.mark.parametrize("shots", [1, 4, 16])
 def test_new_areas_are_named_and_probabilities_sum_to_one(shots):
-    made = namer(shots)
+    made = namer(shots, kinds=5)
     for kind in range(3):
         named = made.name(vectors(kind, 1, 77)[0])
         assert named is not None
@@ -149,3 +149,10 @@ def test_alike_descriptions_do_not_break_the_rule():
 def test_parts_of_features_have_the_length_of_their_weight():
     points = weighted(vectors(0, 2, 0), {"window": 0.5, "area": 2.0})
     np.testing.assert_allclose(np.linalg.norm(points, axis=1), np.hypot(0.5, 2.0))
+
+
+@pytest.mark.parametrize(("shots", "share"), [(1, 0.5), (6, 0.9)])
+def test_how_far_is_usual_is_told_by_the_examples_left_out(shots, share):
+    made = namer(shots, kinds=5)
+    far = made.rule.left_out[1]
+    assert made.usual == pytest.approx(np.quantile(far[np.isfinite(far)], share))

@@ -58,9 +58,12 @@ def test_a_database_that_goes_and_comes_back_costs_nothing(serve, postgres, pict
     assert str(postgres.folder) not in refused.text  # where it is is nobody's business
     assert client.get("/readyz").json()["status"] == "no record"
     assert client.get("/healthz").status_code == 200
+    assert "reason_iad_record_up 0" in client.get("/metrics").text  # what needs no record is answered
     time.sleep(4)  # longer than the inspection and the lease
     postgres.start()
     until(lambda: ready(client))
+    for _ in range(8):  # on every connection that was open before
+        assert client.get("/v1/inspections").status_code == 200
     for identifier in (held, waiting):
         until(lambda one=identifier: client.get(f"/v1/inspections/{one}").json()["state"] == "done")
         kinds = [kind for kind, _ in told(client, identifier)]

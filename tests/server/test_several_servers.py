@@ -14,6 +14,7 @@ from pathlib import Path
 
 import httpx
 import pytest
+from sqlalchemy import text
 
 from reason_iad.errors import InputError
 from reason_iad.server.settings import Limits, new_token
@@ -65,8 +66,8 @@ def ready(client) -> bool:
 
 def told(client, identifier: str) -> list[tuple[str, dict]]:
     """The events of an inspection, from the first to the last."""
-    text = client.get(f"/v1/inspections/{identifier}/events").text
-    blocks = [block.splitlines() for block in text.split("\n\n") if block.startswith("event: ")]
+    stream = client.get(f"/v1/inspections/{identifier}/events").text
+    blocks = [block.splitlines() for block in stream.split("\n\n") if block.startswith("event: ")]
     return [(kind[7:], json.loads(data[6:])) for kind, data in blocks]
 
 
@@ -113,11 +114,12 @@ def test_any_server_tells_of_any_inspection_from_the_first_event_to_the_last(two
 
 
 def test_a_free_server_takes_what_came_to_the_other_one(two, picture):
-    began = time.monotonic()
-    with ThreadPoolExecutor(2) as pool:
-        answers = list(pool.map(lambda n: send(two[0], picture(seed=n), f"slow_{n}.png"), range(2)))
-    assert [answer.status_code for answer in answers] == [200, 200]
-    assert time.monotonic() - began < 3.9  # each sleeps for 2 s
+    with ThreadPoolExecutor(3) as pool:
+        answers = list(pool.map(lambda n: send(two[0], picture(seed=n), f"slow_{n}.png"), range(3)))
+    assert [answer.status_code for answer in answers] == [200] * 3
+    with two[0].app.state.reason_iad.store._reads() as session:
+        by = set(session.execute(text("SELECT leased_by FROM inspections")).scalars())
+    assert by == {client.app.state.reason_iad.queue.server for client in two}
 
 
 def test_a_failure_reaches_whoever_waits_at_the_other_server(two, picture):
@@ -140,18 +142,17 @@ def test_questions_and_feedback_work_at_a_server_that_did_not_inspect(two, pictu
 
 
 def test_the_places_of_all_servers_count_together(serve, shared_url, picture):
-    clients = [serve(database=shared_url, port=8400 + n, queue_size=2, lease_seconds=2.0) for n in range(2)]
+    changed = {"database": shared_url, "queue_size": 2, "lease_seconds": 2.0, "stop_seconds": 0.2}
+    clients = [serve(port=8400 + n, **changed) for n in range(2)]
     until(lambda: all(ready(client) for client in clients))
     until(lambda: all(client.app.state.reason_iad.queue.room == 4 for client in clients))
-    running = [send(clients[n], picture(), f"slow_{n}.png", wait=0) for n in range(2)]
+    running = [send(clients[n], picture(), f"stuck_{n}.png", wait=0) for n in range(2)]
     until(lambda: sum(client.get("/v1/status").json()["running"] for client in clients) == 2)
     waiting = [send(clients[0], picture(), f"part_{n}.png", wait=0) for n in range(4)]
     assert [answer.status_code for answer in running + waiting] == [202] * 6
     assert waiting[-1].json()["position"] == 4
-    until(lambda: clients[1].get("/v1/status").json()["waiting"] == 4, 1)
+    until(lambda: clients[1].get("/v1/status").json()["waiting"] == 4)
     assert send(clients[1], picture(), "one too many.png", wait=0).status_code == 429
-    for answer in running + waiting:
-        assert told(clients[1], answer.json()["id"])[-1][0] == "done"
 
 
 def test_a_killed_server_loses_nothing_and_the_other_one_ends_what_it_was_at(start, picture):
@@ -229,18 +230,18 @@ def test_a_new_server_takes_over_from_an_old_one_without_refusing_a_request(star
             with httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=60) as client:
                 answers.append(send(client, picture(seed=number), f"part_{number}.png"))
 
-    old, first = start(ports[0], linger_seconds=3.0)
+    old, first = start(ports[0], linger_seconds=6.0)
     watcher = threading.Thread(target=watch)
     watcher.start()
     until(lambda: ready_now.get(ports[0]))
     clients = [threading.Thread(target=load, args=(number,)) for number in range(3)]
     for client in clients:
         client.start()
-    _, second = start(ports[1], linger_seconds=3.0)
+    _, second = start(ports[1], linger_seconds=6.0)
     until(lambda: ready_now.get(ports[1]))
     before = len(answers)
     old.send_signal(signal.SIGTERM)
-    until(lambda: not ready_now[ports[0]], 2)
+    until(lambda: not ready_now[ports[0]])
     assert first.get("/healthz").status_code == 200  # and it answers on
     old.wait(30)
     until(lambda: len(answers) > before + 10)
@@ -253,7 +254,7 @@ def test_a_new_server_takes_over_from_an_old_one_without_refusing_a_request(star
 
 
 def test_tokens_of_the_record_and_rates_hold_at_every_server_within_seconds(serve, shared_url):
-    limits = Limits(requests_per_minute=60, burst=6)
+    limits = Limits(requests_per_minute=6, burst=6)
     clients = [
         serve("small_inspectors:load_never", database=shared_url, port=8460 + n, token_source="record", limits=limits)
         for n in range(2)
@@ -263,9 +264,9 @@ def test_tokens_of_the_record_and_rates_hold_at_every_server_within_seconds(serv
     kept = {"authorization": f"Bearer {secret}"}
     assert [client.get("/v1/inspections", headers=kept).status_code for client in clients] == [401, 401]
     store.tokens.add(KeptToken(token.name, token.role, token.sha256))
-    until(lambda: clients[1].get("/v1/status", headers=kept).json()["who"] == "ann", 5)
+    until(lambda: clients[1].get("/v1/status", headers=kept).json()["who"] == "ann", 10)
     statuses = [clients[n % 2].get("/v1/inspections?limit=1", headers=kept).status_code for n in range(12)]
-    assert 6 <= statuses.count(200) <= 9  # with what came back meanwhile; each alone would have let 6 of 6 pass
+    assert 6 <= statuses.count(200) <= 8  # with what came back meanwhile; each alone would have let 6 of 6 pass
     assert statuses[-1] == 429
     store.tokens.revoke("ann")
     time.sleep(2.2)

@@ -1,7 +1,7 @@
 """From examples, knowledge and the model to the type of a defect with a probability, or "none of these".
 
     log p_k = c (log softmax(z / T))_k + (1 - c) log q_k        for types that have examples
-    p(none of these) = sigmoid(a + b log(d / typical d))        by the distance to all of them
+    p(none of these) = sigmoid(a + b log(d / usual d))          by the distance to all of them
 
 z and d are those of `few_shot`, q what model, measured look and knowledge say together. T is fitted to the examples by
 leaving each image's out, drawn to what other products showed; with few examples it is that. Types that only the
@@ -28,6 +28,7 @@ from reason_iad.naming.few_shot import Doubles, FewShot, weighted
 SETTINGS = Path(__file__).parent / "data" / "namer.json"
 NONE = "none of these"
 MIN_TO_REFUSE = 4  # examples from which their distances say what is far
+USUAL = 0.9  # share of examples that lie no farther from the others than what is called usual
 
 SameName = Callable[[str, Sequence[str]], int | None]  # which of some names means the same; None where none does
 
@@ -43,15 +44,21 @@ class NamerSettings:
         examples_share: c, by number of examples of the rarest type: with 1, 2, 4 and 8 or more.
         none_offset: a.
         none_slope: b.
+        single_offset: a where each type has one example: left out, its type has none, and all lie far.
+        single_slope: b there, beside the median distance.
+        none_before: probability of "none of these" while there are too few examples to tell what is far.
         unnamed: share of "none of these" that types have which only the knowledge names.
     """
 
     temperature: float = 1.0
     single: float = 1.0
-    trust: float = 8.0
+    trust: float = 2.0
     examples_share: tuple[float, ...] = (0.7, 0.8, 0.9, 1.0)
     none_offset: float = -2.0
     none_slope: float = 3.0
+    single_offset: float = -3.7
+    single_slope: float = 4.124
+    none_before: float = 0.025
     unnamed: float = 0.5
 
     @classmethod
@@ -173,13 +180,24 @@ class Namer:
         return chosen * (1 - 1 / max(per_type, 2.0))  # one of few that is left out is missed more than none is
 
     @cached_property
-    def typical(self) -> float | None:
-        """Median distance of an example to the others; None where they are too few."""
+    def usual(self) -> float | None:
+        """Distance to the others that nine of ten examples stay within, or half of them where each type has one.
+
+        None where they are too few.
+        """
         if self.rule is None or len(set(self.rule.groups.tolist())) < MIN_TO_REFUSE:
             return None
         distances = self.rule.left_out[1]
         finite = distances[np.isfinite(distances)]
-        return float(np.median(finite)) if len(finite) >= MIN_TO_REFUSE else None
+        share = 0.5 if self._single else USUAL
+        return float(np.quantile(finite, share)) if len(finite) >= MIN_TO_REFUSE else None
+
+    @property
+    def _single(self) -> bool:
+        """Whether no example can be left out without its type going with it."""
+        assert self.rule is not None
+        scores = self.rule.left_out[0]
+        return not np.isfinite(scores[np.arange(len(scores)), self.rule.labels]).any()
 
     def name(
         self, vector: Floats, said: Mapping[str, float] | None = None, same: SameName | None = None
@@ -214,11 +232,14 @@ class Namer:
 
     def _none(self, distance: float) -> tuple[float, float]:
         """Probability of "none of these" and how unfamiliar an area is, from its distance to the nearest type."""
-        typical, settings = self.typical, self.settings
-        if typical is None or typical <= 0:
-            return 1 / (1 + math.exp(-settings.none_offset)), 0.0
-        ratio = max(distance, 1e-9) / typical
-        odds = settings.none_offset + settings.none_slope * math.log(ratio)
+        usual, settings = self.usual, self.settings
+        if usual is None or usual <= 0:
+            return settings.none_before, 0.0
+        ratio = max(distance, 1e-9) / usual
+        offset, slope = settings.none_offset, settings.none_slope
+        if self._single:
+            offset, slope = settings.single_offset, settings.single_slope
+        odds = offset + slope * math.log(ratio)
         return 1 / (1 + math.exp(-min(max(odds, -30.0), 30.0))), ratio
 
     def _join(self, seen: Doubles, said: Sequence[float | None]) -> Doubles:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Annotated, Any, cast
@@ -10,6 +11,7 @@ from typing import Annotated, Any, cast
 from fastapi import Depends, Request, Security
 from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 
+from reason_iad.errors import RecordUnavailableError
 from reason_iad.server.knowledge import KnowledgeSearch
 from reason_iad.server.metrics import Metrics
 from reason_iad.server.model_workers import ModelWorkers
@@ -82,11 +84,12 @@ async def _count(state: AppState, client: str) -> None:
         HttpProblem: 429, too often.
     """
     state.limiter.take(client)
+    if not state.store.shared:
+        return
     limits = state.settings.limits
-    if state.store.shared and not await asyncio.to_thread(
-        state.store.rates.take, client, limits.requests_per_minute, limits.burst
-    ):
-        raise state.limiter.too_often(client)
+    with contextlib.suppress(RecordUnavailableError):  # then what was counted here must do
+        if not await asyncio.to_thread(state.store.rates.take, client, limits.requests_per_minute, limits.burst):
+            raise state.limiter.too_often(client)
 
 
 def _needs(role: Role) -> Any:

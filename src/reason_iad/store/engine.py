@@ -76,6 +76,8 @@ def explain_losses(engine: Engine) -> None:
     from sqlalchemy.exc import InterfaceError, OperationalError
 
     def explain(context: Any) -> None:
+        if context.is_pre_ping:  # a connection that is dead is replaced, and nobody need know
+            return
         found = context.sqlalchemy_exception
         lost = context.is_disconnect or isinstance(found, OperationalError | InterfaceError)
         why = str(context.original_exception).strip().splitlines() or [type(context.original_exception).__name__]
