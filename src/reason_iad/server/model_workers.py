@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from reason_iad.errors import WorkerLostError
+from reason_iad.languages import translatable
 from reason_iad.server import job_handler
 from reason_iad.server.metrics import Metrics
 from reason_iad.server.settings import Settings
@@ -104,7 +105,7 @@ class ModelWorkers:
         first = self._pool = self._make(lambda *heard: self._hear(*heard) if self._pool is first else None)
         for worker in self._workers:
             worker.state = "loading"
-        self.detail = "starting the model process"
+        self.detail = translatable("starting the model process")
         self._pool.start()
 
     async def renew(self) -> bool:

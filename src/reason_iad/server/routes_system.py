@@ -15,7 +15,7 @@ from fastapi import APIRouter, Path, Query, Request, Response
 from markupsafe import Markup
 
 from reason_iad import __version__
-from reason_iad.languages import LANGUAGES, _, language, messages
+from reason_iad.languages import LANGUAGES, _, language, messages, told
 from reason_iad.server.access import Admin, AppState, Server, Viewer, audit, errors, someone, state_of
 from reason_iad.server.intake import read_images
 from reason_iad.server.job_handler import Lesson
@@ -153,7 +153,7 @@ async def status(
             counts = await asyncio.to_thread(server.store.counts)
     limits = server.settings.limits
     return {
-        "version": __version__, "model": server.model.state, "detail": server.model.detail if who else "",
+        "version": __version__, "model": server.model.state, "detail": told(server.model.detail) if who else "",
         "model_name": " ".join(server.model.facts.values()) if who else "", "waiting": server.queue.waiting,
         "running": server.queue.running, "workers": server.settings.workers, "workers_ready": server.model.ready,
         "room": server.queue.room, "tokens": server.settings.guarded, "who": who and who.name,
