@@ -400,10 +400,7 @@ def _reasoning_rows(report: InspectionReport) -> Iterator[tuple[str, str]]:
         good = "" if detail.good is None else _(", beside reference {number}", number=detail.good.reference + 1)
         kept = _("kept") if detail.kept else _("not kept")
         box = " ".join(map(str, detail.box_xyxy))
-        yield (
-            _("detail"),
-            _("{place}, box {box}{good}, {kept}", place=told(detail.place), box=box, good=good, kept=kept),
-        )
+        yield _("detail"), _("{place}, box {box}", place=told(detail.place), box=box) + f"{good}, {kept}"
     for row in report.faithfulness.rows if report.faithfulness is not None else ():
         control = ""
         if row.random_moved:
