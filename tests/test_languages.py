@@ -196,6 +196,13 @@ def test_what_has_no_translation_is_shown_as_it_is(code):
             assert told(text) == text
 
 
+@pytest.mark.parametrize("code", OTHERS)
+def test_free_words_of_a_model_are_no_sentence_of_the_program(code):
+    free = "A thin dark line runs across the plate from the middle left to the center, and a dent lies in the rim of it."
+    with speaking(code):
+        assert told(free) == free
+
+
 def test_a_name_that_stands_as_a_sentence_is_known_too():
     with speaking("de"):
         assert [told(text) for text in ("Chipped edge.", "Center.", "Yes.", "Nobody knows.")] == [

@@ -197,6 +197,8 @@ def _told(text: str, code: str, lexicon: Mapping[str, str], deep: int = 0) -> st
         return named
     for longest, fixed, source in _sentences(code):
         if longest in text and all(part in text for part in fixed) and (match := _pattern(source).fullmatch(text)):
+            if _is_loose(source, fixed) and any(len(value.split()) > 4 for value in match.groupdict().values()):
+                continue  # such as free words of a model that hold "from" and "to"
             values = {
                 name: value if deep > 2 or _is_verbatim(name) else _told(value, code, lexicon, deep + 1)
                 for name, value in match.groupdict().items()
@@ -219,6 +221,11 @@ def _option(text: str, code: str, lexicon: Mapping[str, str]) -> str | None:
         if found != bare:
             return found[:1].upper() + found[1:] + ("。" if code in ("zh", "ja") else ".")
     return None
+
+
+def _is_loose(source: str, fixed: tuple[str, ...]) -> bool:
+    """Whether a sentence is open at both ends and holds so little text that any other may look like it."""
+    return source[0] == "{" and source[-1] == "}" and sum(map(len, fixed)) < 16
 
 
 def _is_verbatim(hole: str) -> bool:
