@@ -197,7 +197,7 @@ def _told(text: str, code: str, lexicon: Mapping[str, str], deep: int = 0, insid
         return named
     for longest, fixed, source in _sentences(code):
         if longest in text and all(part in text for part in fixed) and (match := _pattern(source).fullmatch(text)):
-            if not inside and _is_loose(source, fixed):
+            if _is_loose(source, fixed) and (not inside or len(text.split()) > 9):
                 continue  # free words of a model may hold "from" and "to", too
             values = {
                 name: value if deep > 2 or _is_verbatim(name) else _told(value, code, lexicon, deep + 1, True)
@@ -225,7 +225,7 @@ def _option(text: str, code: str, lexicon: Mapping[str, str]) -> str | None:
 
 def _is_loose(source: str, fixed: tuple[str, ...]) -> bool:
     """Whether a sentence is open at both ends and holds so little text that any other may look like it."""
-    return source[0] == "{" and source[-1] == "}" and sum(map(len, fixed)) < 12
+    return source[0] == "{" and source[-1] == "}" and sum(map(len, fixed)) < 15
 
 
 def _is_verbatim(hole: str) -> bool:
