@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import time
 
 import numpy as np
 import pytest
@@ -244,12 +245,19 @@ def test_a_changed_graph_is_seen_at_once_and_changed_weights_by_every_byte(home)
     assert "sum.bin has another SHA-256" in (faults(SUM) or "")
 
 
-def test_a_graph_of_another_version_is_removed_and_told(home, capfd):
+def test_versions_of_the_program_share_a_cache_and_what_nothing_opens_for_a_month_is_removed(home, capfd):
     run_sum()
     newer = GraphSource("sum", 2, ("one",))
     assert run_sum(newer) == 3
-    assert "which another version wrote" in capfd.readouterr().err
-    assert not SUM.folder.exists()
+    assert SUM.folder.exists()
+    month_ago = time.time() - 31 * 86400
+    for source in (SUM, newer):
+        os.utime(source.folder, (month_ago, month_ago))
+    assert run_sum() == 3  # opened: used again
+    assert run_sum(GraphSource("sum", 3, ("one",))) == 3
+    assert f"Removing {newer.folder}, which nothing has opened for 31 days" in capfd.readouterr().err
+    assert SUM.folder.exists()
+    assert not newer.folder.exists()
 
 
 def test_weights_of_another_adapter_have_a_graph_of_their_own(home):

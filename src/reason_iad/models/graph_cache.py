@@ -1,15 +1,19 @@
 """Graphs for onnxruntime, written once from the pinned weights and kept in the cache: whole, current, or not at all.
 
 A folder is named after what it was made from: the weights, the adapter, the version of the code that writes it. What
-is cut short or of another version is written again, and that is said.
+is cut short or of another version is written again, and that is said. Several versions of the program may share a
+cache: a graph is removed when nothing has opened it for a month.
 """
 
 from __future__ import annotations
 
+import contextlib
 import json
+import os
 import shutil
 import sys
 import tempfile
+import time
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
@@ -33,6 +37,7 @@ if TYPE_CHECKING:
 
 _MANIFEST = "graph.json"
 _LEFT = ".tmp-"  # before the name of a folder that is being written
+_UNUSED = 30 * 86400  # seconds after which a graph that nothing has opened is removed
 
 
 @dataclass(frozen=True)
@@ -104,6 +109,8 @@ def open_graph(source: GraphSource, write: Callable[[Path], None]) -> onnxruntim
     """
     folder, fault = source.folder, _fault(source)
     path = folder / f"{source.name}.onnx"
+    with contextlib.suppress(OSError):  # the cache may be another's, or read-only
+        os.utime(folder)
     begun = _opening.pop(path, None)
     if fault is None and begun is not None and begun[0] == threads():
         return begun[1].result()
@@ -187,7 +194,7 @@ def _install(source: GraphSource, write: Callable[[Path], None], fault: str) -> 
         if _fault(source) is None:  # another process has just done so
             return
         tell(f"Preparing the {source.name} for onnxruntime, once ({fault}), in {target}")
-        for stale in _stale(source, root):
+        for stale in _stale(source.name, root):
             shutil.rmtree(stale, ignore_errors=True)
         work = Path(tempfile.mkdtemp(prefix=f"{_LEFT}{source.name}-", dir=root))
         try:
@@ -203,12 +210,18 @@ def _install(source: GraphSource, write: Callable[[Path], None], fault: str) -> 
             shutil.rmtree(work, ignore_errors=True)
 
 
-def _stale(source: GraphSource, root: Path) -> Iterator[Path]:
-    """Folders that nobody reads any more: of another version, or left by a process that was killed."""
-    yield from root.glob(f"{_LEFT}{source.name}-*")
-    for path in root.glob(f"{source.name}-*"):
-        if not path.name.endswith(f"-v{source.version}"):
-            tell(f"Removing {path}, which another version wrote")
+def _stale(name: str, root: Path) -> Iterator[Path]:
+    """Folders that nobody reads any more, seen by the one process that writes this graph.
+
+    They were left by a process that was killed, or not opened for a month: another version of the program, which may
+    share the cache, opens its own.
+    """
+    yield from root.glob(f"{_LEFT}{name}-*")
+    for path in root.glob(f"{name}-*"):
+        unused = time.time() - path.stat().st_mtime
+        if unused > _UNUSED:
+            days = round(unused / 86400)
+            tell(f"Removing {path}, which nothing has opened for {days} days")
             yield path
 
 

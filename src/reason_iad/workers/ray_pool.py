@@ -240,7 +240,7 @@ def _connect(address: str, workers: int) -> Any:
         raise InputError("Ray is not installed; expected it for --ray: pip install 'reason-iad[ray]'") from error
     try:
         if address == LOCAL:
-            ray.init(num_cpus=workers, include_dashboard=False, log_to_driver=False, configure_logging=False)
+            ray.init("local", num_cpus=workers, include_dashboard=False, log_to_driver=False, configure_logging=False)
         else:
             ray.init(address=address, log_to_driver=False, configure_logging=False)
     except (ConnectionError, ValueError, RuntimeError) as error:
