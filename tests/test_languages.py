@@ -96,8 +96,8 @@ def test_every_sentence_of_the_source_is_found_again_when_it_is_shown(code):
         for text in found_sentences():
             filled = {name: f"x{position}y" for position, name in enumerate(sorted(holes(text)))}
             fixed = sum(len(plain) for plain, *_rest in string.Formatter().parse(text))
-            if fixed <= 5 and filled:
-                continue  # too little to know it by
+            if filled and (fixed <= 5 or (fixed < 15 and text[0] == "{" and text[-1] == "}")):
+                continue  # too little to know it by, but inside of another
             assert not re.search(r"[}][{]", text), f"holes side by side cannot be told apart: {text}"
             template = bool(filled) or "{{" in text
             shown, wanted = (one.format(**filled) if template else one for one in (text, _(text)))
@@ -194,6 +194,13 @@ def test_what_has_no_translation_is_shown_as_it_is(code):
     with speaking(code):
         for text in ("A sentence nobody has seen. And one more.", "", "part_017.png", "{odd}", "100%"):
             assert told(text) == text
+
+
+@pytest.mark.parametrize("code", OTHERS)
+def test_free_words_of_a_model_are_no_sentence_of_the_program(code):
+    free = "A thin line runs from the middle left to the center; a scratch above the hole lies between rim and edge."
+    with speaking(code):
+        assert told(free) == free
 
 
 def test_a_name_that_stands_as_a_sentence_is_known_too():

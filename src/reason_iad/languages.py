@@ -185,7 +185,7 @@ def _remembered(text: str, code: str) -> str:
     return _told(text, code, {})
 
 
-def _told(text: str, code: str, lexicon: Mapping[str, str], deep: int = 0) -> str:
+def _told(text: str, code: str, lexicon: Mapping[str, str], deep: int = 0, inside: bool = False) -> str:
     if not text or text in lexicon:
         return lexicon.get(text, text)
     catalog = _catalog(code)
@@ -197,8 +197,10 @@ def _told(text: str, code: str, lexicon: Mapping[str, str], deep: int = 0) -> st
         return named
     for longest, fixed, source in _sentences(code):
         if longest in text and all(part in text for part in fixed) and (match := _pattern(source).fullmatch(text)):
+            if _is_loose(source, fixed) and (not inside or len(text.split()) > 9):
+                continue  # free words of a model may hold "from" and "to", too
             values = {
-                name: value if deep > 2 or _is_verbatim(name) else _told(value, code, lexicon, deep + 1)
+                name: value if deep > 2 or _is_verbatim(name) else _told(value, code, lexicon, deep + 1, True)
                 for name, value in match.groupdict().items()
             }
             return catalog.gettext(source).format(**values)
@@ -219,6 +221,11 @@ def _option(text: str, code: str, lexicon: Mapping[str, str]) -> str | None:
         if found != bare:
             return found[:1].upper() + found[1:] + ("。" if code in ("zh", "ja") else ".")
     return None
+
+
+def _is_loose(source: str, fixed: tuple[str, ...]) -> bool:
+    """Whether a sentence is open at both ends and holds so little text that any other may look like it."""
+    return source[0] == "{" and source[-1] == "}" and sum(map(len, fixed)) < 15
 
 
 def _is_verbatim(hole: str) -> bool:
