@@ -17,7 +17,7 @@ from reason_iad.types import Citation
 SYSTEM = "You inspect industrial products for defects."
 NEUTRAL_QUESTION = "What is shown in the image?"  # saliency is taken relative to this
 _CONTROL = re.compile(  # of every family that can be used; a test holds it against their tokenizers
-    r"<\|[^|>]{0,40}\|>|</?(?:s|image|img|video|think|IMG_CONTEXT)>|<(?:bos|eos|pad|unk|mask|global-img)>"
+    r"<\|[^|>]{0,40}\|>|</?(?:s|image|img|video|think|slice|image_id|IMG_CONTEXT)>|<(?:bos|eos|pad|unk|mask|global-img)>"
     r"|<\|?(?:turn|image|video|audio|tool|channel)\|?>|\[gMASK\]|<sop>|<eop>"
     r"|<(?:start|end)_of_(?:turn|image|utterance)>|<image_soft_token>|<fake_token_around_image>|<row_\d+_col_\d+>"
     r"|\[/?(?:INST|SYSTEM_PROMPT|IMG|IMG_BREAK|IMG_END)\]",
