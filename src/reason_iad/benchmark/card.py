@@ -6,7 +6,6 @@ answers in full. `verify` follows the figures from the records where they lie be
 
 from __future__ import annotations
 
-import importlib.metadata
 import json
 import math
 import os
@@ -18,7 +17,6 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from reason_iad import __version__
 from reason_iad.benchmark.compare import Run, load_run
 from reason_iad.benchmark.content import Content, differences
 from reason_iad.benchmark.plan import Unit, plan
@@ -30,6 +28,7 @@ from reason_iad.errors import InputError
 from reason_iad.files import sha256_of_json, write_whole
 from reason_iad.metrics.intervals import Estimate
 from reason_iad.metrics.official_intervals import official_intervals
+from reason_iad.versions import versions
 
 FORMAT = 1
 FILE = "card.json"
@@ -175,13 +174,7 @@ def check_again(card: Mapping[str, Any], questions: MmadQuestions, pool: AnswerP
 
 def software() -> dict[str, str]:
     """Versions of what answers depend on."""
-    found = {"reason-iad": __version__, "python": platform.python_version()}
-    for name in _PACKAGES:
-        try:
-            found[name] = importlib.metadata.version(name)
-        except importlib.metadata.PackageNotFoundError:
-            continue
-    return found
+    return versions(_PACKAGES)
 
 
 def hardware() -> dict[str, Any]:

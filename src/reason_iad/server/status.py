@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import importlib.metadata
-import platform
 import shutil
 import time
 from datetime import UTC, datetime
@@ -13,10 +11,10 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, Field
 
-from reason_iad import __version__
 from reason_iad.server.access import AppState
 from reason_iad.server.model_workers import Worker
 from reason_iad.store.store import Store
+from reason_iad.versions import versions
 
 LIBRARIES = ("torch", "onnxruntime", "transformers", "fastapi", "sqlalchemy")
 RECORD_SECONDS = 5.0  # for the database to answer
@@ -128,7 +126,8 @@ async def look(server: AppState) -> dict[str, Any]:
     return {
         "started_at": server.started_at, "seconds": round((datetime.now(UTC) - server.started_at).total_seconds(), 1),
         "workers": [_worker(one) for one in server.model.workers], "queue": server.queue.summary(),
-        "record": record, "versions": {**versions(), **{f"model {k}": v for k, v in server.model.facts.items()}},
+        "record": record,
+        "versions": {**versions(LIBRARIES), **{f"model {k}": v for k, v in server.model.facts.items()}},
         "profiles": await asyncio.to_thread(_profiles), "lines": lines,
         "servers": [vars(one) for one in await server.queue.servers()] if record["state"] == "ok" else [],
     }  # fmt: skip
@@ -146,17 +145,6 @@ def look_at_record(server: AppState) -> dict[str, Any]:
         return {**found, "state": "ok", "revision": store.revision()}
     except Exception as error:  # noqa: BLE001 - whatever the driver raises, the record is out of reach
         return {**found, "detail": type(error).__name__}  # its text may name an address or a user
-
-
-def versions() -> dict[str, str]:
-    """Of the program, Python, and the libraries that decide most; read without importing them."""
-    found = {"reason-iad": __version__, "python": platform.python_version()}
-    for name in LIBRARIES:
-        try:
-            found[name] = importlib.metadata.version(name)
-        except importlib.metadata.PackageNotFoundError:
-            continue
-    return found
 
 
 def _worker(worker: Worker) -> dict[str, Any]:
