@@ -194,6 +194,12 @@ class InspectionQueue:
         Raises:
             HttpProblem: there is no room.
         """
+        job = await self._record(request, who, media_type, priority)
+        self._enter(job)
+        return job
+
+    async def _record(self, request: InspectionRequest, who: str, media_type: str, priority: Priority) -> Job:
+        """Put an inspection into the record, where there is room; see `accept`."""
         self.check_room()
         self._reserved += 1  # two who ask at the same moment must not take the same place
         try:
@@ -202,9 +208,7 @@ class InspectionQueue:
             )
         finally:
             self._reserved -= 1
-        job = Job(identifier, "inspect", who, priority, persisted=True)
-        self._enter(job)
-        return job
+        return Job(identifier, "inspect", who, priority, persisted=True)
 
     async def ask(self, kind: str, identifier: str, payload: Task | Lesson, who: str = "") -> Job:
         """Put a question, a feedback or a lesson into the queue.

@@ -99,17 +99,9 @@ class SharedQueue(InspectionQueue):
 
     async def accept(self, request: InspectionRequest, who: str, media_type: str, priority: Priority = "person") -> Job:
         """Put an inspection into the record, for whichever server is free; see `InspectionQueue.accept`."""
-        self.check_room()
-        self._reserved += 1
-        try:
-            identifier = await asyncio.to_thread(
-                self._store.accept, request, who, "server", media_type, priority, self._tracing.written()
-            )
-        finally:
-            self._reserved -= 1
-        job = Job(identifier, "inspect", who, priority, persisted=True)
-        if identifier not in self._begun:
-            self._queued[identifier] = job
+        job = await self._record(request, who, media_type, priority)
+        if job.id not in self._begun:
+            self._queued[job.id] = job
         self._wake.set()
         return job
 
