@@ -114,38 +114,23 @@ class ExactGradient:
 
 
 @dataclass(frozen=True)
-class RandomWalk:
+class RandomWalk(Reinforce):
     """A control: steps as long as REINFORCE's would be, in a direction that no reward chose; where it ends counts."""
 
-    num_candidates: int = 4
-    learning_rate: float = 1.0
-    decay: float = 0.95
     keeps: ClassVar[Keeps] = "last"
-
-    def candidates(self, policy: Policy, generator: torch.Generator) -> Tensor:
-        """What REINFORCE would draw."""
-        return antithetic(policy, self.num_candidates, generator)
 
     def update(
         self, policy: Policy, candidates: Tensor, scored: Scored, scorer: SuffixScorer, patches: tuple[int, ...]
     ) -> Policy:
         """Step along the first candidate's noise; its reward has no say, only the length is REINFORCE's."""
-        noise = (candidates - policy.mean) / policy.sigma
-        length = reinforce_direction(noise, standardize(scored.rewards[: candidates.shape[0]])).norm()
-        step = self.learning_rate * policy.sigma * length * noise[0] / noise[0].norm().clamp_min(1e-12)
-        return Policy(policy.mean + step, policy.sigma * self.decay)
+        reasoned = super().update(policy, candidates, scored, scorer, patches)
+        length, noise = (reasoned.mean - policy.mean).norm(), candidates[0] - policy.mean
+        return replace(reasoned, mean=policy.mean + length * noise / noise.norm().clamp_min(1e-12))
 
 
 @dataclass(frozen=True)
-class BestOfMany:
+class BestOfMany(Reinforce):
     """A control: every step draws anew around the start, and the best of all draws counts."""
-
-    num_candidates: int = 4
-    keeps: ClassVar[Keeps] = "best"
-
-    def candidates(self, policy: Policy, generator: torch.Generator) -> Tensor:
-        """What REINFORCE draws in its first step."""
-        return antithetic(policy, self.num_candidates, generator)
 
     def update(
         self, policy: Policy, candidates: Tensor, scored: Scored, scorer: SuffixScorer, patches: tuple[int, ...]
