@@ -9,20 +9,12 @@ import torch
 
 from reason_iad.evidence.claims import VALUES
 from reason_iad.evidence.looks import Look
-from reason_iad.inspection.prompts import context_parts, question_text
-from reason_iad.models.base import Prefix
 from reason_iad.reasoning.anchors import GOOD_PART, facts_of, lay_out
 from reason_iad.reasoning.answers import ContentReader
 from reason_iad.reasoning.rewards import REWARDS, EntropyReward, RewardWeights, answer_entropy, disagreement, reward
 from reason_iad.reasoning.scoring import SuffixScorer
 
 LOOK = Look("bottom left", "small", "elongated", "darker than", "redder")
-
-
-@pytest.fixture(scope="module")
-def prefix(tiny_nano, photo):
-    context = tiny_nano.extend(Prefix(), context_parts(tiny_nano.info, tiny_nano.encode_image(photo)))
-    return tiny_nano.extend(context, [question_text(tiny_nano.info, "Is there a defect?")])
 
 
 def slow_agreement(model, prefix, latents, facts, missing=0):

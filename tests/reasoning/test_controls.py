@@ -7,8 +7,6 @@ import dataclasses
 import pytest
 import torch
 
-from reason_iad.inspection.prompts import context_parts, question_text
-from reason_iad.models.base import Prefix
 from reason_iad.reasoning.answers import ContentReader
 from reason_iad.reasoning.latent_options import LatentOptions
 from reason_iad.reasoning.latents import LatentReasoner, step_generator
@@ -25,12 +23,6 @@ from reason_iad.reasoning.rewards import EntropyReward
 from reason_iad.reasoning.scoring import SuffixScorer
 
 EAGER = LatentOptions(sure_entropy=0.0, patience=99, num_steps=3, margin=0.0)
-
-
-@pytest.fixture(scope="module")
-def prefix(tiny_nano, photo):
-    context = tiny_nano.extend(Prefix(), context_parts(tiny_nano.info, tiny_nano.encode_image(photo)))
-    return tiny_nano.extend(context, [question_text(tiny_nano.info, "Is there a defect?")])
 
 
 @pytest.fixture(scope="module")

@@ -58,12 +58,6 @@ def views(image, good=None):
 
 
 @pytest.fixture(scope="module")
-def prefix(tiny_nano, photo):
-    context = tiny_nano.extend(Prefix(), context_parts(tiny_nano.info, tiny_nano.encode_image(photo)))
-    return tiny_nano.extend(context, [question_text(tiny_nano.info, "Is there a defect?")])
-
-
-@pytest.fixture(scope="module")
 def reader(tiny_nano):
     return ContentReader(tiny_nano, ("Yes.", "No, it is fine."))
 

@@ -10,7 +10,7 @@ import torch
 from reason_iad.errors import InputError, ModelError
 from reason_iad.inspection.open_dialog import OpenDialog
 from reason_iad.inspection.options import InspectorOptions
-from reason_iad.inspection.prompts import context_parts, question_text
+from reason_iad.inspection.prompts import context_parts
 from reason_iad.models.base import Prefix
 from reason_iad.reasoning.answers import ContentReader, LetterReader, reader_for
 from reason_iad.reasoning.injection import AttentionInjector, NoInjection, RandomInjector, relative_saliency
@@ -22,12 +22,6 @@ from reason_iad.reasoning.scoring import SuffixScorer
 
 OPTIONS = ("Yes.", "No, it is fine.", "No, it is", "Maybe.")
 EAGER_TO_THINK = LatentOptions(sure_entropy=0.0, patience=99, num_steps=4, margin=0.0)
-
-
-@pytest.fixture(scope="module")
-def prefix(tiny_nano, photo):
-    context = tiny_nano.extend(Prefix(), context_parts(tiny_nano.info, tiny_nano.encode_image(photo)))
-    return tiny_nano.extend(context, [question_text(tiny_nano.info, "Is there a defect?")])
 
 
 @pytest.fixture(scope="module")
