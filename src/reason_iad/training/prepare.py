@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from reason_iad.models.base import VisionTowers
 
 SHOTS = (1, 4)
+FEATURE_BYTES = 4 << 20  # of one image, by both towers at all sizes that are asked for
 
 
 @dataclass(frozen=True)
@@ -126,7 +127,7 @@ def prepare_shard(
     from reason_iad.evidence.memory_bank import MemoryBank
     from reason_iad.inspection.prompts import evidence_line
 
-    shared: Any = CachedVision(vision, 4 * len(images) + 16)
+    shared: Any = CachedVision(vision, (len(images) + 4) * FEATURE_BYTES)
     banks = {k: MemoryBank.build(references[:k], shared) for k in SHOTS if k <= len(references)}
     tensors: dict[str, Tensor] = {}
     records = []
