@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from databases import databases, shared_url  # noqa: F401 - fixtures of all folders
 from hypothesis import settings
 
 DATA = Path(__file__).resolve().parents[2] / "shared" / "data" / "inspection"

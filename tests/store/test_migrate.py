@@ -5,7 +5,6 @@ from __future__ import annotations
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
-from databases import empty
 from made_report import make_report
 from sqlalchemy import text
 
@@ -101,9 +100,8 @@ def test_a_program_of_the_revision_before_goes_on_with_these_tables(database_url
 
 
 @pytest.mark.parametrize("several", [4])
-def test_servers_that_start_at_once_on_an_empty_database_migrate_it_once(postgres_url, several):
-    empty(postgres_url)
-    engines = [create(postgres_url) for _ in range(several)]
+def test_servers_that_start_at_once_on_an_empty_database_migrate_it_once(shared_url, several):
+    engines = [create(shared_url) for _ in range(several)]
     with ThreadPoolExecutor(several) as pool:
         before = list(pool.map(migrate.upgrade, engines))
     assert sorted(before, key=str) == [*[migrate.known()[0]] * (several - 1), None]

@@ -30,6 +30,7 @@ from reason_iad.server.problems import HttpProblem
 from reason_iad.server.settings import Settings
 from reason_iad.server.tracing import Mark, Moment, Tracing
 from reason_iad.server.waiting import ORDER, Priority, Waiting
+from reason_iad.store.idempotency import Claim
 from reason_iad.store.leases import ServerState
 from reason_iad.store.store import Store
 from reason_iad.types import InspectionReport, InspectionRequest
@@ -182,7 +183,14 @@ class InspectionQueue:
             message = f"{self.waiting} inspections wait already and there is room for {self.room}"
             raise HttpProblem(429, "queue_full", f"{message}; try again in {seconds} s", retry_after=seconds)
 
-    async def accept(self, request: InspectionRequest, who: str, media_type: str, priority: Priority = "person") -> Job:
+    async def accept(
+        self,
+        request: InspectionRequest,
+        who: str,
+        media_type: str,
+        priority: Priority = "person",
+        claim: Claim | None = None,
+    ) -> Job:
         """Put an inspection into the record and the queue.
 
         Args:
@@ -190,21 +198,28 @@ class InspectionQueue:
             who: sent it; whoever sends many shares the model processes with the others.
             media_type: of the image.
             priority: whether a person waits for it, or it is one of a lot.
+            claim: on the key that the request came with.
 
         Raises:
             HttpProblem: there is no room.
         """
-        job = await self._record(request, who, media_type, priority)
+        job = await self._record(request, who, media_type, priority, claim)
         self._enter(job)
         return job
 
-    async def _record(self, request: InspectionRequest, who: str, media_type: str, priority: Priority) -> Job:
+    def find(self, identifier: str) -> Job | None:
+        """An inspection that was accepted, to wait for its end; None where it ended long ago."""
+        return self._jobs.get(identifier)
+
+    async def _record(
+        self, request: InspectionRequest, who: str, media_type: str, priority: Priority, claim: Claim | None
+    ) -> Job:
         """Put an inspection into the record, where there is room; see `accept`."""
         self.check_room()
         self._reserved += 1  # two who ask at the same moment must not take the same place
         try:
             identifier = await asyncio.to_thread(
-                self._store.accept, request, who, "server", media_type, priority, self._tracing.written()
+                self._store.accept, request, who, "server", media_type, priority, self._tracing.written(), claim
             )
         finally:
             self._reserved -= 1

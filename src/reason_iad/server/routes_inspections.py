@@ -15,6 +15,7 @@ from fastapi.responses import StreamingResponse
 from reason_iad.errors import InputError
 from reason_iad.reporting.pdf import Paper
 from reason_iad.server.access import Admin, AppState, Inspector, Server, Viewer, audit, errors
+from reason_iad.server.idempotency import Once
 from reason_iad.server.intake import BODY, check_choices, read_inspection
 from reason_iad.server.job_handler import Task
 from reason_iad.server.problems import HttpProblem
@@ -31,6 +32,8 @@ from reason_iad.server.schemas import (
     inspection_body,
 )
 from reason_iad.server.security import Principal
+from reason_iad.store.idempotency import Settled
+from reason_iad.store.leases import ENDINGS
 from reason_iad.store.record import Feedback, FeedbackKind, Filter, Record, State
 
 router = APIRouter(prefix="/v1/inspections", tags=["inspections"])
@@ -44,13 +47,14 @@ PICTURES = "^(preview|thumbnail|map|shown-[0-9]{1,2})$"
     "",
     response_model=InspectionBody,
     openapi_extra={"requestBody": BODY},
-    responses={**errors(408, 413, 415, 500, 503), 202: ACCEPTED},
+    responses={**errors(408, 409, 413, 415, 500, 503), 202: ACCEPTED},
 )
 async def inspect(
     request: Request,
     response: Response,
     who: Inspector,
     server: Server,
+    once: Once,
     wait: Annotated[float, Query(ge=0, le=60, description="seconds to wait for the result; 0 only queues it")] = 30.0,
     priority: Annotated[
         Literal["person", "lot"], Query(description="whether a person waits for it, or it is one of many")
@@ -61,21 +65,36 @@ async def inspect(
     The answer is the finished inspection (200), or what is known of it so far (202) where it takes longer than `wait`:
     follow it under `Location`. An accepted inspection is on disk; it survives a restart of the server.
     """
-    server.queue.check_room()
+    if once.key is None:  # else it may have been accepted before, when there was room
+        server.queue.check_room()
     try:
         intake = await read_inspection(request, server)
     except HttpProblem as problem:
         await _note_refused(server, request, who, problem)
         raise
-    job = await server.queue.accept(intake.request, who.name, intake.media_type, priority)
-    await audit(request, who, "inspect", job.id)
-    ended = await server.queue.result(job, min(wait, server.settings.limits.wait_seconds)) if wait else False
-    if ended and job.error is not None:
+    async with once.claimed(intake.request) as claim:
+        if isinstance(claim, Settled):
+            identifier, job = str(claim.inspection_id), server.queue.find(str(claim.inspection_id))
+        else:
+            job = await server.queue.accept(intake.request, who.name, intake.media_type, priority, claim)
+            identifier = job.id
+            await audit(request, who, "inspect", identifier)
+    again = isinstance(claim, Settled)
+    seconds = min(wait, server.settings.limits.wait_seconds)
+    if again and (await _record(server, identifier)).state in ENDINGS:
+        seconds = 0.0
+    ended = job is not None and (wait > 0 or again) and await server.queue.result(job, seconds)
+    if ended and job is not None and job.error is not None:
+        if job.error.status >= 500:
+            await once.reopen(claim)
         raise job.error
-    record = await _record(server, job.id)
+    record = await _record(server, identifier)
+    if again and record.state == "failed":  # too long ago for the queue to know more
+        raise HttpProblem(422, "failed", record.error or "the inspection failed")
+    ended = ended or (again and record.state == "done")
     response.status_code = 200 if ended else 202
-    response.headers["Location"] = f"/v1/inspections/{job.id}"
-    return inspection_body(record, server.queue.position(job.id), full=ended)
+    response.headers["Location"] = f"/v1/inspections/{identifier}"
+    return inspection_body(record, server.queue.position(identifier), full=ended)
 
 
 @router.get("", response_model=InspectionList, responses=errors())
@@ -182,12 +201,16 @@ async def pdf(id: Id, who: Viewer, server: Server, paper: Annotated[Paper, Query
 
 
 @router.post("/{id}/questions", response_model=QuestionAnswer, responses=errors(404, 408, 409, 413, 500, 503))
-async def ask(id: Id, question: QuestionRequest, request: Request, who: Inspector, server: Server) -> Any:
+async def ask(id: Id, question: QuestionRequest, request: Request, who: Inspector, server: Server, once: Once) -> Any:
     """Ask about an image that was inspected.
 
     The model keeps the prompt of recent images, so it answers without looking again; `prepared` says whether it did.
     """
     check_choices(question.choices)
+    return await once.done(question, lambda: _ask(id, question, request, who, server))
+
+
+async def _ask(id: str, question: QuestionRequest, request: Request, who: Principal, server: AppState) -> Any:
     record = await _finished(server, id)
     category = record.category if record.category != "unknown" else None
     kept = await asyncio.to_thread(server.store.request_of, record)
@@ -201,7 +224,7 @@ async def ask(id: Id, question: QuestionRequest, request: Request, who: Inspecto
 @router.post(
     "/{id}/feedback", response_model=FeedbackBody, status_code=201, responses=errors(404, 408, 409, 413, 500, 503)
 )
-async def correct(id: Id, said: FeedbackRequest, request: Request, who: Inspector, server: Server) -> Any:
+async def correct(id: Id, said: FeedbackRequest, request: Request, who: Inspector, server: Server, once: Once) -> Any:
     """Say that a verdict was a false alarm, that it missed a defect, or that it was right.
 
     Where a profile of the category was learned, it learns from this too. A comment that names a type of defect ("it is
@@ -209,6 +232,10 @@ async def correct(id: Id, said: FeedbackRequest, request: Request, who: Inspecto
     """
     if "\x00" in said.comment:
         raise HttpProblem(422, "null_character", "the comment holds a null character; expected plain text")
+    return await once.done(said, lambda: _correct(id, said, request, who, server))
+
+
+async def _correct(id: str, said: FeedbackRequest, request: Request, who: Principal, server: AppState) -> Any:
     record = await _finished(server, id)
     if (said.kind, record.verdict) in (("false_alarm", "normal"), ("missed", "defective")):
         raise HttpProblem(409, "no_fit", f"the verdict was {record.verdict}: {said.kind} does not fit it")

@@ -33,6 +33,7 @@ from reason_iad.store.shelf import EVENT as SHELVED
 if TYPE_CHECKING:
     from sqlalchemy.orm import Session
 
+    from reason_iad.store.idempotency import Claim
     from reason_iad.store.leases import Lease, Queued, ServerState
     from reason_iad.types import InspectionReport, InspectionRequest
 
@@ -97,13 +98,24 @@ class SharedQueue(InspectionQueue):
                 await asyncio.to_thread(self._leases.leave)
         self._pulse.shutdown()
 
-    async def accept(self, request: InspectionRequest, who: str, media_type: str, priority: Priority = "person") -> Job:
+    async def accept(
+        self,
+        request: InspectionRequest,
+        who: str,
+        media_type: str,
+        priority: Priority = "person",
+        claim: Claim | None = None,
+    ) -> Job:
         """Put an inspection into the record, for whichever server is free; see `InspectionQueue.accept`."""
-        job = await self._record(request, who, media_type, priority)
+        job = await self._record(request, who, media_type, priority, claim)
         if job.id not in self._begun:
             self._queued[job.id] = job
         self._wake.set()
         return job
+
+    def find(self, identifier: str) -> Job | None:
+        """An inspection that was accepted, at whichever server; how it ended is known for an hour."""
+        return Job(identifier, "inspect", persisted=True)
 
     async def result(self, job: Job, seconds: float) -> bool:
         """Wait for the end of a job at whichever server, or for the end of this server; whether it ended."""
