@@ -2,9 +2,9 @@
 
     python benchmarks/ray_lot.py [--images 100 | --lot DIR --good DIR] [--cheap] [--folder DIR] [--json]
 
-Rendered tablets, one in twenty defective, and four good parts, or a lot and good parts of one's own, are inspected twice
-by `reason-iad inspect` with fast streams: by two local processes, and by two actors on a cluster of two nodes, the
-second of which is ended by SIGKILL (its raylet and with it its actor) once a third of the reports is written. Every
+Rendered tablets, one in twenty defective, and four good parts, or a lot and good parts of one's own, are inspected
+twice by `reason-iad inspect` with fast streams: by two local processes, and by two actors on a cluster of two nodes,
+the second of which is ended by SIGKILL (its raylet and with it its actor) once a third of the reports is written. Every
 report is compared field by field but for times, every table row and picture by its bytes. Exits with 1 where one
 differs or is missing.
 
