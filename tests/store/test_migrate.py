@@ -11,6 +11,7 @@ from sqlalchemy import text
 from reason_iad.errors import InputError
 from reason_iad.store import migrate
 from reason_iad.store.engine import create
+from reason_iad.store.files import open_files
 from reason_iad.store.store import Store
 from reason_iad.types import InspectionRequest
 
@@ -97,6 +98,20 @@ def test_a_program_of_the_revision_before_goes_on_with_these_tables(database_url
     found = store.get("a")
     assert (found.state, found.name) == ("running", "part.png")
     store.close()
+
+
+def test_servers_of_the_revision_before_may_stay_beside_those_of_this_one(database_url, tmp_path):
+    engine = create(database_url)
+    newest, before, *_ = migrate.known()
+    migrate.upgrade(engine, before)
+    store = Store(engine, open_files(tmp_path / "files"))  # as a server that runs while another one migrates
+    identifier = store.accept(InspectionRequest(b"image", name="part.png"))
+    migrate.upgrade(engine)
+    assert store.facts.get("oldest") in migrate.known()[1:]
+    store.start(identifier)
+    store.finish(identifier, make_report(), {})
+    assert (migrate.current(engine), store.get(identifier).state) == (newest, "done")
+    engine.dispose()
 
 
 @pytest.mark.parametrize("several", [4])
