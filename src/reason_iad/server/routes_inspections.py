@@ -14,8 +14,8 @@ from reason_iad.reporting.pdf import Paper
 from reason_iad.server.access import Admin, AppState, Inspector, Server, Viewer, audit, errors
 from reason_iad.server.idempotency import Once
 from reason_iad.server.intake import BODY, read_inspection
+from reason_iad.server.jobs import event_text
 from reason_iad.server.problems import HttpProblem
-from reason_iad.server.queue import event_text
 from reason_iad.server.rendering import render_figure, render_page, render_pdf
 from reason_iad.server.schemas import (
     VERDICTS,
