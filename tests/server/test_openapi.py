@@ -31,7 +31,7 @@ def test_generated_requests_are_answered_as_described(address, examples):
         status_code_conformance,
     )
 
-    schema = schemathesis.openapi.from_dict(httpx.get(f"{address}/openapi.json").json())
+    schema = schemathesis.openapi.from_dict(httpx.get(f"{address}/openapi.json", timeout=60).json())
     operations = [found.ok() for found in schema.get_all_operations()]
     operations = [one for one in operations if one.path != "/v1/board/events"]  # it has no end; test_board follows it
     assert len(operations) > 15
