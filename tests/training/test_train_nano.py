@@ -11,7 +11,7 @@ import torch
 
 from reason_iad.models.vision import BundledVision
 from reason_iad.training.checkpoints import export, resume, save
-from reason_iad.training.held_out import answer_all, answer_line, compare, read_answers, table
+from reason_iad.training.held_out import answer_all, answer_line, behind_details, compare, read_answers, table
 from reason_iad.training.nano_trainer import NanoTrainer, Start, drift_of
 from reason_iad.training.prepare import prepare_shard, synthetic_line
 from reason_iad.training.questions import knowledge_for
@@ -76,14 +76,8 @@ def test_a_shard_holds_details_beside_the_same_places_of_good_parts(shards):
             assert len(record["details"]) == IMAGES
             assert "hue" in record["looks"]["4"]
             pictures = Pictures(line, number)
-            assert pictures.show(1) == (
-                record["details"][1]["parts"][0],
-                1,
-                "\n",
-                "The same place of a good part:",
-                2,
-                "\n",
-            )
+            named = record["details"][1]["parts"][0]
+            assert pictures.show(1) == (named, 1, "\n", "The same place of a good part:", 2, "\n")
             assert pictures.show(0, good=False)[1:] == (3, "\n")
             assert pictures.features()["vit"].shape == (5, 16, 16, 1152)
 
@@ -164,6 +158,7 @@ def test_held_out_lines_are_asked_the_same_with_and_without_a_detail(trainer, sh
     assert answer_all(None, shards.held_out, OPTIONS, 4, kept) == first, "what is kept is not asked again"
     assert "| Anomaly Detection +evidence +detail |" in table(first)
     assert "+0.000 (+0.000 to +0.000)" in compare(first, read_answers(kept))
+    assert "| Anomaly Detection +detail | 2 | 1 |" in behind_details(first)
 
 
 def test_an_export_keeps_the_average_and_what_was_fitted(trainer, tmp_path):

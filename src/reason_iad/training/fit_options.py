@@ -37,7 +37,7 @@ from reason_iad.inspection.session import DETECTION
 from reason_iad.knowledge.retrieve import KnowledgeBase
 from reason_iad.metrics.classification import expected_calibration_error
 from reason_iad.recognition.prototypes import CategoryPrototypes
-from reason_iad.training.nano_trainer import NanoTrainer, start_from
+from reason_iad.training.nano_trainer import NanoTrainer
 from reason_iad.training.notes import REPORTED
 from reason_iad.training.packing import QuestionItem
 from reason_iad.training.questions import KINDS, TrainingQuestion
@@ -178,9 +178,7 @@ def main() -> None:
     options = TrainOptions()
     shards = Shards(args.shards, options.held_out)
     looks = LookReliability.count(true_looks([*shards.train, *shards.held_out]))
-    trainer = NanoTrainer.load(options).eval()
-    start_from(trainer.adapter(), args.adapter)
-    asked = collect(trainer, shards.held_out, looks, KnowledgeBase.load())
+    asked = collect(NanoTrainer.of(args.adapter, options), shards.held_out, looks, KnowledgeBase.load())
     by_kind: dict[str, list[Asked]] = defaultdict(list)
     for a in asked:
         by_kind[a.kind].append(a)

@@ -6,7 +6,7 @@ import json
 import random
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -169,6 +169,12 @@ def compare(first: Sequence[HeldOutAnswer], second: Sequence[HeldOutAnswer]) -> 
         cells.append(_gain(groups, _areas) if setting.startswith(DETECTION) and known else "")
         lines.append(f"| {setting} | {sum(map(len, groups))} | {len(groups)} | " + " | ".join(cells) + " |")
     return "\n".join(lines)
+
+
+def behind_details(answers: Sequence[HeldOutAnswer]) -> str:
+    """What a detail changes in one adapter's answers to the same questions, with 95 % intervals over lines."""
+    without = [replace(answer, details=True) for answer in answers if not answer.details]
+    return compare(without, [answer for answer in answers if answer.details])
 
 
 _Pairs = list[tuple[HeldOutAnswer, HeldOutAnswer]]

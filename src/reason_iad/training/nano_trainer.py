@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import math
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -79,6 +80,14 @@ class NanoTrainer(nn.Module):
         folder = weights.resolve("smollm2-135m")
         language_model = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32)
         return cls(language_model, AutoTokenizer.from_pretrained(folder), options)
+
+    @classmethod
+    def of(cls, adapter: Path, options: TrainOptions) -> NanoTrainer:
+        """An exported adapter, which is asked in the words that it has learned to read."""
+        found = cls.load(options).eval()
+        settings = start_from(found.adapter(), adapter)
+        found.info = replace(found.info, reads_hue=bool(settings.get("reads_hue", False)))
+        return found
 
     def halve(self) -> None:
         """Hold the frozen matrices in bfloat16; what learns stays in float32."""
@@ -183,10 +192,11 @@ def mixed(options: TrainOptions) -> torch.autocast:
     return torch.autocast("cpu", torch.bfloat16, enabled=options.precision == "bfloat16")
 
 
-def start_from(adapter: dict[str, Any], folder: Path) -> None:
-    """Copy an exported adapter into the weights that learn."""
+def start_from(adapter: dict[str, Any], folder: Path) -> dict[str, Any]:
+    """Copy an exported adapter into the weights that learn; returns its settings."""
     tensors, settings = read_adapter(folder)
     tensors["log_scale"] = torch.tensor(math.log(float(settings["answer_scale"])))
     with torch.no_grad():
         for name, weight in adapter.items():
             weight.copy_(tensors[name])
+    return settings

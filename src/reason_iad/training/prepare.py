@@ -166,7 +166,6 @@ def prepare_image(
     from reason_iad.evidence.looks import measure_look
     from reason_iad.inspection.detail_views import views_of
     from reason_iad.inspection.nearest import Compared
-    from reason_iad.inspection.prompts import evidence_line
 
     tensors = {name: value[0] for name, value in vision_features([image.pixels], vision).items()}
     record: dict[str, Any] = {"defective": image.defective, "questions": [asdict(q) for q in image.questions]}
@@ -175,7 +174,7 @@ def prepare_image(
         found = compare(image.pixels, bank, vision)
         tensors[f"evidence{k}"] = evidence_cells(found.anomaly_map)
         look = measure_look(image.pixels, found.heat)
-        record["evidence"][str(k)] = evidence_line(found.text(image.pixels.shape[:2]), look, hue=True)
+        record["evidence"][str(k)] = found.text(image.pixels.shape[:2])
         record["scores"][str(k)] = found.anomaly_score
         record["looks"][str(k)] = None if look is None else asdict(look)
     if image.mask is not None:
@@ -202,8 +201,6 @@ def prepare(args: argparse.Namespace) -> None:
     mine = [i for i in range(args.lines) if i % args.workers == args.worker]
     mine.sort(key=lambda i: not is_held_out(f"line-{i:05d}", TrainOptions().held_out))
     synthesizer = Synthesizer(args.seed, args.size)
-    if args.inspection is not None and args.worker == 0:
-        prepare_real(args, vision)
     for done, index in enumerate(mine):
         path = args.out / f"line-{index:05d}.safetensors"
         if not path.exists():
@@ -211,6 +208,8 @@ def prepare(args: argparse.Namespace) -> None:
             knowledge = knowledge_for(synthesizer.make_line(index).category)
             prepare_shard(path, references, images, vision, args.details, knowledge)
         report_progress(done + 1, len(mine), started)
+    if args.inspection is not None and args.worker == 0:
+        prepare_real(args, vision)
 
 
 def prepare_real(args: argparse.Namespace, vision: VisionTowers) -> None:

@@ -17,6 +17,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from reason_iad.evidence.looks import Look
+from reason_iad.inspection.prompts import evidence_line
 from reason_iad.models.base import ModelInfo
 from reason_iad.models.decoder import Tokenizer
 from reason_iad.models.nano import NUM_LATENTS, TOKENS
@@ -92,7 +94,11 @@ def lay_row(
         shots: against how many references the evidence comes from; None leaves it out.
         told: whether the evidence stands in words, too.
     """
-    text = line["records"][number]["evidence"][shots] if shots and told else None
+    record = line["records"][number]
+    text = None
+    if shots and told:
+        look = record["looks"][shots]
+        text = evidence_line(record["evidence"][shots], None if look is None else Look(**look), info.reads_hue)
     cells = line["tensors"][f"{number}.evidence{shots}"][None] if shots else None
     packed = pack(info, tokenizer, items, notes, text, TOKENS * TOKENS)
     return TrainingRow(packed, pictures.features(), cells)

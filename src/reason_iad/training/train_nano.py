@@ -29,7 +29,7 @@ import torch.distributed as dist
 from torch import Tensor, nn
 
 from reason_iad.training.checkpoints import export, resume, save
-from reason_iad.training.held_out import answer_all, compare, read_answers, table
+from reason_iad.training.held_out import answer_all, behind_details, compare, read_answers, table
 from reason_iad.training.nano_trainer import NanoTrainer, Start, drift_of, loss_of, mixed, start_from
 from reason_iad.training.notes import Product, products
 from reason_iad.training.rows import draw_row
@@ -210,10 +210,9 @@ def answer(args: argparse.Namespace) -> None:
     """Ask an adapter about all held-out lines, keep its answers and print them as a table."""
     torch.set_num_threads(args.threads)
     options = TrainOptions()
-    trainer = NanoTrainer.load(options)
-    start_from(trainer.adapter(), args.adapter)
-    shards = Shards(args.shards, options.held_out)
-    print(table(answer_all(trainer, shards.held_out, options, args.images, args.out)))
+    trainer, shards = NanoTrainer.of(args.adapter, options), Shards(args.shards, options.held_out)
+    found = answer_all(trainer, shards.held_out, options, args.images, args.out)
+    print(f"{table(found)}\n\nBehind a detail, less without:\n{behind_details(found)}")
 
 
 def main() -> None:
