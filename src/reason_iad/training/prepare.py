@@ -42,7 +42,7 @@ if TYPE_CHECKING:
 
 SHOTS = (1, 4)
 SMALL_SHARE = 0.7  # of defects that are drawn smaller than usual,
-REACH = (0.1, 0.5)  # by so much, evenly in the logarithm: most then cover 0.05 to 1 % of the image
+REACH = (0.15, 0.6)  # by so much, evenly in the logarithm: most then cover 0.03 to 1 % of the image
 
 
 @dataclass(frozen=True)
