@@ -105,6 +105,16 @@ def test_an_update_moves_what_learns_and_nothing_else(trainer, shards):
     assert torch.equal(trainer.language_model.model.embed_tokens.weight, frozen)
 
 
+def test_frozen_layers_stay_as_they_are_with_all_before_them(trainer, shards):
+    trainer.freeze(1)
+    before = weights_of(trainer)
+    optimizer = optimizer_of(trainer.adapter(), OPTIONS)
+    run(trainer, shards, optimizer, weights_of(trainer), range(2), None)
+    moved = {name for name, weight in trainer.adapter().items() if not torch.equal(weight, before[name])}
+    assert moved <= {name for name in before if ".layers.1." in name} | {"log_scale"}
+    assert any("lora_b" in name for name in moved)
+
+
 def test_a_resumed_run_ends_where_an_uninterrupted_one_does(trainer, shards, tmp_path):
     def fresh():
         optimizer = optimizer_of(trainer.adapter(), OPTIONS)

@@ -48,7 +48,13 @@ class HeldOutAnswer:
 
 
 @torch.no_grad()
-def answer_line(trainer: NanoTrainer, line: dict[str, Any], options: TrainOptions, images: int) -> list[HeldOutAnswer]:
+def answer_line(
+    trainer: NanoTrainer,
+    line: dict[str, Any],
+    options: TrainOptions,
+    images: int,
+    evidences: Sequence[bool] = (False, True),
+) -> list[HeldOutAnswer]:
     """Answer questions about the first images of a line: with evidence and without, behind a detail and without.
 
     The detail is the one that the evidence leads to, as in use; the same questions are asked whatever the adapter.
@@ -56,7 +62,7 @@ def answer_line(trainer: NanoTrainer, line: dict[str, Any], options: TrainOption
     trainer.eval()
     found: list[HeldOutAnswer] = []
     for number in range(min(images, len(line["records"]))):
-        for evidence in (False, True):
+        for evidence in evidences:
             for details in (False, True):
                 found += _answer(trainer, line, number, options, evidence, details)
     trainer.train()
@@ -108,7 +114,12 @@ def first_of_each(questions: Sequence[dict[str, Any]]) -> list[TrainingQuestion]
 
 
 def answer_all(
-    trainer: NanoTrainer, lines: Sequence[dict[str, Any]], options: TrainOptions, images: int, kept: Path
+    trainer: NanoTrainer,
+    lines: Sequence[dict[str, Any]],
+    options: TrainOptions,
+    images: int,
+    kept: Path,
+    evidences: Sequence[bool] = (False, True),
 ) -> list[HeldOutAnswer]:
     """Answers on all lines; each line's are kept in a file at once, and those kept are not asked again."""
     found = read_answers(kept) if kept.exists() else []
@@ -116,7 +127,7 @@ def answer_all(
     for line in lines:
         if line["name"] in done:
             continue
-        mine = answer_line(trainer, line, options, images)
+        mine = answer_line(trainer, line, options, images, evidences)
         with kept.open("a", encoding="utf-8") as file:
             file.write(json.dumps([asdict(answer) for answer in mine]) + "\n")
         found += mine

@@ -89,6 +89,14 @@ class NanoTrainer(nn.Module):
         found.info = replace(found.info, reads_hue=bool(settings.get("reads_hue", False)))
         return found
 
+    def freeze(self, layers: int) -> None:
+        """Let so many of the first layers stay as they are, and all that comes before them: no gradient goes there."""
+        if not layers:
+            return
+        for part in (self.projector, *self.language_model.model.layers[:layers]):
+            part.requires_grad_(False)
+        self.latents.requires_grad_(False)
+
     def halve(self) -> None:
         """Hold the frozen matrices in bfloat16; what learns stays in float32."""
         for module in self.language_model.modules():

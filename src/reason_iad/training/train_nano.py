@@ -37,8 +37,8 @@ from reason_iad.training.shards import Shards
 from reason_iad.training.train_options import TrainOptions
 
 SAVED = 180  # seconds between checkpoints
-WATCHED = 100  # updates between looks at held-out lines,
-FEW_LINES, FEW_IMAGES = 3, 4  # of which so many
+WATCHED = 50  # updates between looks at held-out lines,
+FEW_LINES, FEW_IMAGES = 4, 2  # of which so many, without evidence
 
 
 def train(args: argparse.Namespace) -> None:
@@ -55,7 +55,9 @@ def train(args: argparse.Namespace) -> None:
 
 def train_worker(rank: int, args: argparse.Namespace) -> None:
     """One of the processes that train together; the first keeps time, prints and saves."""
-    options = TrainOptions(seed=args.seed, minutes=args.minutes, precision=args.precision)
+    options = TrainOptions(
+        seed=args.seed, minutes=args.minutes, precision=args.precision, frozen_layers=args.frozen_layers
+    )
     if args.workers > 1:
         rendezvous = f"file://{args.out.resolve()}-rendezvous-{os.getppid()}"
         dist.init_process_group("gloo", init_method=rendezvous, rank=rank, world_size=args.workers)
@@ -64,6 +66,7 @@ def train_worker(rank: int, args: argparse.Namespace) -> None:
     trainer = NanoTrainer.load(options)
     if options.precision == "bfloat16":
         trainer.halve()
+    trainer.freeze(options.frozen_layers)
     adapter = trainer.adapter()
     if args.start is not None:
         start_from(adapter, args.start)
@@ -75,7 +78,7 @@ def train_worker(rank: int, args: argparse.Namespace) -> None:
     optimizer = optimizer_of(adapter, options)
     average = {n: p.detach().clone() for n, p in adapter.items()}
     step, spent = resume(args.out, adapter, average, optimizer)
-    size = sum(p.numel() for p in adapter.values())
+    size = sum(p.numel() for p in adapter.values() if p.requires_grad)
     say(rank, f"{len(shards.train)} lines, {len(shards.held_out)} held out; {size:,} weights")
     started = saved = time.monotonic()
     losses: list[float] = []
@@ -100,7 +103,7 @@ def train_worker(rank: int, args: argparse.Namespace) -> None:
 
 def watch(trainer: NanoTrainer, shards: Shards, options: TrainOptions, kept: Path) -> None:
     """Print what the weights of the moment answer on a few held-out lines, and beside those of the start."""
-    answers = answer_all(trainer, shards.held_out[:FEW_LINES], options, FEW_IMAGES, kept)
+    answers = answer_all(trainer, shards.held_out[:FEW_LINES], options, FEW_IMAGES, kept, (False,))
     print(table(answers), flush=True)
     start = kept.with_name("start.jsonl")
     if kept != start and start.exists():
@@ -109,8 +112,8 @@ def watch(trainer: NanoTrainer, shards: Shards, options: TrainOptions, kept: Pat
 
 def optimizer_of(adapter: dict[str, Any], options: TrainOptions) -> torch.optim.Optimizer:
     """AdamW over projector and latents, and over the low-rank updates, each with its own step size."""
-    updates = [p for n, p in adapter.items() if "lora_" in n]
-    rest = [p for n, p in adapter.items() if "lora_" not in n]
+    updates = [p for n, p in adapter.items() if "lora_" in n and p.requires_grad]
+    rest = [p for n, p in adapter.items() if "lora_" not in n and p.requires_grad]
     groups = [
         {"params": rest, "base": options.projector_lr, "frozen": 0.0},
         {"params": updates, "base": options.lora_lr, "frozen": options.frozen_share},
@@ -237,6 +240,7 @@ def main() -> None:
     p.add_argument("--out", type=Path, required=True)
     p.add_argument("--minutes", type=float, default=60.0)
     p.add_argument("--start", type=Path, help="folder of an exported adapter to go on from")
+    p.add_argument("--frozen-layers", type=int, default=0, help="of the language model, from the first one, for speed")
     p.add_argument("--workers", type=int, default=2, help="processes; two share the pair of an update")
     p.add_argument("--precision", choices=("float32", "bfloat16"), default="float32", help="of the frozen matrices")
     p.add_argument("--threads", type=int, default=1, help="of each process")

@@ -12,11 +12,14 @@ class TrainOptions:
     seed: int = 0
     minutes: float = 60.0
     projector_lr: float = 1e-4
-    lora_lr: float = 2e-4
+    lora_lr: float = 3e-4
     lora_rank: int = 8
     lora_scale: float = 2.0
+    frozen_layers: int = (
+        0  # of the language model, from the first one; with them the projector and the latents stay, too
+    )
     frozen_share: float = 0.0  # of the time, during which the language model stays as it is
-    warm_up: int = 50  # updates
+    warm_up: int = 20  # updates
     questions_per_image: int = 5
     options_per_question: int = 4
     text_share: float = 0.25  # of questions whose right text is learned too
@@ -32,6 +35,6 @@ class TrainOptions:
     good_share: float = 0.9  # of details that stand beside the good part's
     compared_share: float = 0.5  # of further questions that are about the detail itself
     stay: float = 0.5  # weight of staying at the start's answers where there are no details
-    ema: float = 0.995
+    ema: float = 0.99
     precision: str = "float32"  # bfloat16 is faster where the processor has it
-    held_out: int = 6  # every n-th line is for validation alone
+    held_out: int = 12  # every n-th line is for validation alone
