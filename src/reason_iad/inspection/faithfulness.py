@@ -71,9 +71,9 @@ def measure(
         ("details", "without the details read again", trace is not None and any(one.kept for one in trace.details)),
     ):
         if used:
-            after = asked(**{setting: "off"})(found.pixels)
+            after = asked(goods, **{setting: "off"})(found.pixels)
             seeds = rng.integers(0, 2**32, num_random)
-            moved = [asked(**{setting: "random", "seed": int(one)})(found.pixels) for one in seeds]
+            moved = [asked(goods, **{setting: "random"}, seed=int(one))(found.pixels) for one in seeds]
             controls = [other - report.probability for other in moved]
             rows.append(_lone(change, report.probability, after, controls))
     return Faithfulness(tuple(rows), seed, round(1000 * (time.monotonic() - began), 1))
