@@ -139,9 +139,13 @@ class InspectionQueue(JobRunner):
         self._enter(job)
         return job
 
-    def find(self, identifier: str) -> Job | None:
+    async def find(self, identifier: str) -> Job | None:
         """An inspection that was accepted, to wait for its end; None where it ended long ago."""
-        return self._jobs.get(identifier)
+        for _ in range(100):
+            if (job := self._jobs.get(identifier)) is not None or not self._reserved:
+                return job
+            await asyncio.sleep(0.02)  # it may be in the record, and enter the queue in a moment
+        return None
 
     async def _record(
         self, request: InspectionRequest, who: str, media_type: str, priority: Priority, claim: Claim | None

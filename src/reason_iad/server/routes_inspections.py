@@ -65,7 +65,8 @@ async def inspect(
         raise
     async with once.claimed(intake.request) as claim:
         if isinstance(claim, Settled):
-            identifier, job = str(claim.inspection_id), server.queue.find(str(claim.inspection_id))
+            identifier = str(claim.inspection_id)
+            job = await server.queue.find(identifier)
         else:
             job = await server.queue.accept(intake.request, who.name, intake.media_type, priority, claim)
             identifier = job.id

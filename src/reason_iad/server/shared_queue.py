@@ -104,7 +104,7 @@ class SharedQueue(InspectionQueue):
             self._queued[job.id] = job
         self._wake.set()
 
-    def find(self, identifier: str) -> Job | None:
+    async def find(self, identifier: str) -> Job | None:
         """An inspection that was accepted, at whichever server; how it ended is known for an hour."""
         return Job(identifier, "inspect", persisted=True)
 
