@@ -155,7 +155,7 @@ def date_words(day: Any) -> str:
     return str(format_date(day, "long", locale=_current.get()))
 
 
-def told(text: str, lexicon: Mapping[str, str] | None = None) -> str:
+def told(text: str, lexicon: Mapping[str, str] | None = None, own: bool = False) -> str:
     """A sentence that was made elsewhere in English, in the language spoken; as it is where it is not known.
 
     Holes of the sentence keep what they were filled with: words among it are translated, numbers written as usual.
@@ -163,10 +163,11 @@ def told(text: str, lexicon: Mapping[str, str] | None = None) -> str:
     Args:
         text: in English.
         lexicon: translations besides those of the program, which go before them.
+        own: that it is certainly one of the program's, so that little fixed text tells it.
     """
     if _current.get() == "en":
         return text
-    return _told(text, _current.get(), lexicon) if lexicon else _remembered(text, _current.get())
+    return _told(text, _current.get(), lexicon) if lexicon else _remembered(text, _current.get(), own)
 
 
 def say(text: str, file: TextIO | None = None, end: str = "\n") -> None:
@@ -181,8 +182,8 @@ def note(text: str) -> None:
 
 
 @functools.lru_cache(4096)
-def _remembered(text: str, code: str) -> str:
-    return _told(text, code, {})
+def _remembered(text: str, code: str, own: bool) -> str:
+    return _told(text, code, {}, inside=own)
 
 
 def _told(text: str, code: str, lexicon: Mapping[str, str], deep: int = 0, inside: bool = False) -> str:

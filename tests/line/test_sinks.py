@@ -20,11 +20,13 @@ from made_line import Broker, free_port, has_mosquitto, running_broker
 
 from reason_iad.errors import InputError
 from reason_iad.line.delivery import REFUSALS, Delivery
+from reason_iad.line.fields import Secret
 from reason_iad.line.jsonl import Jsonl
 from reason_iad.line.message import LineMessage, not_inspected
 from reason_iad.line.mqtt import Mqtt
 from reason_iad.line.opcua import OpcUa
-from reason_iad.line.settings import JsonlSink, LineName, MqttSink, OpcUaSink, Secret, WebhookSink
+from reason_iad.line.settings import LineName
+from reason_iad.line.settings_sinks import JsonlSink, MqttSink, OpcUaSink, WebhookSink
 from reason_iad.line.sinks import SinkDownError, SinkRefusedError
 from reason_iad.line.webhook import Webhook
 from reason_iad.store.lines import new_id

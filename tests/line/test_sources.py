@@ -21,13 +21,13 @@ from reason_iad.errors import InputError
 from reason_iad.images import encode_jpeg, encode_png
 from reason_iad.line.capture import Capture, Slot
 from reason_iad.line.clock import Clock
+from reason_iad.line.fields import Secret
 from reason_iad.line.frames import Frame, SourceLostError, View
 from reason_iad.line.genicam import to_rgb
-from reason_iad.line.settings import (
+from reason_iad.line.settings_sources import (
     FileSource,
     FolderSource,
     GenicamSource,
-    Secret,
     SnapshotSource,
     StreamSource,
     UsbSource,

@@ -76,7 +76,7 @@ def run_line(settings: LineSettings, stop: threading.Event, factory: str) -> Non
 
     from reason_iad.line.clock import Clock
     from reason_iad.line.runner import LineRunner, make_pool
-    from reason_iad.line.settings import MqttTrigger
+    from reason_iad.line.settings_sources import MqttTrigger
     from reason_iad.line.sinks import make_sink
     from reason_iad.line.sources import make_source
     from reason_iad.line.triggers import Called, make_trigger

@@ -11,6 +11,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from reason_iad.errors import EvidenceError
+from reason_iad.languages import told
 
 if TYPE_CHECKING:
     from reason_iad.knowledge.retrieve import KnowledgeBase
@@ -103,7 +104,8 @@ def profile_facts(category: str) -> dict[str, Any]:
     try:
         return {
             "category": facts["category"], "version": facts["version"], "normals": facts["num_normals"],
-            "defectives": facts["num_defectives"], "history": facts["history"], "warnings": facts["warnings"],
+            "defectives": facts["num_defectives"], "history": [told(one, own=True) for one in facts["history"]],
+            "warnings": [told(one) for one in facts["warnings"]],
         }  # fmt: skip
     except KeyError as error:
         raise EvidenceError(f"the profile of {category!r} lacks {error}; learn the category again") from error

@@ -216,7 +216,7 @@ async def learn(request: Request, who: Admin, server: Server) -> Any:
         raise job.error
     if not ended or job.result is None:
         raise HttpProblem(503, "too_long", "the model is busy; send fewer images, or learn with `reason-iad learn`", 5)
-    return {"category": category, **job.result}
+    return {"category": category, **job.result, "warnings": [told(one) for one in job.result["warnings"]]}
 
 
 @router.get("/v1/audit", tags=["system"], response_model=list[AuditBody], responses=errors())

@@ -225,7 +225,7 @@ def inspection_body(record: Record, position: int | None = None, full: bool = Fa
         "created_at": record.created_at, "started_at": record.started_at, "finished_at": record.finished_at,
         "error": record.error and told(record.error), "pictures": pictures,
         "feedback": [
-            {"kind": f.kind, "comment": f.comment, "who": f.who, "created_at": f.created_at, "effect": f.effect}
+            {"kind": f.kind, "comment": f.comment, "who": f.who, "created_at": f.created_at, "effect": told(f.effect)}
             for f in record.feedback
         ],
         "why_uncertain": list(reasons), "check_next": following, "report": record.report if full else None,
