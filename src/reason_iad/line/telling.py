@@ -61,7 +61,8 @@ class Telling:
         draft = self.draft("notice", None, notice=Notice(event=event, detail=detail[:500]))
         self.keep(lambda: self._store.outbox.put(draft))
         self.wake()
-        self.say(f"{event.replace('_', ' ')}{': ' if detail else ''}{detail}")
+        about = "line " if event in ("started", "stopped") else ""
+        self.say(f"{about}{event.replace('_', ' ')}{': ' if detail else ''}{detail}")
 
     def not_inspected(self, part: str | None, why: str, chosen: Chosen | None = None) -> None:
         """Tell of a part about which nothing is known."""

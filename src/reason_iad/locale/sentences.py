@@ -19,7 +19,8 @@ WORDS = (
     translatable("part"), translatable("Yes."), translatable("No."), translatable("black"), translatable("white"),
     translatable("of one gray"), translatable("strong"), translatable("clear"), translatable("faint"),
     translatable("viewer"), translatable("inspector"), translatable("admin"),
-    translatable("brightness"), translatable("sharpness"), translatable("score"), translatable("color"),
+    translatable("brightness"), translatable("sharpness"), translatable("score"), translatable("red"),
+    translatable("blue"), translatable("place_x"), translatable("place_y"),
     translatable("recognition"), translatable("vision"), translatable("answers"), translatable("details"),
     translatable("prefix"), translatable("read"), translatable("recognize"), translatable("nearest"),
     translatable("reference"), translatable("references"), translatable("{count} reference"),
@@ -297,6 +298,14 @@ RECORD = (  # what the record keeps of inspections that failed, and of feedback
     translatable("{count} added: {types}"),
     translatable("taken back: {last}"),
 )
+
+LINE = (  # what a line says of itself
+    translatable("line started: {detail}"), translatable("line stopped"), translatable("camera lost: {detail}"),
+    translatable("camera back"), translatable("camera back: {detail}"), translatable("after {failures} attempts"),
+    translatable("drift cleared: {detail}"),
+    translatable("version {version} of the profile is there; drift is watched anew"),
+    translatable("the alarm was acknowledged; drift is watched anew"),
+)  # fmt: skip
 
 KINDS = (
     translatable("a PDF document"), translatable("a ZIP archive"), translatable("a gzip archive"), translatable("a film"),
