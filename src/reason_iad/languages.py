@@ -193,7 +193,7 @@ def _told(text: str, code: str, lexicon: Mapping[str, str], deep: int = 0, insid
     if (found := catalog.gettext(text)) != text:
         return found
     if _NUMBER.fullmatch(text):
-        return localized(text)
+        return localized(text).replace("%", " %" if code == "de" else "%")
     if (named := _option(text, code, lexicon)) is not None:
         return named
     for longest, fixed, source in _sentences(code):
@@ -235,14 +235,18 @@ def _is_verbatim(hole: str) -> bool:
 
 @functools.cache
 def _sentences(code: str) -> tuple[tuple[str, tuple[str, ...], str], ...]:
-    """Sentences with holes, and the text between these with its longest part before it; the longest text first."""
+    """Sentences with holes, and the text between these with its longest part before it.
+
+    Those that begin with text go first, since a hole at the beginning takes whatever stands there, such as another
+    sentence's beginning; of either kind the one with the most text goes first.
+    """
     found = []
     for source in _messages(code):
         if "{" in source:
             fixed = tuple(text for text, _name, _form, _kind in string.Formatter().parse(source) if text)
             if sum(map(len, fixed)) > 5:
                 found.append((max(fixed, key=len), fixed, source))
-    return tuple(sorted(found, key=lambda one: -sum(map(len, one[1]))))
+    return tuple(sorted(found, key=lambda one: (one[2][0] == "{", -sum(map(len, one[1])))))
 
 
 @functools.lru_cache(1024)
