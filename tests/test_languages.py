@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import ast
+import json
 import re
 import string
 import subprocess
@@ -19,6 +20,7 @@ import reason_iad
 from reason_iad import languages
 from reason_iad.errors import InputError
 from reason_iad.evidence import conformal, suitability
+from reason_iad.evidence.looks import Look
 from reason_iad.inspection.verdict import VerdictOptions, decide
 from reason_iad.knowledge.translations import text_of, told, translated
 from reason_iad.languages import LANGUAGES, _, moment, number, several, speaking
@@ -240,9 +242,34 @@ def test_sentences_that_reports_keep_are_shown_in_the_language(code):
 
 
 @pytest.mark.parametrize("code", OTHERS)
+def test_how_the_bundled_model_was_calibrated_is_told_in_the_language(code):
+    fusion = json.loads((PACKAGE / "data" / "nano" / "adapter.json").read_text("utf-8"))["fusion"]
+    with speaking(code):
+        for form in fusion.values():
+            assert not {"the", "on", "that", "may"} & set(told(form["note"]).split()), told(form["note"])
+
+
+@pytest.mark.parametrize("code", OTHERS)
+def test_what_is_measured_of_an_areas_look_is_told_in_the_language(code):
+    looks = [
+        Look("center", size, shape, tone, hue, direction, sharpness, border).phrase + "."
+        for size, shape, direction in (("tiny", "compact", "no direction"), ("large", "elongated", "upright"))
+        for tone in ("darker than", "about as bright as")
+        for hue in ("redder", "of the same hue")
+        for sharpness in ("sharp", "gradual", "")
+        for border in ("at the edge", "inside")
+    ]
+    assert len(set(looks)) > 40
+    with speaking(code):
+        for text in looks:
+            shown = told(f"Defect on the part: crack, center; {text}")
+            assert not re.search(r"[a-z]*(than|surroundings|border|bounded|tiny|large|edge|bright)\b", shown), shown
+
+
+@pytest.mark.parametrize("code", OTHERS)
 def test_what_has_no_translation_is_shown_as_it_is(code):
     with speaking(code):
-        for text in ("A sentence nobody has seen. And one more.", "", "part_017.png", "{odd}", "100%"):
+        for text in ("A sentence nobody has seen. And one more.", "", "part_017.png", "{odd}", "100/3"):
             assert told(text) == text
 
 
@@ -284,7 +311,7 @@ def test_knowledge_is_shown_in_the_language_and_falls_back_to_the_entry(code, tm
     assert all(other.language == code for _known, other in pairs)
     with speaking(code):
         assert text_of("tablet/defect/crack", "as it was cited") != "as it was cited"
-        assert text_of("tablet/defect/coating_fault", "as it was cited") == "as it was cited"
+        assert text_of("gear/defect/crack", "as it was cited") == "as it was cited"
     assert text_of("tablet/defect/crack", "as it was cited") == "as it was cited"
 
 

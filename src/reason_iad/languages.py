@@ -35,7 +35,7 @@ _VERBATIM = frozenset({
     "path", "file", "folder", "image", "name", "host", "url", "id", "identifier", "who", "client", "origin", "user",
     "model", "target", "filename", "out", "data",
 })  # fmt: skip  # holes that hold what somebody named, which is shown as it is
-_NUMBER = re.compile(r"[-+]?\d{1,3}(,\d{3})+(\.\d+)?%?|[-+]?\d+\.\d+%?")
+_NUMBER = re.compile(r"[-+]?\d{1,3}(,\d{3})+(\.\d+)?%?|[-+]?\d+\.\d+%?|\d+%")
 _COUNTS = re.compile(r"(?<=\w), (?=\d)")  # 3 .txt, 1 hidden file
 _ENDS = (re.compile(r"(?<=[.?!]) (?=\S)"), re.compile(r"(?<=[;:]) (?=\S)"))  # of sentences, then of their parts
 

@@ -12,7 +12,7 @@ import numpy as np
 from reason_iad.evidence import conformal, significance
 from reason_iad.evidence.compare import compare_features
 from reason_iad.evidence.profile import CategoryProfile, Member, score_threshold
-from reason_iad.languages import told, translatable
+from reason_iad.languages import _, told, translatable
 from reason_iad.words import padded
 
 ODD_SCORE = 0.75  # a normal this odd beside the others, as one in 200 is, should be looked at
@@ -65,7 +65,7 @@ class ProfileSummary:
 
     def text(self, folder: str) -> str:
         """One page for the terminal; `folder` is where the profile lies."""
-        head = told(f"{self.category}, version {self.version}")
+        head = _("{category}, version {version}", category=self.category, version=self.version)
         return "\n".join([head, *(f"  {padded(told(label), 13)}{told(text)}" for label, text in self._rows(folder))])
 
     def _rows(self, folder: str) -> Iterator[tuple[str, str]]:

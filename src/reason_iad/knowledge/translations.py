@@ -45,6 +45,20 @@ def translated(code: str) -> tuple[tuple[CategoryKnowledge, CategoryKnowledge], 
     return tuple(pairs)
 
 
+def names(code: str) -> dict[str, str]:
+    """Names of categories and defects that have a translation, by the English ones and by identifier in plain words."""
+    found = {}
+    for known, other in translated(code):
+        pairs = [(known.category, known.name, other.name)]
+        pairs += [
+            (defect.type, defect.name, mine.name) for defect in known.defects if (mine := other.defect(defect.type))
+        ]
+        for identifier, name, said in pairs:
+            found[name] = said
+            found.setdefault(identifier.replace("_", " "), said)
+    return found
+
+
 @functools.lru_cache(maxsize=8)
 def _entries(code: str, home: Path) -> dict[str, str]:
     """Translations by the id of the entry."""
@@ -78,13 +92,11 @@ def _told(text: str, code: str, home: Path) -> str:
 @functools.lru_cache(maxsize=8)
 def _texts(code: str, home: Path) -> dict[str, str]:
     """Translations by the text of a field, as reports take it over."""
-    found: dict[str, str] = {}
+    found = names(code)
     for known, other in translated(code):
-        found[known.name] = other.name
-        found[known.category.replace("_", " ")] = other.name
         found |= dict(zip(known.normal, other.normal, strict=False))
         for defect in known.defects:
             if (mine := other.defect(defect.type)) is not None:
-                for field in ("name", "look", "cause", "consequence", "check"):
+                for field in ("look", "cause", "consequence", "check"):
                     found[getattr(defect, field)] = getattr(mine, field)
     return found

@@ -84,6 +84,20 @@ VERDICT = (
         "Platt scaling of the model's answer on {images} images that trained nothing, {real} of them real (on those left "
         "out: calibration error {error}, AUROC {auroc}); other products may differ"
     ),
+    translatable(
+        "the comparison and {share} of the model's log-odds: chosen on {images} training images of {products} products, "
+        "most of which no weight was trained on (calibration error {error} beside {few} references, {other} beside "
+        "{many}); other products may differ"
+    ),
+    translatable(
+        "Platt scaling of the model's answer and the evidence on {images} images that trained nothing, {real} of them "
+        "real (on lines and categories left out: calibration error {error}, AUROC {auroc}); other products may differ"
+    ),
+    translatable(
+        "Platt scaling of the model's answer on {images} synthetic images that trained nothing (cross-fitted: "
+        "calibration error {error}, AUROC {auroc}); real images may differ"
+    ),
+    translatable("eleven"),
     translatable("not calibrated for this model: no labels; the mean of the log-odds of model and evidence"),
     translatable(
         "not calibrated for this model: no labels; its log-odds of a defect on {images} images taken for good parts, "
@@ -288,7 +302,8 @@ RECORD = (  # what the record keeps of inspections that failed, and of feedback
     translatable("The comment mentions {names} and may say what it is not: no example was made; name it under Label."),
     translatable("The comment mentions {names} and names several: no example was made; name it under Label."),
     translatable("Understood: {name}; no example was made: {error}"),
-    translatable("Understood: {name}. The odd area is now an example of it; {category} has {count}."),
+    translatable("Understood: {name}."),
+    translatable("The odd area is now an example of it; {category} has {count}."),
     translatable("The examples of {category} are now version {version}."),
     translatable("the name is taken back"),
     translatable("learned from {count} of good parts"),

@@ -15,6 +15,7 @@ from fastapi import APIRouter, Path, Query, Request, Response
 from markupsafe import Markup
 
 from reason_iad import __version__
+from reason_iad.knowledge.translations import names
 from reason_iad.languages import LANGUAGES, _, language, messages, told
 from reason_iad.server.access import Admin, AppState, Server, Viewer, audit, errors, someone, state_of
 from reason_iad.server.intake import read_images
@@ -263,6 +264,7 @@ def _words(code: str) -> str:
         for text, told in messages(code).items()
         if json.dumps(text)[1:-1] in scripts or (len(text) < 32 and "{" not in text)
     }
+    needed = (names(code) if code != "en" else {}) | needed
     return json.dumps(needed, ensure_ascii=False).replace("<", "\\u003c")
 
 

@@ -160,6 +160,7 @@ class KnowledgeHit(BaseModel):
     category: str
     kind: str
     text: str
+    translation: str | None = Field(description="of the text in the language of Accept-Language, where it has one")
     source: str
     defect_type: str | None
     score: float
