@@ -244,7 +244,7 @@ def _sentences(code: str) -> tuple[tuple[str, tuple[str, ...], str], ...]:
     for source in _messages(code):
         if "{" in source:
             fixed = tuple(text for text, _name, _form, _kind in string.Formatter().parse(source) if text)
-            if sum(map(len, fixed)) > 5:
+            if sum(map(len, fixed)) > (5 if source[0] == "{" else 4):
                 found.append((max(fixed, key=len), fixed, source))
     return tuple(sorted(found, key=lambda one: (one[2][0] == "{", -sum(map(len, one[1])))))
 

@@ -86,7 +86,22 @@ def _entries(code: str, home: Path) -> dict[str, str]:
 
 @functools.lru_cache(maxsize=8192)
 def _told(text: str, code: str, home: Path) -> str:
-    return languages.told(text, _texts(code, home))
+    texts = _texts(code, home)
+    # Names such as "capping or lamination" would be cut at the words between the holes of a sentence.
+    marks = {f"\ue000{at}\ue001": name for at, name in enumerate(_names_of_several_words(code, home)) if name in text}
+    masked = text
+    for mark, name in marks.items():
+        masked = masked.replace(name, mark)
+    shown = languages.told(masked, texts | {mark: texts[name] for mark, name in marks.items()})
+    for mark, name in marks.items():
+        shown = shown.replace(mark, texts[name])
+    return shown
+
+
+@functools.lru_cache(maxsize=8)
+def _names_of_several_words(code: str, home: Path) -> tuple[str, ...]:
+    """Translated names that hold an "or", the longest first."""
+    return tuple(sorted((name for name in names(code) if " or " in name), key=len, reverse=True))
 
 
 @functools.lru_cache(maxsize=8)

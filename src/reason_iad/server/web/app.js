@@ -312,7 +312,7 @@ const feedbackLine = (f) => el("li", {}, el("b", {}, FEEDBACK[f.kind]), ` ${_("b
 
 function talkPanel(body) {
   const mine = body.report.answers.filter((a) => body.question && a.question === body.question);
-  const talk = el("div", { class: "talk", "aria-live": "polite" }, mine.map((a) => el("div", {}, el("p", { class: "q" }, told(a.question)), answerBars(a))));
+  const talk = el("div", { class: "talk", "aria-live": "polite" }, mine.map((a) => el("div", {}, el("p", { class: "q" }, told(a.question)), answerBars(a, told))));
   const question = el("input", { "aria-label": _("Question about this image"), placeholder: _("Ask about this image"), maxlength: 500, required: true });
   const choices = el("input", { class: "choices", "aria-label": _("Answers to choose from, separated by semicolons (optional)"), placeholder: _("Answers to choose from (optional): one; two; three") });
   const button = el("button", { type: "submit" }, _("Ask"));
@@ -322,7 +322,7 @@ function talkPanel(body) {
     button.disabled = true;
     try {
       const asked = await post(`/v1/inspections/${body.id}/questions`, { question: question.value, choices: choices.value.split(";").map((c) => c.trim()).filter(Boolean) });
-      talk.append(el("div", {}, el("p", { class: "q" }, asked.answer.question), answerBars(asked.answer), el("p", { class: "small" }, `${duration(asked.milliseconds)}; ${asked.prepared ? _("the image was still before the model") : _("the image was shown to the model again")}`)));
+      talk.append(el("div", {}, el("p", { class: "q" }, asked.answer.question), answerBars(asked.answer, told), el("p", { class: "small" }, `${duration(asked.milliseconds)}; ${asked.prepared ? _("the image was still before the model") : _("the image was shown to the model again")}`)));
       question.value = "";
     } catch (error) { talk.append(el("p", { class: "fault" }, error.message)); }
     button.disabled = false;
