@@ -109,6 +109,7 @@ def _texts(code: str, home: Path) -> dict[str, str]:
     """Translations by the text of a field, as reports take it over."""
     found = names(code)
     for known, other in translated(code):
+        found[known.source] = other.source
         found |= dict(zip(known.normal, other.normal, strict=False))
         for defect in known.defects:
             if (mine := other.defect(defect.type)) is not None:

@@ -248,6 +248,7 @@ def translations(report: dict[str, Any]) -> dict[str, str]:
     texts += [(report.get("evidence") or {}).get("text")]
     for answer in report.get("answers", ()):
         texts += [answer["question"], answer["text"], *answer["grounds"], *(one["text"] for one in answer["options"])]
+    texts += [one["source"] for one in report.get("citations", ())]
     found |= {text: told(text) for text in texts if text}
     return {text: translated for text, translated in found.items() if translated != text}
 

@@ -278,7 +278,7 @@ function resultPanels(body) {
 }
 function besidePanels(body) {
   const r = body.report, notes = r.notes.filter((n) => !body.why_uncertain.includes(told(n)));
-  return [r.citations.length ? panel(_("Knowledge cited"), el("ul", { class: "cited" }, r.citations.map((c) => el("li", {}, el("span", { class: "tag" }, c.defect_type ? `${_(c.kind)}: ${plain(c.defect_type)}` : _(c.kind)), told(c.text), el("br"), el("span", { class: "small" }, `${_("Source:")} `, webLink(c.source)))))) : null,
+  return [r.citations.length ? panel(_("Knowledge cited"), el("ul", { class: "cited" }, r.citations.map((c) => el("li", {}, el("span", { class: "tag" }, c.defect_type ? `${_(c.kind)}: ${plain(c.defect_type)}` : _(c.kind)), told(c.text), el("br"), el("span", { class: "small" }, `${_("Source:")} `, webLink(told(c.source))))))) : null,
     notes.length ? panel(_("Notes"), el("ul", { class: "cited" }, notes.map((n) => el("li", {}, told(n))))) : null].filter(Boolean);
 }
 function reportLink(id, name, text) {
@@ -363,7 +363,7 @@ $("search").addEventListener("submit", async (event) => {
   if ($("k-category").value) query.set("category", $("k-category").value);
   try {
     const hits = await get(`/v1/knowledge?${query}`);
-    $("hits").replaceChildren(...hits.map((h) => el("li", {}, el("span", { class: "tag" }, h.defect_type ? `${_(h.kind)}: ${plain(h.defect_type)}` : _(h.kind)), el("span", { class: "small" }, plain(h.category)), el("p", {}, h.translation || h.text), el("p", { class: "small" }, `${_("Source:")} `, webLink(h.source)))));
+    $("hits").replaceChildren(...hits.map((h) => el("li", {}, el("span", { class: "tag" }, h.defect_type ? `${_(h.kind)}: ${plain(h.defect_type)}` : _(h.kind)), el("span", { class: "small" }, plain(h.category)), el("p", {}, h.translation || h.text), el("p", { class: "small" }, `${_("Source:")} `, webLink(told(h.source))))));
   } catch (error) { $("hits").replaceChildren(el("li", { class: "fault" }, error.message)); }
 });
 async function showProfiles() {
