@@ -46,9 +46,10 @@ def translated(code: str) -> tuple[tuple[CategoryKnowledge, CategoryKnowledge], 
 
 
 def names(code: str) -> dict[str, str]:
-    """Names of categories and defects that have a translation, by the English ones and by identifier in plain words."""
+    """Names of categories, defects and sources that have a translation, by the English ones and by identifier in words."""
     found = {}
     for known, other in translated(code):
+        found[known.source] = other.source
         pairs = [(known.category, known.name, other.name)]
         pairs += [
             (defect.type, defect.name, mine.name) for defect in known.defects if (mine := other.defect(defect.type))
@@ -109,7 +110,6 @@ def _texts(code: str, home: Path) -> dict[str, str]:
     """Translations by the text of a field, as reports take it over."""
     found = names(code)
     for known, other in translated(code):
-        found[known.source] = other.source
         found |= dict(zip(known.normal, other.normal, strict=False))
         for defect in known.defects:
             if (mine := other.defect(defect.type)) is not None:
