@@ -46,7 +46,7 @@ def translated(code: str) -> tuple[tuple[CategoryKnowledge, CategoryKnowledge], 
 
 
 def names(code: str) -> dict[str, str]:
-    """Names of categories, defects and sources that have a translation, by the English ones and by identifier in words."""
+    """Names of categories, defects and sources that have a translation, by those in English and by identifier."""
     found = {}
     for known, other in translated(code):
         found[known.source] = other.source

@@ -187,7 +187,7 @@ class LineRunner:
         record = self._store.lines
         self.telling.keep(lambda: record.alarm(raised.alarm, raised.before, raised.after, adding([draft])))
         self.telling.wake()
-        self.telling.say(f"drift of {raised.alarm.quantity}: {raised.drift.proposal}")
+        self.telling.say(f"drift of {raised.alarm.quantity.replace('_', ' ')}: {raised.drift.proposal}")
 
     def _on_camera(self, event: NoticeKind, detail: str) -> None:
         if not self._halt.is_set():  # a camera that goes after the line is not its business

@@ -20,7 +20,7 @@ WORDS = (
     translatable("of one gray"), translatable("strong"), translatable("clear"), translatable("faint"),
     translatable("viewer"), translatable("inspector"), translatable("admin"),
     translatable("brightness"), translatable("sharpness"), translatable("score"), translatable("red"),
-    translatable("blue"), translatable("place_x"), translatable("place_y"),
+    translatable("blue"), translatable("place x"), translatable("place y"),
     translatable("recognition"), translatable("vision"), translatable("answers"), translatable("details"),
     translatable("prefix"), translatable("read"), translatable("recognize"), translatable("nearest"),
     translatable("reference"), translatable("references"), translatable("{count} reference"),
