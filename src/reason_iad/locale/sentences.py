@@ -22,7 +22,7 @@ WORDS = (
     translatable("brightness"), translatable("sharpness"), translatable("score"), translatable("red"),
     translatable("blue"), translatable("place x"), translatable("place y"),
     translatable("recognition"), translatable("vision"), translatable("answers"), translatable("details"),
-    translatable("prefix"), translatable("read"), translatable("recognize"), translatable("nearest"),
+    translatable("prefix"), translatable("naming"), translatable("offset"), translatable("read"), translatable("recognize"), translatable("nearest"),
     translatable("reference"), translatable("references"), translatable("{count} reference"),
     translatable("{count} references"), translatable("{count} good part"), translatable("{count} good parts"),
 )  # fmt: skip

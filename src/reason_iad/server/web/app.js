@@ -3,7 +3,7 @@
 import { $, FEEDBACK, LANGUAGE, WORDS, _, answerBars, badge, cut, drawBoxes, duration, digits, el, fillSelect, icon, likely, low, meter, percent, plain, several, webLink, when } from "/assets/view.js";
 import { showThreshold } from "/assets/threshold.js";
 
-const STAGES = { queued: _("Waiting for its turn"), read: _("Reading the image"), recognize: _("Recognizing the category"), evidence: _("Comparing with good parts"), knowledge: _("Looking up knowledge"), prefix: _("Showing it to the model"), verdict: _("Reasoning about the verdict"), details: _("Describing the defect"), nearest: _("Finding the nearest normal patch"), question: _("Answering your question"), pictures: _("Drawing the map") };
+const STAGES = { queued: _("Waiting for its turn"), read: _("Reading the image"), recognize: _("Recognizing the category"), evidence: _("Comparing with good parts"), knowledge: _("Looking up knowledge"), prefix: _("Showing it to the model"), verdict: _("Reasoning about the verdict"), naming: _("Naming the defect"), details: _("Describing the defect"), nearest: _("Finding the nearest normal patch"), question: _("Answering your question"), pictures: _("Drawing the map") };
 let translations = {};
 // A sentence of the record in the language of the page: the server sends it along.
 const told = (text) => translations[text] || (text ? _(text) : text);
