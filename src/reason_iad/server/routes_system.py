@@ -259,12 +259,12 @@ def _page(name: str) -> Response:
 def _words(code: str) -> str:
     """The catalog of a language as far as pages need it: what their scripts say, and short names that they are sent."""
     scripts = "".join(_asset(name).decode() for name in ASSETS if name.endswith(".js"))
-    needed = {
+    needed: dict[str, str | list[str]] = {
         text: told
         for text, told in messages(code).items()
         if json.dumps(text)[1:-1] in scripts or (len(text) < 32 and "{" not in text)
     }
-    needed = (names(code) if code != "en" else {}) | needed
+    needed = {**(names(code) if code != "en" else {}), **needed}
     return json.dumps(needed, ensure_ascii=False).replace("<", "\\u003c")
 
 
