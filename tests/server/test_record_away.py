@@ -12,7 +12,8 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
-from databases import KEYS, free_port, make_certificate, running_objects, running_postgres
+from databases import KEYS, make_certificate, running_objects, running_postgres
+from ports import free_port
 from sqlalchemy import create_engine, text
 from test_several_servers import ready, send, told, until
 

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import httpx
 import pytest
-from databases import free_port
+from ports import free_port
 from sqlalchemy import text
 
 from reason_iad.errors import InputError

@@ -14,6 +14,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
+from ports import free_port
 
 
 def postgres_programs() -> Path | None:
@@ -114,13 +115,6 @@ def shared_url(databases: Databases) -> Iterator[str]:
 
 
 KEYS = ("tester", "a-secret-of-the-tests")
-
-
-def free_port() -> int:
-    """A port that nobody listens on."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 def make_certificate(folder: Path) -> tuple[Path, Path]:

@@ -9,6 +9,7 @@ from typing import Any
 
 from fastapi import APIRouter, Request
 
+from reason_iad import languages
 from reason_iad.errors import InputError
 from reason_iad.server.access import AppState, Inspector, Server, audit, errors
 from reason_iad.server.idempotency import Once
@@ -78,7 +79,7 @@ async def _correct(id: str, said: FeedbackRequest, request: Request, who: Princi
         "comment": kept.comment,
         "who": who.name,
         "created_at": kept.created_at,
-        "effect": effect,
+        "effect": languages.told(effect),
         "understood": understood,
     }
 
