@@ -125,8 +125,7 @@ class Describer:
             regions = [standing_out(image.pixels, self.vision)]
         found = [self._found(box, regions, len(labeled)) for _, box in labeled]
         boxes = [box for _, box in labeled] + [box for box in found if box is not None]
-        template = None if evidence is None else evidence.template
-        areas = describe_areas(image.pixels, boxes, self.vision, self.bank, template)
+        areas = describe_areas(image.pixels, boxes, self.vision, self.bank, evidence)
         given = np.stack([area.vector for area in areas[: len(labeled)]]).astype(np.float16)
         rest = iter(areas[len(labeled) :])
         missing = np.full(LENGTH, np.nan, np.float16)

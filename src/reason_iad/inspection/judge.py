@@ -15,7 +15,7 @@ from reason_iad.evidence.looks import measure_look
 from reason_iad.images import LoadedImage, alike, at_scale, coarse_note, from_pixels, read_image
 from reason_iad.inspection.categories import Categories
 from reason_iad.inspection.clock import Clock
-from reason_iad.inspection.defect_names import ask_examples
+from reason_iad.inspection.defect_names import ask_examples, describe_oddest
 from reason_iad.inspection.detail_views import odd_places, thought_notes, views_of
 from reason_iad.inspection.dialog import Dialog, Reply
 from reason_iad.inspection.offset import GoodPart, Offsets, is_wanted
@@ -179,6 +179,7 @@ class Judge:
             citations = self.knowledge.retrieve(query, name, self.options.knowledge, limits)
             known = self.knowledge.knowledge_of(name) or self.knowledge.knowledge_of(ANY_PRODUCT)
         evidence = finding.evidence
+        area = describe_oddest(evidence, finding.compared, image.pixels, self.vision)
         context = Context(
             image=image,
             category=name,
@@ -193,7 +194,8 @@ class Judge:
             rate=source.rate,
             look=None if evidence is None else measure_look(image.pixels, evidence.heat),
             excluded=self.categories.recognizable() if named.source == "unknown" else (),
-            taught=ask_examples(name, evidence, finding.compared, image.pixels, self.vision),
+            area=area,
+            taught=ask_examples(name, area),
         )
         return context, source
 

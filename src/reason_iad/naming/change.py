@@ -2,7 +2,9 @@
 
 Where a good part is known pixel by pixel, as beside a golden template, the kinds of faults of a two-tone part differ
 by topology alone: an island touches nothing, a spur one thing, a bridge two; a pinhole is enclosed, a notch open to one
-side, a gap to two. Counted are the pieces of the changed area's own tone that it touches along its border.
+side, a gap to two. Counted are the pieces of the changed area's own tone along its border; whether it is one with any
+of them, pixel by pixel, for the wall of a pinhole may be thin; whether it joins pieces that nothing else joins nearby;
+and whether it cuts what lay there in two.
 
 Axes: H x W pixels of a window around the area.
 """
@@ -19,7 +21,7 @@ from reason_iad.images import Pixels
 
 Mask = npt.NDArray[np.bool_]
 Box = tuple[int, int, int, int]
-NAMES = ("lighter", "touches_none", "touches_one", "touches_more", "contact", "two_tone")
+NAMES = ("lighter", "touches_none", "touches_one", "touches_more", "contact", "linked", "joins", "cuts", "two_tone")
 PAD = 0.5  # of the box's longer side, that the window is wider
 SMALLEST_ARC = 3  # pixels of the border
 TOLERANCE = 2  # pixels by which edges may lie elsewhere
@@ -43,9 +45,11 @@ def measure_change(pixels: Pixels, good: Pixels, box: Box) -> npt.NDArray[np.flo
     if changed is None:
         return nothing
     lighter = float((gray - plain)[changed].mean()) > 0
-    touched, contact = _touched(gray > limit if lighter else gray <= limit, changed)
+    same, before = (gray > limit, plain > limit) if lighter else (gray <= limit, plain <= limit)
+    touched, contact = _touched(same, changed)
+    linked, joins, cuts = _joined(same, before, changed)
     sign = 1.0 if lighter else -1.0
-    numbers = (sign, float(touched == 0), float(touched == 1), float(touched > 1), contact)
+    numbers = (sign, float(touched == 0), float(touched == 1), float(touched > 1), contact, linked, joins, cuts)
     return np.array([two_tone * value for value in numbers] + [two_tone], np.float32)
 
 
@@ -103,3 +107,32 @@ def _touched(same: Mask, changed: Mask) -> tuple[int, float]:
     joined, count = label_components(ndimage.binary_dilation(touching, full))  # a rough border is no second thing
     sizes = np.bincount(joined[touching], minlength=count + 1)[1:]
     return int((sizes >= SMALLEST_ARC).sum()) if count else 0, float(touching.sum() / ring.sum())
+
+
+def _joined(same: Mask, before: Mask, changed: Mask) -> tuple[float, float, float]:
+    """Whether a change is one with its own tone, joins pieces of it, and cuts the other tone: each 0 or 1.
+
+    Args:
+        same: what has the change's own tone in the image (h, w).
+        before: the same in the good part.
+        changed: the change.
+    """
+    from scipy import ndimage
+
+    reach = ndimage.binary_dilation(changed, np.ones((3, 3), bool), iterations=TOLERANCE)
+    whole, _ = ndimage.label(same | changed)  # by sides alone: corners that touch join nothing
+    own = np.isin(whole, np.unique(whole[changed])) & ~reach
+    linked = int(own.sum()) >= SMALLEST_ARC
+    joins = linked and _pieces_at(same & ~changed & before, reach) > 1
+    cuts = _pieces_at(~same, reach) > max(_pieces_at(~before, reach), 1)
+    return float(linked), float(joins), float(cuts)
+
+
+def _pieces_at(tone: Mask, reach: Mask) -> int:
+    """Connected pieces of a tone (h, w) that come within reach of a change and go on beyond it."""
+    from scipy import ndimage
+
+    labels, count = ndimage.label(tone)
+    near = np.bincount(labels[reach & tone], minlength=count + 1)[1:]
+    beyond = np.bincount(labels[~reach & tone], minlength=count + 1)[1:]
+    return int(((near > 0) & (beyond >= SMALLEST_ARC)).sum())

@@ -30,6 +30,7 @@ from reason_iad.inspection.option_fusion import (
     OptionWeights,
     Spoken,
     fit_weights,
+    looks_said,
     measured,
     strongest,
 )
@@ -152,7 +153,8 @@ def ask(
         silent = (0.0,) * len(item.options)
         evidence = silent
         if look is not None:
-            evidence = measured(item.options, look, record["scores"][shots], looks, about, base.closest)
+            said = looks_said(item.options, about, base.closest)
+            evidence = measured(item.options, look, record["scores"][shots], looks, said)
         support = silent if category is None else base.support(item.question, item.options, category)
         unlike = strongest(base, item.question, item.options, excluded) if excluded else silent
         if item.kind in OF_THE_IMAGE:
