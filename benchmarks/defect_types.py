@@ -7,8 +7,9 @@ both are of `train`, apart by group: that is what constants were chosen on, and 
 the manifest's; of an image with boxes that name types each box counts by itself. "given": the area is the mask's or the
 box's. "found": it is the one that the comparison with good parts finds (8 of `train`; of paired categories the image's
 own template; without good parts, what stands out in the image itself); what it misses is wrong. Intervals are of a
-bootstrap over test images. Beside it: a linear probe (logistic regression) on the same numbers of the given area's
-first description. Descriptions are kept in --cache; a run that was cut off goes on.
+bootstrap over test images. With 0 examples a type is named by knowledge, look and model (`defect_unseen.py`), and what
+the model alone says stands beside it. Beside the others: a linear probe (logistic regression) on the same numbers of
+the given area's first description. Descriptions are kept in --cache; a run that was cut off goes on.
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from defect_unseen import KNOWN, Asker, told
 
 from reason_iad.datasets.masks import read_mask
 from reason_iad.evidence.compare import compare
@@ -32,6 +34,7 @@ from reason_iad.evidence.memory_bank import MemoryBank
 from reason_iad.evidence.paired import compare_paired
 from reason_iad.evidence.regions import find_regions
 from reason_iad.images import read_image
+from reason_iad.inspection.details import SURE_OF_TYPE
 from reason_iad.metrics.classification import auroc, expected_calibration_error
 from reason_iad.naming.describe import LENGTH, describe_areas, fit_box
 from reason_iad.naming.examples import DefectExample, DefectExamples, overlap
@@ -271,7 +274,7 @@ def measure(
             plain.right[i].append(float(kinds[int(guess)] == test[i].kind))
             sure.append(named.best.probability)
             right.append(named.best.name == test[i].kind)
-            if named.best.probability >= 0.5 and named.best.name != NONE:
+            if named.best.probability >= SURE_OF_TYPE and named.best.name != NONE:
                 stated.append(named.best.name == test[i].kind)
         if shots > 1:
             refused += [
@@ -285,6 +288,31 @@ def measure(
     if refused:
         found["none_auroc"] = round(float(np.mean(refused)), 3)
     return found
+
+
+def measure_unseen(
+    asker: Asker, rows: Sequence[dict[str, str]], test: Sequence[Area], where: str, paired: bool
+) -> dict[str, Any]:
+    """Without any example: by knowledge, look and model, and by the model alone."""
+    answered = {row["image"]: asker.ask(row, paired) for row in rows}
+    spelled = KNOWN[asker.category][1]
+    ours, model, sure, told_ = [], [], [], []
+    for area in test:
+        one = answered[area.image]
+        right = one.types.index(spelled.get(area.kind, area.kind))
+        model.append(float(int(one.model.argmax()) == right))
+        if where == "found" and area.found is None:
+            ours.append(0.0)
+            continue
+        p = one.now(area.seen(where))
+        ours.append(float(int(p.argmax()) == right))
+        sure.append(float(p.max()))
+        told_.append(bool(ours[-1]))
+    kinds, images = [area.kind for area in test], [area.image for area in test]
+    stated = [right for right, p in zip(told_, sure, strict=True) if p >= SURE_OF_TYPE]
+    return {"ours": told(ours, kinds, images), "model": told(model, kinds, images),
+            "ece": round(expected_calibration_error(told_, sure), 3), "stated": round(len(stated) / len(sure), 3),
+            "right_when_stated": round(float(np.mean(stated)), 3) if stated else None}  # fmt: skip
 
 
 def _refusals(
@@ -390,9 +418,17 @@ def main() -> None:
                 parts[category] = train
                 continue
             test = train if args.split == "train" else load_areas(root, category, "test", args.cache, vision)
-            for shots in SHOTS:
+            for shots in (0, *SHOTS):
                 for where in ("given", "found"):
-                    found = measure(train, test, shots, where, settings)
+                    if shots:
+                        found = measure(train, test, shots, where, settings)
+                    elif category in KNOWN:
+                        asker = Asker(root, category, rows_of(root), args.cache)
+                        images = {area.image for area in test}
+                        rows = [row for row in rows_of(root) if row["image"] in images]
+                        found = measure_unseen(asker, rows, test, where, category in PAIRED)
+                    else:
+                        continue
                     results[f"{category} {shots} {where}"] = found
                     print(category, shots, where, json.dumps(found), flush=True)
     if args.fit:

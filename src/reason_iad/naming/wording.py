@@ -55,7 +55,8 @@ _WORDS: Mapping[str, re.Pattern[str]] = {
     "rough": re.compile(r"\b(?:rough|crumbl\w*|torn|ragged|coarse|jagged|scal[ey]\w*|flak\w*|fray\w*|powder\w*)\b"),
     "many": re.compile(r"\b(?:several|many|groups?|network|multiple|pits|spots|holes|specks|bands|flecks)\b"),
     "missing": re.compile(
-        r"\b(?:missing|absent|lacks?|interrupted|broken off|come off|gap|changed outline|incomplete)\b"
+        r"\b(?:piece|part|corner|chip|rim|end|tooth)\b[^.;,]*\b(?:missing|absent|gone)\b|"
+        r"\b(?:missing|absent) (?:\w+ )?(?:piece|part|corner|edge|rim)|\boutline\b"
     ),
 }
 # Nouns that say a shape or size by themselves, where no adjective does.

@@ -4,8 +4,8 @@
 
 Products are synthetic lines whose category the starter knowledge describes, and the training images of ROOT; KNOWN is
 the category of the knowledge that names the types. Of every defective image the area that the comparison with good
-parts finds is described; of every fourth of a line, and of those of ROOT, the model is asked for the type, as in use:
-of those that the knowledge names and nothing else. Both are kept in --rows; a run that was cut off goes on. Then
+parts finds is described; of those of ROOT the model is asked for the type, as in use: of those that the knowledge names
+and nothing else. Both are kept in --rows; a run that was cut off goes on. Then
 
     log q_k = z_k + a log model_k    or    z_k + a (log model_k - mean over the product's good parts of log model_k)
 
@@ -43,7 +43,7 @@ from reason_iad.training.notes import REPORTED
 from reason_iad.training.synth import CATEGORIES, Line, Synthesizer
 from reason_iad.types import InspectionRequest
 
-SEED, REFERENCES, IMAGES, GOODS = 11, 4, 4, 1
+SEED, REFERENCES, IMAGES, GOODS = 11, 4, 3, 1
 SAME_PRODUCT, SAME_TYPE = 0.85, 0.8  # cosines from which two names stand for one thing
 DRAWS = 4
 RIDGE = 3.0  # how many images' worth of likelihood a unit of weight costs
@@ -133,7 +133,8 @@ def real(root: Path, category: str, known: str, base: KnowledgeBase, most: int, 
 
 def collect(product: Product, inspector: Inspector, rows: Path) -> None:
     """Describe and ask about every image that --rows lacks."""
-    goods = {rows / product.name / f"good-{index}.npz": file for index, file in enumerate(product.goods)}
+    asked = [file for file in product.goods if isinstance(file, Path)]
+    goods = {rows / product.name / f"good-{index}.npz": file for index, file in enumerate(asked)}
     places = [(rows / product.name / f"{name}.npz", kind, file) for name, kind, file in product.images]
     if all(place.is_file() for place in (*goods, *(place for place, _, _ in places))):
         return
@@ -157,7 +158,7 @@ def collect(product: Product, inspector: Inspector, rows: Path) -> None:
             if place.is_file():
                 continue
             try:
-                session, said = ask(file, "image", isinstance(file, Path) or place.stem.endswith("-0"))
+                session, said = ask(file, "image", isinstance(file, Path))
             except InputError:  # a line on which this defect cannot be seen
                 continue
             assert session.context.knowledge is not None
