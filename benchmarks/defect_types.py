@@ -16,16 +16,17 @@ from __future__ import annotations
 
 import argparse
 import csv
+import functools
 import json
 import math
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from defect_unseen import KNOWN, Asker, told
+from defect_unseen import KNOWN, Answered, Asker, told
 
 from reason_iad.datasets.masks import read_mask
 from reason_iad.evidence.compare import compare
@@ -42,6 +43,7 @@ from reason_iad.naming.few_shot import weighted
 from reason_iad.naming.namer import NONE, Namer, NamerSettings
 from reason_iad.naming.teach import standing_out
 
+Heard = Callable[["Area", np.ndarray], dict[str, float]]
 GOODS, DRAWS, SHOTS = 8, 10, (1, 4, 8)
 PAIRED = {"bare_pcb"}
 UNKNOWN = 0.05  # share of areas whose type has no example, as constants are fitted for
@@ -246,9 +248,9 @@ class Tally:
 
 
 def measure(
-    train: Sequence[Area], test: Sequence[Area], shots: int, where: str, settings: NamerSettings
+    train: Sequence[Area], test: Sequence[Area], shots: int, where: str, settings: NamerSettings, said: Heard
 ) -> dict[str, Any]:
-    """One arm: `shots` examples a type, areas given or found."""
+    """One arm: `shots` examples a type, areas given or found, joined with what knowledge, look and model say."""
     kinds = sorted({area.kind for area in train} & {area.kind for area in test})
     test = [area for area in test if area.kind in kinds]
     same = bool({area.image for area in train} & {area.image for area in test})
@@ -267,7 +269,7 @@ def measure(
                 plain.right[i].append(0.0)
         guesses = probe(chosen, vectors, kinds)
         for i, vector, guess in zip(seen, vectors, guesses, strict=True):
-            named = namer.name(vector)
+            named = namer.name(vector, said(test[i], vector))
             assert named is not None
             best = next(one for one in named.types if one.name != NONE)
             tally.right[i].append(float(best.name == test[i].kind))
@@ -290,16 +292,29 @@ def measure(
     return found
 
 
-def measure_unseen(
-    asker: Asker, rows: Sequence[dict[str, str]], test: Sequence[Area], where: str, paired: bool
-) -> dict[str, Any]:
+def ask_all(root: Path, category: str, test: Sequence[Area], cache: Path) -> dict[str, Answered]:
+    """What the model says of each image of some areas; nothing where the knowledge does not name these types."""
+    if category not in KNOWN:
+        return {}
+    rows, images = rows_of(root), {area.image for area in test}
+    asker = Asker(root, category, rows, cache)
+    return {row["image"]: asker.ask(row, category in PAIRED) for row in rows if row["image"] in images}
+
+
+def heard(answered: dict[str, Answered], area: Area, vector: np.ndarray) -> dict[str, float]:
+    """What knowledge, look and model say of each type of one area, by the name that the data give it."""
+    if area.image not in answered:
+        return {}
+    one = answered[area.image]
+    return dict(zip(one.names, map(float, one.now(vector)), strict=True))
+
+
+def measure_unseen(answered: dict[str, Answered], test: Sequence[Area], where: str) -> dict[str, Any]:
     """Without any example: by knowledge, look and model, and by the model alone."""
-    answered = {row["image"]: asker.ask(row, paired) for row in rows}
-    spelled = KNOWN[asker.category][1]
     ours, model, sure, told_ = [], [], [], []
     for area in test:
         one = answered[area.image]
-        right = one.types.index(spelled.get(area.kind, area.kind))
+        right = one.names.index(area.kind)
         model.append(float(int(one.model.argmax()) == right))
         if where == "found" and area.found is None:
             ours.append(0.0)
@@ -418,17 +433,13 @@ def main() -> None:
                 parts[category] = train
                 continue
             test = train if args.split == "train" else load_areas(root, category, "test", args.cache, vision)
-            for shots in (0, *SHOTS):
+            answered = ask_all(root, category, test, args.cache)
+            for shots in (0, *SHOTS) if answered else SHOTS:
                 for where in ("given", "found"):
                     if shots:
-                        found = measure(train, test, shots, where, settings)
-                    elif category in KNOWN:
-                        asker = Asker(root, category, rows_of(root), args.cache)
-                        images = {area.image for area in test}
-                        rows = [row for row in rows_of(root) if row["image"] in images]
-                        found = measure_unseen(asker, rows, test, where, category in PAIRED)
+                        found = measure(train, test, shots, where, settings, functools.partial(heard, answered))
                     else:
-                        continue
+                        found = measure_unseen(answered, test, where)
                     results[f"{category} {shots} {where}"] = found
                     print(category, shots, where, json.dumps(found), flush=True)
     if args.fit:

@@ -31,10 +31,11 @@ from reason_iad.naming.wording import fits
 from reason_iad.types import InspectionRequest
 
 REFERENCES = 4
-KNOWN = {  # category of the knowledge, and how it spells types that it writes otherwise
+# By category of the data: that of the knowledge, and its types that the data spell otherwise.
+KNOWN: dict[str, tuple[str, dict[str, str]]] = {
     "magnetic_tile": ("magnetic_tile", {}),
-    "hot_rolled_steel": ("steel_strip", {"rolled-in_scale": "rolled_in_scale", "scratches": "scratch"}),
-    "bare_pcb": ("bare_pcb", {"copper": "spurious_copper", "pin-hole": "pin_hole"}),
+    "hot_rolled_steel": ("steel_strip", {"rolled_in_scale": "rolled-in_scale", "scratch": "scratches"}),
+    "bare_pcb": ("bare_pcb", {"spurious_copper": "copper", "pin_hole": "pin-hole"}),
 }
 BEFORE = OptionWeights(model=0.3101, evidence=0.6219)  # of model and look in words, until 0.2
 
@@ -45,7 +46,7 @@ class Answered:
 
     image: str
     kind: str
-    types: tuple[str, ...]
+    names: tuple[str, ...]  # as the data spell them
     texts: tuple[str, ...]
     model: np.ndarray
     words: np.ndarray
@@ -61,7 +62,7 @@ class Answered:
 
     def joined(self, evidence: np.ndarray, weights: OptionWeights) -> np.ndarray:
         """Probabilities; the knowledge names all of these types, so that its support is level."""
-        silent = (0.0,) * len(self.types)
+        silent = (0.0,) * len(self.names)
         return np.array(Spoken(tuple(self.model), tuple(evidence), silent, silent).joined(weights))
 
 
@@ -109,9 +110,9 @@ class Asker:
             )
             draft.replace(place)
         with np.load(place) as held:
-            types, texts = tuple(map(str, held["types"])), tuple(map(str, held["texts"]))
-            kind = spelled.get(row["defect_type"], row["defect_type"])
-            return Answered(row["image"], kind, types, texts, held["model"], held["words"], held["area"])
+            names = tuple(spelled.get(str(kind), str(kind)) for kind in held["types"])
+            texts = tuple(map(str, held["texts"]))
+            return Answered(row["image"], row["defect_type"], names, texts, held["model"], held["words"], held["area"])
 
 
 def macro(right: Sequence[float], kinds: Sequence[str]) -> float:
@@ -157,7 +158,7 @@ def main() -> None:
     found = {}
     voices = {"model": lambda one: one.model, "before": Answered.before, "now": Answered.now}
     for name, voice in voices.items():
-        right = [float(one.types[int(voice(one).argmax())] == one.kind) for one in answered]
+        right = [float(one.names[int(voice(one).argmax())] == one.kind) for one in answered]
         found[name] = told(right, kinds, images)
         print(name, json.dumps(found[name]), flush=True)
     if args.json:
