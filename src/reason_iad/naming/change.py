@@ -11,6 +11,8 @@ Axes: H x W pixels of a window around the area.
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import numpy as np
 import numpy.typing as npt
 
@@ -27,14 +29,22 @@ SMALLEST_ARC = 3  # pixels of the border
 TOLERANCE = 2  # pixels by which edges may lie elsewhere
 
 
-def measure_change(pixels: Pixels, good: Pixels, box: Box) -> npt.NDArray[np.float32]:
+class Tones(NamedTuple):
+    """The two tones of a good image: the limit between them, how far they lie apart, and how far it has no other: 1."""
+
+    limit: float
+    contrast: float
+    two_tone: float
+
+
+def measure_change(pixels: Pixels, good: Pixels, box: Box, tones: Tones | None = None) -> npt.NDArray[np.float32]:
     """The numbers of `NAMES` of a box: what changed from a good image (H, W, 3) of the very same object to `pixels`.
 
-    All are 0 where nothing changed or the place has no two tones.
+    All are 0 where nothing changed or the object has no two tones. `tones` are those of the good image.
     """
     window = _window(box, pixels.shape[:2])
     nothing = np.zeros(len(NAMES), np.float32)
-    limit, contrast, two_tone = _tones(luma(good[::2, ::2]))
+    limit, contrast, two_tone = tones or tones_of(good)
     if two_tone == 0:
         return nothing
     gray, plain = luma(pixels[window]), luma(good[window])
@@ -53,18 +63,16 @@ def measure_change(pixels: Pixels, good: Pixels, box: Box) -> npt.NDArray[np.flo
     return np.array([two_tone * value for value in numbers] + [two_tone], np.float32)
 
 
-def _tones(plain: Array) -> tuple[float, float, float]:
-    """Limit between the two tones of an image (H, W), how far they lie apart, and how far it has two only: 1 no other.
-
-    Of the whole image: a hole in a large pad sees one tone around it.
-    """
+def tones_of(good: Pixels) -> Tones:
+    """The tones of a whole image (H, W, 3), for a hole in a large pad sees one tone around it."""
+    plain = luma(good[::2, ::2])
     limit = otsu(plain.ravel())
     bright = plain > limit
     if not bright.any() or bright.all():
-        return 0.0, 0.0, 0.0
+        return Tones(0.0, 0.0, 0.0)
     contrast = float(plain[bright].mean() - plain[~bright].mean())
     within = float(plain.var()) - float(bright.mean() * (1 - bright.mean())) * contrast**2
-    return limit, contrast, float(np.clip(1 - 2 * within / max(float(plain.var()), 1e-6), 0, 1))
+    return Tones(limit, contrast, float(np.clip(1 - 2 * within / max(float(plain.var()), 1e-6), 0, 1)))
 
 
 def _window(box: Box, image_hw: tuple[int, ...]) -> tuple[slice, slice]:

@@ -92,6 +92,7 @@ def describe_areas(
     whole = _numpy(vision.efficientnet([pixels], WHOLE_SIDE)[16][0])  # (28, 28, 112)
     template = None if evidence is None else evidence.template
     good = None if template is None else resize(template, image_hw) if template.shape[:2] != image_hw else template
+    tones = None if good is None else change.tones_of(good)
     small, of_map = extent.reduce(luma(pixels)), extent.measure_map(evidence)
     windows, measured = [window_around(box, image_hw) for box in boxes], []
     crops = [resize(np.ascontiguousarray(pixels[window]), (WINDOW_SIDE, WINDOW_SIDE)) for window in windows]
@@ -105,7 +106,7 @@ def describe_areas(
             "map": of_map,
             "change": np.zeros(BLOCKS["change"], np.float32)
             if good is None
-            else change.measure_change(pixels, good, box),
+            else change.measure_change(pixels, good, box, tones),
             "window": pool(seen[index], inside[window]),
             "residual": _residual(whole, inside, bank),
             "area": pool(vit, inside),
