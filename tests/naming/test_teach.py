@@ -122,12 +122,9 @@ def track(change: tuple[int, int, int, int] | None, value: int) -> np.ndarray:
         ((40, 18, 46, 38), 240, "gap"),
     ],
 )
-def test_what_a_change_touches_tells_the_kinds_of_faults_apart(box, value, kind):
+def test_what_a_change_joins_and_cuts_tells_the_kinds_of_faults_apart(box, value, kind):
     numbers = dict(zip(NAMES, measure_change(track(box, value), track(None, 0), (36, 14, 50, 56)), strict=True))
-    lighter, none, one, more = (numbers[name] for name in ("lighter", "touches_none", "touches_one", "touches_more"))
-    touched = int(np.abs([none, one, more]).argmax())
-    assert (lighter > 0) == (kind in ("hole", "notch", "gap"))
-    assert touched == {"island": 0, "hole": 0, "spur": 1, "notch": 1, "bridge": 2, "gap": 2}[kind]
+    assert (numbers["lighter"] > 0) == (kind in ("hole", "notch", "gap"))
     assert (numbers["linked"] > 0) == (kind not in ("island", "hole"))
     assert (numbers["joins"] > 0, numbers["cuts"] > 0) == (kind in ("bridge", "gap"),) * 2
 

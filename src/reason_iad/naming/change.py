@@ -1,10 +1,9 @@
-"""How an odd area changes the good part beneath it: what it adds or takes, and what that touches.
+"""How an odd area changes the good part beneath it: what it adds or takes, and what that joins or cuts.
 
 Where a good part is known pixel by pixel, as beside a golden template, the kinds of faults of a two-tone part differ
-by topology alone: an island touches nothing, a spur one thing, a bridge two; a pinhole is enclosed, a notch open to one
-side, a gap to two. Counted are the pieces of the changed area's own tone along its border; whether it is one with any
-of them, pixel by pixel, for the wall of a pinhole may be thin; whether it joins pieces that nothing else joins nearby;
-and whether it cuts what lay there in two.
+by topology alone: an island is linked to nothing, a spur to one thing, and a bridge joins two; a pinhole is enclosed, a
+notch open to one side, and a gap cuts a track in two. What is linked is told by sides of pixels, for the wall of a
+pinhole may be thin, and what is joined or cut by connected pieces, for the border of a notch may be rough.
 
 Axes: H x W pixels of a window around the area.
 """
@@ -23,9 +22,9 @@ from reason_iad.images import Pixels
 
 Mask = npt.NDArray[np.bool_]
 Box = tuple[int, int, int, int]
-NAMES = ("lighter", "touches_none", "touches_one", "touches_more", "contact", "linked", "joins", "cuts", "two_tone")
+NAMES = ("lighter", "contact", "linked", "joins", "cuts", "two_tone")
 PAD = 0.5  # of the box's longer side, that the window is wider
-SMALLEST_ARC = 3  # pixels of the border
+SMALLEST = 3  # pixels of a piece that counts
 TOLERANCE = 2  # pixels by which edges may lie elsewhere
 
 
@@ -56,10 +55,7 @@ def measure_change(pixels: Pixels, good: Pixels, box: Box, tones: Tones | None =
         return nothing
     lighter = float((gray - plain)[changed].mean()) > 0
     same, before = (gray > limit, plain > limit) if lighter else (gray <= limit, plain <= limit)
-    touched, contact = _touched(same, changed)
-    linked, joins, cuts = _joined(same, before, changed)
-    sign = 1.0 if lighter else -1.0
-    numbers = (sign, float(touched == 0), float(touched == 1), float(touched > 1), contact, linked, joins, cuts)
+    numbers = (1.0 if lighter else -1.0, _contact(same, changed), *_joined(same, before, changed))
     return np.array([two_tone * value for value in numbers] + [two_tone], np.float32)
 
 
@@ -103,18 +99,13 @@ def _changed(gray: Array, plain: Array, contrast: float, inside: Mask) -> Mask |
     return grown
 
 
-def _touched(same: Mask, changed: Mask) -> tuple[int, float]:
-    """Pieces of the changed area's own tone along its border, and their share of the border."""
+def _contact(same: Mask, changed: Mask) -> float:
+    """Share of a change's border (h, w) along which its own tone goes on."""
     from scipy import ndimage
 
     full = np.ones((3, 3), bool)
     ring = ndimage.binary_dilation(changed, full, iterations=2) & ~ndimage.binary_dilation(changed, full)
-    if not ring.any():
-        return 0, 0.0
-    touching = ring & same
-    joined, count = label_components(ndimage.binary_dilation(touching, full))  # a rough border is no second thing
-    sizes = np.bincount(joined[touching], minlength=count + 1)[1:]
-    return int((sizes >= SMALLEST_ARC).sum()) if count else 0, float(touching.sum() / ring.sum())
+    return float(same[ring].mean()) if ring.any() else 0.0
 
 
 def _joined(same: Mask, before: Mask, changed: Mask) -> tuple[float, float, float]:
@@ -130,7 +121,7 @@ def _joined(same: Mask, before: Mask, changed: Mask) -> tuple[float, float, floa
     reach = ndimage.binary_dilation(changed, np.ones((3, 3), bool), iterations=TOLERANCE)
     whole, _ = ndimage.label(same | changed)  # by sides alone: corners that touch join nothing
     own = np.isin(whole, np.unique(whole[changed])) & ~reach
-    linked = int(own.sum()) >= SMALLEST_ARC
+    linked = int(own.sum()) >= SMALLEST
     joins = linked and _pieces_at(same & ~changed & before, reach) > 1
     cuts = _pieces_at(~same, reach) > max(_pieces_at(~before, reach), 1)
     return float(linked), float(joins), float(cuts)
@@ -143,4 +134,4 @@ def _pieces_at(tone: Mask, reach: Mask) -> int:
     labels, count = ndimage.label(tone)
     near = np.bincount(labels[reach & tone], minlength=count + 1)[1:]
     beyond = np.bincount(labels[~reach & tone], minlength=count + 1)[1:]
-    return int(((near > 0) & (beyond >= SMALLEST_ARC)).sum())
+    return int(((near > 0) & (beyond >= SMALLEST)).sum())
