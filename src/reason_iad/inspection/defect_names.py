@@ -87,7 +87,9 @@ class DefectNamer:
         found, told, replies = [], [], []
         for index, area in enumerate(areas):
             look = context.look if index == 0 and context.look is not None else area.look  # measured before
-            of_this = dataclasses.replace(context, look=look, area=lambda area=area: area.vector, taught=None)
+            of_this = dataclasses.replace(
+                context, look=look, area=functools.partial(getattr, area, "vector"), taught=None
+            )
             about = dataclasses.replace(self.session, context=of_this)
             reply = self._reply(about) if asks else None
             named = None if self.namer is None else self.namer.name(area.vector, self._said(reply), self._same)

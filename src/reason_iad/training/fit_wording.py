@@ -151,9 +151,9 @@ def collect(product: Product, inspector: Inspector, rows: Path) -> None:
             reply = session.dialog.choose(TYPE_QUESTION, _options(session), False)
             return session, [option.probability for option in reply.answer.options]
 
-        for place, file in goods.items():
+        for place, good in goods.items():
             if not place.is_file():
-                _keep(place, model=np.array(ask(file, place.stem, True)[1]))
+                _keep(place, model=np.array(ask(good, place.stem, True)[1]))
         for place, kind, file in places:
             if place.is_file():
                 continue
