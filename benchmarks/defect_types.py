@@ -7,9 +7,10 @@ both are of `train`, apart by group: that is what constants were chosen on, and 
 the manifest's; of an image with boxes that name types each box counts by itself. "given": the area is the mask's or the
 box's. "found": it is the one that the comparison with good parts finds (8 of `train`; of paired categories the image's
 own template; without good parts, what stands out in the image itself); what it misses is wrong. Intervals are of a
-bootstrap over test images. With 0 examples a type is named by knowledge, look and model (`defect_unseen.py`), and what
-the model alone says stands beside it. Beside the others: a linear probe (logistic regression) on the same numbers of
-the given area's first description. Descriptions are kept in --cache; a run that was cut off goes on.
+bootstrap over test images. With --ask, types are named by knowledge, look and model, too (`defect_unseen.py`): alone
+where there are 0 examples, beside what the model alone says; else joined with the examples. Beside the others: a linear
+probe (logistic regression) on the same numbers of the given area's first description. Descriptions are kept in --cache;
+a run that was cut off goes on.
 """
 
 from __future__ import annotations
@@ -405,6 +406,7 @@ def main() -> None:
     parser.add_argument("--cache", type=Path, required=True)
     parser.add_argument("--only", nargs="+", default=[])
     parser.add_argument("--split", choices=("train", "test"), default="test")
+    parser.add_argument("--ask", action="store_true", help="ask the model, too: 0 examples, and what it adds to some")
     parser.add_argument("--json", type=Path)
     parser.add_argument("--fit", action="store_true", help="print constants fitted on train, and measure nothing")
     args = parser.parse_args()
@@ -433,7 +435,7 @@ def main() -> None:
                 parts[category] = train
                 continue
             test = train if args.split == "train" else load_areas(root, category, "test", args.cache, vision)
-            answered = ask_all(root, category, test, args.cache)
+            answered = ask_all(root, category, test, args.cache) if args.ask else {}
             for shots in (0, *SHOTS) if answered else SHOTS:
                 for where in ("given", "found"):
                     if shots:
