@@ -34,7 +34,7 @@ from reason_iad.inspection.option_fusion import (
     measured,
     strongest,
 )
-from reason_iad.inspection.session import DETECTION
+from reason_iad.inspection.session import CLASSIFICATION, DETECTION
 from reason_iad.knowledge.retrieve import KnowledgeBase
 from reason_iad.metrics.classification import expected_calibration_error
 from reason_iad.models.nano import TOKENS
@@ -209,6 +209,8 @@ def main() -> None:
     }
     path = args.adapter / "adapter.json"
     before = json.loads(path.read_text())
+    if (kept := before.get("options", {}).get("weights", {}).get(CLASSIFICATION)) is not None:
+        stored["weights"][CLASSIFICATION] = kept  # fitted by `fit_wording`: there L is of all numbers, not of words
     for part, held in before.get("options", {}).get("looks", {}).items():  # counted by `count_looks`, not here
         stored["looks"][part] |= {name: one for name, one in held.items() if name not in NEEDED}
     settings = {**before, "options": stored}

@@ -10,7 +10,8 @@ and nothing else. Both are kept in --rows; a run that was cut off goes on. Then
     log q_k = z_k + a log model_k    or    z_k + a (log model_k - mean over the product's good parts of log model_k)
 
 is fitted by conditional logistic regression, each product in turn left out of the fit that it is measured by. --write
-stores the fit on all products in `naming/data/wording.json`.
+stores the first, on the lines alone, since results are reported on the others: z in `naming/data/wording.json`, a with
+the weights of options of --adapter.
 """
 
 from __future__ import annotations
@@ -32,8 +33,9 @@ from reason_iad.files import write_whole
 from reason_iad.images import encode_png
 from reason_iad.inspection.details import TYPE_QUESTION, option_of
 from reason_iad.inspection.inspector import Inspector
+from reason_iad.inspection.option_fusion import OptionFusion
 from reason_iad.inspection.options import InspectorOptions
-from reason_iad.inspection.session import Session
+from reason_iad.inspection.session import CLASSIFICATION, Session
 from reason_iad.knowledge.retrieve import KnowledgeBase
 from reason_iad.naming.examples import DefectExample, DefectExamples
 from reason_iad.naming.few_shot import Doubles, weighted
@@ -46,7 +48,15 @@ from reason_iad.types import InspectionRequest
 SEED, REFERENCES, IMAGES, GOODS = 11, 4, 3, 1
 SAME_PRODUCT, SAME_TYPE = 0.85, 0.8  # cosines from which two names stand for one thing
 DRAWS = 4
-RIDGE = 3.0  # how many images' worth of likelihood a unit of weight costs
+LEAST = 0.01  # weight of a model, which must have some
+RIDGE = 10.0  # how many images' worth of likelihood a unit of weight away from `PRIOR` costs
+PRIOR = {  # words at face value: what is called large is large; few products draw little away from it
+    "size.whole_size": 0.5, "size.claimed": -0.1, "long.whole_elongation": 0.5, "long.claimed": -0.175,
+    "tone.step": 0.25, "tone.contrast": 0.25, "edge.near_edge": 0.5, "edge.claimed": -0.2,
+    "sharp.sharpness": 0.25, "sharp.claimed": -0.225, "red.red": 0.5, "yellow.yellow": 0.5, "level.across": 0.5,
+    "rough.texture": 0.25, "many.areas": 0.25, "many.pieces": 0.25, "missing.near_edge": 0.25,
+    "missing.claimed": -0.1, "model": 0.05,
+}  # fmt: skip
 
 
 Image = Path | Callable[[], bytes]  # a file, or what paints one
@@ -127,7 +137,7 @@ def real(root: Path, category: str, known: str, base: KnowledgeBase, most: int, 
         if cosine >= SAME_TYPE:
             for at in np.linspace(0, len(mine) - 1, min(most, len(mine))).astype(int):
                 path = root / mine[at]["image"]
-                images.append((path.stem, list(kinds.values())[nearest], path))
+                images.append((mine[at]["image"].replace("/", "-"), list(kinds.values())[nearest], path))
     return Product(category, known, tuple(images), tuple(order[:REFERENCES]), tuple(order[REFERENCES:]))
 
 
@@ -210,17 +220,18 @@ def fit(rows: Sequence[Row], ridge: float = RIDGE) -> Doubles:
     for index, one in enumerate(each):
         given[index, : len(one)], there[index, : len(one)] = one, True
     right, shares = np.array([row.kind for row in rows]), balance(rows)
-    at = np.arange(len(rows))
+    at, prior = np.arange(len(rows)), np.array([PRIOR.get(name, 0.0) for name in (*term_names(), "model")])
 
     def loss(weights: Doubles) -> tuple[float, Doubles]:
         z = np.where(there, given @ weights, -np.inf)
         p = np.exp(z - z.max(1, keepdims=True))
         p /= p.sum(1, keepdims=True)
-        total = ridge * float(weights @ weights) - float(shares @ np.log(np.maximum(p[at, right], 1e-12)))
+        moved = weights - prior
+        total = ridge * float(moved @ moved) - float(shares @ np.log(np.maximum(p[at, right], 1e-12)))
         p[at, right] -= 1
-        return total, 2 * ridge * weights + np.einsum("n,nk,nkf->f", shares, p, given)
+        return total, 2 * ridge * moved + np.einsum("n,nk,nkf->f", shares, p, given)
 
-    found: Doubles = minimize(loss, np.zeros(given.shape[2]), jac=True, method="L-BFGS-B").x
+    found: Doubles = minimize(loss, prior, jac=True, method="L-BFGS-B").x
     return found
 
 
@@ -245,7 +256,9 @@ def measure(rows: Sequence[Row], weights: Doubles) -> tuple[float, float]:
 
 
 def fit_share(rows: Sequence[Row], weights: dict[str, Doubles], shots: int) -> tuple[float, dict[str, float], int]:
-    """The share of `shots` examples a type in the say, at which right types are likeliest beside what is said.
+    """The share of `shots` examples a type in the say, beside what is said, at which right types are likeliest.
+
+    That of their weight in the sum of both: how sure both are together is another matter.
 
     Args:
         rows: of all products.
@@ -255,6 +268,8 @@ def fit_share(rows: Sequence[Row], weights: dict[str, Doubles], shots: int) -> t
     Returns:
         The share, the same with each product left out, and the number of areas named.
     """
+    from scipy.optimize import minimize
+
     asked: dict[str, list[tuple[Doubles, Doubles, int]]] = {}
     for name, mine in by_product(rows).items():
         kinds = sorted({row.kind for row in mine if sum(other.kind == row.kind for other in mine) > shots})
@@ -273,16 +288,17 @@ def fit_share(rows: Sequence[Row], weights: dict[str, Doubles], shots: int) -> t
                 )
 
     def best(names: Sequence[str]) -> float:
-        def lost(share: float) -> float:
+        def lost(weights: Doubles) -> float:
             each = [
-                [-log_softmax(share * seen + (1 - share) * said)[right] for seen, said, right in asked[name]]
+                [-log_softmax(weights[0] * seen + weights[1] * said)[right] for seen, said, right in asked[name]]
                 for name in names
             ]
             return float(np.mean([np.mean(one) for one in each]))
 
-        return float(min(np.linspace(0, 1, 41), key=lost))
+        found = minimize(lost, np.array([0.7, 0.3]), bounds=[(0, 5), (0, 5)], method="L-BFGS-B").x
+        return round(float(found[0] / max(found.sum(), 1e-9)), 2)
 
-    left = {name: best([other for other in asked if other != name]) for name in asked}
+    left = {name: best([other for other in asked if other != name]) for name in asked} if len(asked) > 1 else {}
     return best(list(asked)), left, sum(map(len, asked.values()))
 
 
@@ -332,6 +348,7 @@ def main() -> None:
     parser.add_argument("--rows", type=Path, required=True)
     parser.add_argument("--root", nargs="*", default=[], help="ROOT:CATEGORY:KNOWN")
     parser.add_argument("--most", type=int, default=12, help="images of a type")
+    parser.add_argument("--adapter", type=Path, default=Path("src/reason_iad/data/nano"))
     parser.add_argument("--write", action="store_true")
     args = parser.parse_args()
     base = KnowledgeBase.load()
@@ -343,19 +360,40 @@ def main() -> None:
         collect(product, inspector, args.rows)
         rows += load(product.name, product.category, base, args.rows)
         print(f"{product.name}: {len(product.images)} images, {len(rows)} in all", flush=True)
-    apart: dict[str, Doubles] = {}
-    for name, mine in by_product(rows).items():
-        apart[name] = fit([row for row in rows if row.product != name])
-        told = measure(mine, apart[name])
-        print(f"{name}: {told[0]:.3f} of {len(mine[0].texts)} types, loss {told[1]:.3f}, n={len(mine)}")
-    weights = fit(rows)
-    names = (*term_names(), "model")
-    print({name: round(float(w), 3) for name, w in zip(names, weights, strict=True)})
+    report(rows, "less its answer on good parts")
+    rows = [replace(row, good=np.zeros(len(row.texts))) for row in rows]
+    apart = report(rows, "as it is")
     for shots in (1, 2, 4):
         print(shots, "a type:", fit_share(rows, apart, shots))
     if args.write:
-        stored = {"weights": {n: round(float(w), 4) for n, w in zip(names, weights, strict=True)}}
-        write_whole(SETTINGS, (json.dumps(stored, indent=1) + "\n").encode())
+        write(fit([row for row in rows if row.product.startswith("line-")]), args.adapter / "adapter.json")
+
+
+def report(rows: Sequence[Row], model: str) -> dict[str, Doubles]:
+    """Print how each product is named by the fit on the others, by all there is and by parts; the fits."""
+    apart: dict[str, Doubles] = {}
+    print(f"the model's answer {model}: accuracy and loss by words and model, words alone, model alone, chance")
+    for name, mine in by_product(rows).items():
+        apart[name] = fit([row for row in rows if row.product != name])
+        words, said = apart[name].copy(), np.zeros_like(apart[name])
+        words[-1], said[-1] = 0.0, 1.0
+        told = [measure(mine, one) for one in (apart[name], words, said)]
+        each = ", ".join(f"{accuracy:.3f} {lost:.3f}" for accuracy, lost in told)
+        print(f"{name}: {each}, {1 / len(mine[0].texts):.3f} {np.log(len(mine[0].texts)):.3f}, n={len(mine)}")
+    names = (*term_names(), "model")
+    print({name: round(float(w), 3) for name, w in zip(names, fit(rows), strict=True)})
+    return apart
+
+
+def write(weights: Doubles, adapter: Path) -> None:
+    """Store the weights of words, and that of the model beside them."""
+    stored = {"weights": {n: round(float(w), 4) for n, w in zip(term_names(), weights, strict=False)}}
+    write_whole(SETTINGS, (json.dumps(stored, indent=1) + "\n").encode())
+    settings = json.loads(adapter.read_text())
+    of_model = {"model": round(max(float(weights[-1]), LEAST), 4), "evidence": 1.0}
+    settings["options"]["weights"][CLASSIFICATION] |= of_model
+    OptionFusion.from_settings(settings)  # what cannot be read back is not written
+    write_whole(adapter, (json.dumps(settings, indent=1) + "\n").encode())
 
 
 if __name__ == "__main__":
