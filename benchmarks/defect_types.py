@@ -44,7 +44,7 @@ from reason_iad.naming.few_shot import weighted
 from reason_iad.naming.namer import NONE, Namer, NamerSettings
 from reason_iad.naming.teach import standing_out
 
-Heard = Callable[["Area", np.ndarray], dict[str, float]]
+Heard = Callable[["Area"], dict[str, float]]
 GOODS, DRAWS, SHOTS = 8, 10, (1, 4, 8)
 PAIRED = {"bare_pcb"}
 UNKNOWN = 0.05  # share of areas whose type has no example, as constants are fitted for
@@ -131,7 +131,8 @@ class Describer:
             regions = [standing_out(image.pixels, self.vision)]
         found = [self._found(box, regions, len(labeled)) for _, box in labeled]
         boxes = [box for _, box in labeled] + [box for box in found if box is not None]
-        areas = describe_areas(image.pixels, boxes, self.vision, self.bank, evidence)
+        template = None if evidence is None else evidence.template
+        areas = describe_areas(image.pixels, boxes, self.vision, self.bank, template)
         given = np.stack([area.vector for area in areas[: len(labeled)]]).astype(np.float16)
         rest = iter(areas[len(labeled) :])
         missing = np.full(LENGTH, np.nan, np.float16)
@@ -270,7 +271,7 @@ def measure(
                 plain.right[i].append(0.0)
         guesses = probe(chosen, vectors, kinds)
         for i, vector, guess in zip(seen, vectors, guesses, strict=True):
-            named = namer.name(vector, said(test[i], vector))
+            named = namer.name(vector, said(test[i]))
             assert named is not None
             best = next(one for one in named.types if one.name != NONE)
             tally.right[i].append(float(best.name == test[i].kind))
@@ -302,12 +303,12 @@ def ask_all(root: Path, category: str, test: Sequence[Area], cache: Path) -> dic
     return {row["image"]: asker.ask(row, category in PAIRED) for row in rows if row["image"] in images}
 
 
-def heard(answered: dict[str, Answered], area: Area, vector: np.ndarray) -> dict[str, float]:
+def heard(answered: dict[str, Answered], area: Area) -> dict[str, float]:
     """What knowledge, look and model say of each type of one area, by the name that the data give it."""
     if area.image not in answered:
         return {}
     one = answered[area.image]
-    return dict(zip(one.names, map(float, one.now(vector)), strict=True))
+    return dict(zip(one.names, map(float, one.joined), strict=True))
 
 
 def measure_unseen(answered: dict[str, Answered], test: Sequence[Area], where: str) -> dict[str, Any]:
@@ -320,7 +321,7 @@ def measure_unseen(answered: dict[str, Answered], test: Sequence[Area], where: s
         if where == "found" and area.found is None:
             ours.append(0.0)
             continue
-        p = one.now(area.seen(where))
+        p = one.joined
         ours.append(float(int(p.argmax()) == right))
         sure.append(float(p.max()))
         told_.append(bool(ours[-1]))

@@ -3,10 +3,9 @@
     python benchmarks/defect_unseen.py ROOT --cache DIR --only CATEGORY [--split test] [--most 12] [--json FILE]
 
 The benchmark's question "Defect Classification" with the category given and 4 references (of paired categories the
-image's own template), as the harness asks it: by the model alone, by model and look in words (as before this version),
-and by model and all numbers of the oddest area, as it is answered. Macro accuracy with a 95 % interval of a bootstrap
-over images. What the model said is kept in --cache. `defect_types.py` measures with 0 examples by this, on the areas
-that it measures the others on.
+image's own template), as the harness asks it: by the model alone, and joined with the measured look, as it is answered.
+Macro accuracy with a 95 % interval of a bootstrap over images. What was said is kept in --cache; `defect_types.py --ask`
+measures with 0 examples by it.
 """
 
 from __future__ import annotations
@@ -27,7 +26,6 @@ from reason_iad.inspection.inspector import Inspector
 from reason_iad.inspection.option_fusion import OptionFusion, OptionWeights, Spoken
 from reason_iad.inspection.options import InspectorOptions
 from reason_iad.inspection.session import CLASSIFICATION
-from reason_iad.naming.wording import fits
 from reason_iad.types import InspectionRequest
 
 REFERENCES = 4
@@ -37,7 +35,6 @@ KNOWN: dict[str, tuple[str, dict[str, str]]] = {
     "hot_rolled_steel": ("steel_strip", {"rolled_in_scale": "rolled-in_scale", "scratch": "scratches"}),
     "bare_pcb": ("bare_pcb", {"spurious_copper": "copper", "pin_hole": "pin-hole"}),
 }
-BEFORE = OptionWeights(model=0.3101, evidence=0.6219)  # of model and look in words, until 0.2
 
 
 @dataclass(frozen=True, eq=False)
@@ -47,23 +44,14 @@ class Answered:
     image: str
     kind: str
     names: tuple[str, ...]  # as the data spell them
-    texts: tuple[str, ...]
     model: np.ndarray
     words: np.ndarray
-    area: np.ndarray  # its oddest one, described (LENGTH,)
 
-    def before(self) -> np.ndarray:
-        """Probabilities by model and look in words."""
-        return self.joined(self.words, BEFORE)
-
-    def now(self, area: np.ndarray | None = None) -> np.ndarray:
-        """Probabilities by model and all numbers of an area, by default the oddest one."""
-        return self.joined(fits(self.texts, self.area if area is None else area), shipped_weights())
-
-    def joined(self, evidence: np.ndarray, weights: OptionWeights) -> np.ndarray:
-        """Probabilities; the knowledge names all of these types, so that its support is level."""
+    @property
+    def joined(self) -> np.ndarray:
+        """Probabilities by model and look; the knowledge names all of these types, so that its support is level."""
         silent = (0.0,) * len(self.names)
-        return np.array(Spoken(tuple(self.model), tuple(evidence), silent, silent).joined(weights))
+        return np.array(Spoken(tuple(self.model), tuple(self.words), silent, silent).joined(shipped_weights()))
 
 
 @functools.cache
@@ -103,16 +91,13 @@ class Asker:
             np.savez(
                 draft,
                 types=np.array([kind.type for kind in about.defects]),
-                texts=np.array([f"{kind.name}: {kind.look}" for kind in about.defects]),
                 model=np.array([option.probability for option in reply.answer.options]),
                 words=np.array(session.measured(options)),
-                area=np.zeros(0) if session.context.area is None else session.context.area(),
             )
             draft.replace(place)
         with np.load(place) as held:
             names = tuple(spelled.get(str(kind), str(kind)) for kind in held["types"])
-            texts = tuple(map(str, held["texts"]))
-            return Answered(row["image"], row["defect_type"], names, texts, held["model"], held["words"], held["area"])
+            return Answered(row["image"], row["defect_type"], names, held["model"], held["words"])
 
 
 def macro(right: Sequence[float], kinds: Sequence[str]) -> float:
@@ -156,9 +141,8 @@ def main() -> None:
             say(f"{args.only} {args.split}: {len(answered)}")
     kinds, images = [one.kind for one in answered], [one.image for one in answered]
     found = {}
-    voices = {"model": lambda one: one.model, "before": Answered.before, "now": Answered.now}
-    for name, voice in voices.items():
-        right = [float(one.names[int(voice(one).argmax())] == one.kind) for one in answered]
+    for name in ("model", "joined"):
+        right = [float(one.names[int(getattr(one, name).argmax())] == one.kind) for one in answered]
         found[name] = told(right, kinds, images)
         print(name, json.dumps(found[name]), flush=True)
     if args.json:

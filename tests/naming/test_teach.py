@@ -7,13 +7,11 @@ import pytest
 from PIL import Image
 
 from reason_iad.errors import InputError
-from reason_iad.evidence.looks import luma
 from reason_iad.images import read_image
 from reason_iad.models.vision import BundledVision
 from reason_iad.naming import teach
 from reason_iad.naming.change import NAMES, measure_change
 from reason_iad.naming.describe import BLOCKS, LENGTH, describe_areas, split_blocks
-from reason_iad.naming.extent import EXTENT, measure_extent, reduce
 from reason_iad.naming.labels import Labels, NamedArea, NamedImage
 from reason_iad.naming.teach import Teacher
 
@@ -134,21 +132,6 @@ def test_a_thin_wall_keeps_a_hole_enclosed():
         zip(NAMES, measure_change(track((40, 21, 46, 29), 240), track(None, 0), (36, 16, 50, 40)), strict=True)
     )
     assert numbers["linked"] == 0  # one pixel of the track is left above it
-
-
-def test_an_area_goes_on_beyond_the_box_that_found_it():
-    pixels = np.linspace(90, 170, 200)[None, :, None].repeat(150, 0).repeat(3, 2)  # shaded from left to right
-    pixels[70:74, 20:180] -= 60
-    pixels = pixels.astype(np.uint8)
-    odd = np.zeros((150, 200), bool)
-    odd[70:74, 60:90] = True
-    found = dict(zip(EXTENT, measure_extent(reduce(luma(pixels)), odd), strict=True))
-    assert 10 ** (found["whole_length"] - 1) == pytest.approx(0.8, abs=0.03)
-    assert found["goes_on"] == pytest.approx(np.log10(160 / 30), abs=0.1)
-    assert found["near_edge"] < 0.1
-    alone = np.zeros((150, 200), bool)
-    alone[2:8, 60:90] = True
-    assert dict(zip(EXTENT, measure_extent(reduce(luma(pixels)), alone), strict=True))["near_edge"] > 0.9
 
 
 def test_nothing_changed_and_nothing_to_tell_is_zero():

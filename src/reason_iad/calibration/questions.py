@@ -93,7 +93,7 @@ def _row(session: Session, sample: MmadSample, number: int, references: int) -> 
         "group": sample.category, "name": sample.id, "references": references, "unit": sample.name,
         "kind": question.kind, "target": question.target,
         "options": [round(option.probability, 7) for option in reply.answer.options],
-        "evidence": silent if closed else list(session.measured(texts, question.kind)),
+        "evidence": silent if closed else list(session.measured(texts)),
         "knowledge": silent if closed else list(session.known(question.question, texts)),
         "excluded": silent if closed else list(session.unlike(question.question, texts)),
     }  # fmt: skip

@@ -22,7 +22,7 @@ from reason_iad.inspection.session import CLASSIFICATION, Session
 from reason_iad.inspection.type_names import Taught, same_name
 from reason_iad.knowledge.entries import DefectKnowledge
 from reason_iad.naming.describe import DescribedArea, describe_areas
-from reason_iad.naming.examples import Box, Floats
+from reason_iad.naming.examples import Box
 from reason_iad.naming.namer import NONE, Namer, Naming, namer_of
 from reason_iad.naming.teach import standing_out, strongest
 from reason_iad.types import DefectNaming, LikeExample, OptionProbability, Region
@@ -82,15 +82,13 @@ class DefectNamer:
         pixels = context.image.pixels
         boxes = [region.box_xyxy for region in regions] or [oddest_area(context.evidence, pixels, self.vision)]
         bank = None if context.compared is None else context.compared.bank
-        areas = describe_areas(pixels, boxes, self.vision, bank, context.evidence)
+        template = None if context.evidence is None else context.evidence.template
+        areas = describe_areas(pixels, boxes, self.vision, bank, template)
         asks = len(self._kinds) > 1
         found, told, replies = [], [], []
         for index, area in enumerate(areas):
             look = context.look if index == 0 and context.look is not None else area.look  # measured before
-            of_this = dataclasses.replace(
-                context, look=look, area=functools.partial(getattr, area, "vector"), taught=None
-            )
-            about = dataclasses.replace(self.session, context=of_this)
+            about = dataclasses.replace(self.session, context=dataclasses.replace(context, look=look, taught=None))
             reply = self._reply(about) if asks else None
             named = None if self.namer is None else self.namer.name(area.vector, self._said(reply), self._same)
             found.append(named)
@@ -152,28 +150,20 @@ class DefectNamer:
         return same_name(name, others, self.session.context.knowledge, None if base is None else base.closest)
 
 
-def describe_oddest(
-    evidence: EvidenceMap | None, compared: Compared | None, pixels: Pixels, vision: VisionTowers
-) -> Callable[[], Floats]:
-    """What describes the oddest area of an image (H, W, 3) in numbers, once it is asked for."""
-
-    @functools.cache
-    def describe() -> Floats:
-        box, bank = oddest_area(evidence, pixels, vision), None if compared is None else compared.bank
-        return describe_areas(pixels, [box], vision, bank, evidence)[0].vector
-
-    return describe
-
-
-def ask_examples(category: str, area: Callable[[], Floats]) -> Callable[[], Taught | None] | None:
-    """What names a described area by labeled examples alone, once it is asked for; None where there are none."""
+def ask_examples(
+    category: str, evidence: EvidenceMap | None, compared: Compared | None, pixels: Pixels, vision: VisionTowers
+) -> Callable[[], Taught | None] | None:
+    """What names the oddest area of an image (H, W, 3) by labeled examples alone, once it is asked for."""
     namer = namer_of(category)
     if namer is None:
         return None
 
     @functools.cache
     def ask() -> Taught | None:
-        naming = namer.name(area())
+        box, bank = oddest_area(evidence, pixels, vision), None if compared is None else compared.bank
+        template = None if evidence is None else evidence.template
+        (area,) = describe_areas(pixels, [box], vision, bank, template)
+        naming = namer.name(area.vector)
         return None if naming is None else Taught(naming, namer.share)
 
     return ask

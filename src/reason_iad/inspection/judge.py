@@ -15,7 +15,7 @@ from reason_iad.evidence.looks import measure_look
 from reason_iad.images import LoadedImage, alike, at_scale, coarse_note, from_pixels, read_image
 from reason_iad.inspection.categories import Categories
 from reason_iad.inspection.clock import Clock
-from reason_iad.inspection.defect_names import ask_examples, describe_oddest
+from reason_iad.inspection.defect_names import ask_examples
 from reason_iad.inspection.detail_views import odd_places, thought_notes, views_of
 from reason_iad.inspection.dialog import Dialog, Reply
 from reason_iad.inspection.offset import GoodPart, Offsets, is_wanted
@@ -179,7 +179,6 @@ class Judge:
             citations = self.knowledge.retrieve(query, name, self.options.knowledge, limits)
             known = self.knowledge.knowledge_of(name) or self.knowledge.knowledge_of(ANY_PRODUCT)
         evidence = finding.evidence
-        area = describe_oddest(evidence, finding.compared, image.pixels, self.vision)
         context = Context(
             image=image,
             category=name,
@@ -194,8 +193,7 @@ class Judge:
             rate=source.rate,
             look=None if evidence is None else measure_look(image.pixels, evidence.heat),
             excluded=self.categories.recognizable() if named.source == "unknown" else (),
-            area=area,
-            taught=ask_examples(name, area),
+            taught=ask_examples(name, evidence, finding.compared, image.pixels, self.vision),
         )
         return context, source
 
@@ -207,13 +205,14 @@ class Judge:
         notes, seen = citation_notes(context.citations), context.references[:MAX_SEEN]
         if not is_open(model):
             odd = functools.partial(odd_places, context.evidence, self._views(context))
-            return ServedDialog(model, context.image.pixels, notes, context.line, seen, self.options, odd)
+            line = context.line(model.info.reads_hue)
+            return ServedDialog(model, context.image.pixels, notes, line, seen, self.options, odd)
         tokens = model.encode_image(context.image.pixels, None if evidence is None else evidence.anomaly_map)
         shown = [model.encode_image(reference) for reference in seen] if model.info.sees_references else []
         opening = product_parts(model.info, notes, shown)
         kept = 1 if passing else len(opening)  # the knowledge alone, or the references, too
         product = model.recall(opening[:kept])
-        prefix = model.extend(product, [*opening[kept:], *image_parts(tokens, context.line)])
+        prefix = model.extend(product, [*opening[kept:], *image_parts(tokens, context.line(model.info.reads_hue))])
         grid = None if evidence is None else evidence.grid(*tokens.grid_hw)
         return OpenDialog(model, prefix, self.options, grid, views=self._views(context), look=context.look)
 

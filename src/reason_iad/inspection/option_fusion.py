@@ -74,42 +74,34 @@ class OptionFusion:
         return self.weights.get(kind or ANY_KIND, self.weights.get(ANY_KIND, OptionWeights()))
 
 
-def looks_said(
-    texts: Sequence[str], knowledge: CategoryKnowledge | None, closest: Closest | None
-) -> tuple[str | None, ...]:
-    """Name and look of the kind of defect that each option names; None of one that names none, or claims a look itself.
-
-    Args:
-        texts: the options.
-        knowledge: says how the kinds of defects of the category look; None where it is not known.
-        closest: finds the kind that an option names.
-    """
-    kinds = () if knowledge is None else knowledge.defects
-    found: list[str | None] = []
-    for text in texts:
-        nearest, cosine = 0, 0.0
-        if kinds and closest is not None and not claims(text):
-            nearest, cosine = closest(text.rstrip("."), [kind.name for kind in kinds])
-        found.append(f"{kinds[nearest].name}: {kinds[nearest].look}" if cosine >= SAME_DEFECT else None)
-    return tuple(found)
-
-
 def measured(
-    texts: Sequence[str], look: Look, score: float, tables: LookReliability, said: Sequence[str | None]
+    texts: Sequence[str],
+    look: Look,
+    score: float,
+    tables: LookReliability,
+    knowledge: CategoryKnowledge | None = None,
+    closest: Closest | None = None,
 ) -> tuple[float, ...]:
-    """L of each option, by the look in words.
+    """L of each option.
 
     Args:
         texts: the options.
         look: what the evidence measured.
         score: anomaly score, in [0, 1].
         tables: how reliable that is.
-        said: how the kind that an option names looks; None where it names none.
+        knowledge: says how the kinds of defects of the category look; None where it is not known.
+        closest: finds the kind that an option names.
     """
-    return tuple(
-        tables.log_likelihood(known or text, look, score, known is not None)
-        for text, known in zip(texts, said, strict=True)
-    )
+    kinds = {} if knowledge is None else {defect.name: defect.look for defect in knowledge.defects}
+    found = []
+    for text in texts:
+        said, general = text, False
+        if kinds and closest is not None and not claims(text):
+            nearest, cosine = closest(text.rstrip("."), list(kinds))
+            if cosine >= SAME_DEFECT:
+                said, general = list(kinds.values())[nearest], True
+        found.append(tables.log_likelihood(said, look, score, general))
+    return tuple(found)
 
 
 def strongest(base: KnowledgeBase, question: str, texts: Sequence[str], categories: Sequence[str]) -> tuple[float, ...]:

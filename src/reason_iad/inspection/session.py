@@ -12,7 +12,7 @@ from reason_iad.evidence.suitability import why_empty
 from reason_iad.images import LoadedImage, Pixels
 from reason_iad.inspection.dialog import Dialog, Reply, relative_entropy
 from reason_iad.inspection.nearest import Compared
-from reason_iad.inspection.option_fusion import OptionFusion, Spoken, looks_said, measured, strongest
+from reason_iad.inspection.option_fusion import OptionFusion, Spoken, measured, strongest
 from reason_iad.inspection.options import USUAL_OVERKILL
 from reason_iad.inspection.prompts import evidence_line
 from reason_iad.inspection.question_kinds import kind_of
@@ -20,8 +20,6 @@ from reason_iad.inspection.type_names import Closest, Taught, same_name, with_ex
 from reason_iad.inspection.verdict import Fusion, less
 from reason_iad.knowledge.entries import CategoryKnowledge
 from reason_iad.knowledge.retrieve import KnowledgeBase
-from reason_iad.naming.examples import Floats
-from reason_iad.naming.wording import fits
 from reason_iad.types import AnswerOffset, CategorySource, Citation, EvidenceSummary
 from reason_iad.words import counted
 
@@ -46,7 +44,6 @@ class Context:
     compared: Compared | None = None  # the references that the evidence comes from
     look: Look | None = None  # of the area that differs most from them
     excluded: tuple[str, ...] = ()  # categories that recognition knows and did not see
-    area: Callable[[], Floats] | None = None  # describes its oddest area in numbers; None where nothing was compared
     taught: Callable[[], Taught | None] | None = None  # its oddest area by labeled examples; None where there are none
     rate: float = USUAL_OVERKILL  # share of good parts that may be called defective
 
@@ -68,12 +65,11 @@ class Context:
         regions = self.evidence.regions(self.image.image_hw)
         return regions[0].place if regions else self.look.place
 
-    @property
-    def line(self) -> str | None:
-        """The evidence as the model reads it."""
+    def line(self, hue: bool) -> str | None:
+        """The evidence as the model reads it, with the hue where it has learned that; None without evidence."""
         if self.evidence is None:
             return None
-        return evidence_line(self.evidence.text(self.image.image_hw), self.look)
+        return evidence_line(self.evidence.text(self.image.image_hw), self.look, hue)
 
 
 @dataclass(frozen=True, eq=False)
@@ -121,7 +117,7 @@ class Session:
             if not closed:
                 known, unlike = self.known(answer.question, texts), self.unlike(answer.question, texts)
                 known = self._level(texts, known) if kind == CLASSIFICATION else known
-                spoken = Spoken(model, self.measured(texts, kind), known, unlike)
+                spoken = Spoken(model, self.measured(texts), known, unlike)
             if weights.evidence and len(set(spoken.evidence)) > 1:
                 grounds.append("the measured place and look")
             if weights.knowledge and len(set(spoken.knowledge)) > 1:
@@ -185,24 +181,14 @@ class Session:
         summary = self.context.summary
         return None if summary is None else self.fusion.alone(less(model, self.offset()), summary.anomaly_score)
 
-    def measured(self, texts: Sequence[str], kind: str | None = None) -> tuple[float, ...]:
-        """L of each option: how likely what was measured is if it is true; 0 without evidence.
-
-        Of a question about the type, where the knowledge says how a type looks, all numbers of the oddest area count
-        (`naming.wording`), else its place and look in words.
-        """
-        context, tables = self.context, self.options.looks
-        summary, look = context.summary, context.look
+    def measured(self, texts: Sequence[str]) -> tuple[float, ...]:
+        """L of each option: how likely the measured place and look are if it is true; 0 without evidence."""
+        summary, look, tables = self.context.summary, self.context.look, self.options.looks
         if summary is None or look is None or tables is None:
             return (0.0,) * len(texts)
         known = self._known_category()
-        about = None if known is None else known.knowledge_of(context.category)
-        closest = None if known is None else known.closest
-        said = looks_said(texts, about, closest)
-        if kind == CLASSIFICATION and context.area is not None and any(said):
-            texts = [known or text for known, text in zip(said, texts, strict=True)]
-            return tuple(map(float, fits(texts, context.area())))
-        return measured(texts, look, summary.anomaly_score, tables, said)
+        about = None if known is None else known.knowledge_of(self.context.category)
+        return measured(texts, look, summary.anomaly_score, tables, about, None if known is None else known.closest)
 
     def known(self, question: str, texts: Sequence[str]) -> tuple[float, ...]:
         """K of each option: how close the knowledge of the category comes; 0 where none of it is in the prompt."""

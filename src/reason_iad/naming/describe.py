@@ -1,9 +1,9 @@
 """One odd area as a vector: its look in numbers, features of both towers inside it and around, and of good parts.
 
 The ViT sees the whole image once; EfficientNet sees it, too, and a window around each area, so that small areas have
-detail. Where good parts are known, the difference to their nearest patches is added, and how the whole map of oddness
-looks; beside a golden template, what changed. Parts of a vector that nothing is known of are 0. A vector depends on
-the bundled towers, whatever backbone compares good parts.
+detail. Where good parts are known, the difference to their nearest patches is added; beside a golden template, what
+changed. Parts of a vector that nothing is known of are 0. A vector depends on the bundled towers, whatever backbone
+compares good parts.
 
 Axes: n areas, H x W pixels, h x w patches, C channels.
 """
@@ -17,14 +17,13 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 
-from reason_iad.evidence.looks import Look, look_of, luma
+from reason_iad.evidence.looks import Look, look_of
 from reason_iad.images import Pixels, encode_jpeg, resize
-from reason_iad.naming import change, extent, look_numbers
+from reason_iad.naming import change, look_numbers
 from reason_iad.naming.examples import Box, Floats
 from reason_iad.naming.look_numbers import Mask, measure_numbers
 
 if TYPE_CHECKING:
-    from reason_iad.evidence.compare import EvidenceMap
     from reason_iad.evidence.memory_bank import MemoryBank
     from reason_iad.models.base import VisionTowers
 
@@ -37,8 +36,6 @@ PICTURE_SIDE = 160
 
 BLOCKS: dict[str, int] = {
     "numbers": len(look_numbers.NAMES),
-    "extent": len(extent.EXTENT),
-    "map": len(extent.MAP),
     "change": len(change.NAMES),
     "window": 112,  # EfficientNet inside the area, seen in its window
     "residual": 112,  # EfficientNet inside the area, seen in the image, less the nearest patches of good parts
@@ -74,7 +71,7 @@ def describe_areas(
     boxes: Sequence[Box],
     vision: VisionTowers,
     bank: MemoryBank | None = None,
-    evidence: EvidenceMap | None = None,
+    template: Pixels | None = None,
 ) -> tuple[DescribedArea, ...]:
     """Describe areas of one image.
 
@@ -83,17 +80,15 @@ def describe_areas(
         boxes: the areas, each inside the image.
         vision: the bundled towers.
         bank: good parts of the category; none is compared with where None.
-        evidence: the comparison of the image, with a template or with good parts; None where there is none.
+        template: the very same object without a defect, lying alike, of any size; None where there is none.
     """
     if not boxes:
         return ()
     image_hw = pixels.shape[:2]
     vit = _numpy(vision.vit([pixels], VIT_SIDE, [VIT_LAYER])[VIT_LAYER][0])  # (16, 16, 384)
     whole = _numpy(vision.efficientnet([pixels], WHOLE_SIDE)[16][0])  # (28, 28, 112)
-    template = None if evidence is None else evidence.template
     good = None if template is None else resize(template, image_hw) if template.shape[:2] != image_hw else template
     tones = None if good is None else change.tones_of(good)
-    small, of_map = extent.reduce(luma(pixels)), extent.measure_map(evidence)
     windows, measured = [window_around(box, image_hw) for box in boxes], []
     crops = [resize(np.ascontiguousarray(pixels[window]), (WINDOW_SIDE, WINDOW_SIDE)) for window in windows]
     seen = _numpy(vision.efficientnet(crops, WINDOW_SIDE)[16])  # (n, 14, 14, 112)
@@ -102,8 +97,6 @@ def describe_areas(
         inside = box_mask(box, image_hw)
         parts = {
             "numbers": numbers,
-            "extent": extent.measure_extent(small, odd),
-            "map": of_map,
             "change": np.zeros(BLOCKS["change"], np.float32)
             if good is None
             else change.measure_change(pixels, good, box, tones),

@@ -29,8 +29,7 @@ SHRINK = 0.5
 PULL = 1.0  # examples' worth of pull of each type's mean towards the mean of all
 EACH_IN_TURN = 120  # images up to which each is left out alone
 FOLDS = 10
-# Chosen on training images of tiles and boards, each type in turn left out for "none of these" (docs/naming.md). How
-# far an area goes on, and the map of oddness, did not help there: only the knowledge's words are held against them.
+# chosen on training images of tiles and boards, each type in turn left out for "none of these" (docs/naming.md)
 BLOCK_WEIGHTS: Mapping[str, float] = {
     "numbers": 0.7, "change": 2.5, "window": 0.7, "residual": 0.5, "area": 1.0, "image": 1.0
 }  # fmt: skip

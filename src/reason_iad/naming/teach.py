@@ -93,7 +93,8 @@ class Teacher:
         given = [box for box, _ in named]
         found = _seen_as(given, evidence, image.image_hw)
         boxes = [*given, *(box for box in found if box is not None)]
-        areas = iter(describe_areas(image.pixels, boxes, self.vision, bank, evidence))
+        template = None if evidence is None else evidence.template
+        areas = iter(describe_areas(image.pixels, boxes, self.vision, bank, template))
         drawn = [next(areas).vector for _ in given]
         views = [[one] if box is None else [one, next(areas).vector] for one, box in zip(drawn, found, strict=True)]
         date = today or datetime.date.today().isoformat()
