@@ -4,8 +4,8 @@
 
 The benchmark's question "Defect Classification" with the category given and 4 references (of paired categories the
 image's own template), as the harness asks it: by the model alone, and joined with the measured look, as it is answered.
-Macro accuracy with a 95 % interval of a bootstrap over images. What was said is kept in --cache; `defect_types.py --ask`
-measures with 0 examples by it.
+Macro accuracy with a 95 % interval of a bootstrap over images. What was said is kept in --cache; by it
+`defect_types.py --ask` measures with 0 examples.
 """
 
 from __future__ import annotations
