@@ -332,6 +332,7 @@ class AnswerOffset(_Checked):
 
     log_odds: tuple[float, ...]  # of a defect, of each good part beside the others
     mean: float
+    scores: tuple[float, ...] = ()  # anomaly scores of the same good parts; empty without a comparison
 
 
 @dataclass(frozen=True)

@@ -17,6 +17,7 @@ from reason_iad.cli.benchmark_runs import (
     choose_pool,
     merged_options,
     needed,
+    run_options,
     say_faults,
     say_outcome,
     setting_names,
@@ -230,7 +231,6 @@ def run_detect(args: argparse.Namespace) -> int:
     from reason_iad.benchmark.detect import DetectSetting, DetectSolver
     from reason_iad.benchmark.detect_run import run_detection
     from reason_iad.benchmark.detect_summary import summarize_detection
-    from reason_iad.benchmark.plan import Shard
     from reason_iad.datasets.registry import read_dataset
 
     given = merged_options(args)
@@ -238,19 +238,9 @@ def run_detect(args: argparse.Namespace) -> int:
     root, out = needed(given, "root", Path), needed(given, "out", Path)
     dataset = read_dataset(root, given.get("layout", "auto"))
     make = functools.partial(DetectSolver.load, setting.model, given.get("cache"), given.get("threads", 1))
-    progress = ProgressLine("images")
-    outcome, faults = run_detection(
-        dataset,
-        setting,
-        out,
-        choose_pool(given, None, make),
-        Shard.parse(given.get("shard", "0/1")),
-        given.get("limit"),
-        args.retry_errors,
-        60 * given["minutes"] if "minutes" in given else None,
-        progress.show,
-    )
-    progress.clear()
+    pool = choose_pool(given, None, make)
+    with ProgressLine("images") as progress:
+        outcome, faults = run_detection(dataset, setting, out, pool, **run_options(given, args, progress))
     for line in dataset.taken:
         note(f"taken: {line}")
     say_faults([str(fault) for fault in faults])

@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from reason_iad.cli.batch import Loader, check_method, load_inspector
+from reason_iad.cli.batch import Loader, check_comparison, check_method, load_inspector
 from reason_iad.cli.lot import Plan, inspect_lot, look_for_images, stopped_like_ctrl_c
 from reason_iad.cli.method import add_method_options
 from reason_iad.cli.recorder import Recorder
@@ -132,6 +132,7 @@ def _check(args: argparse.Namespace) -> None:
         )
     if args.watch and args.jobs > 1:
         raise InputError("found --jobs with --watch; expected one of them: a hot folder is inspected by one process")
+    check_comparison(args)
 
 
 def _open_folder(args: argparse.Namespace, references: Sequence[LoadedImage]) -> ReportFolder:
