@@ -334,6 +334,11 @@ class AnswerOffset(_Checked):
     mean: float
     scores: tuple[float, ...] = ()  # anomaly scores of the same good parts; empty without a comparison
 
+    @property
+    def pairs(self) -> list[list[float]]:
+        """Log-odds and anomaly score of each good part; none without a comparison."""
+        return [list(pair) for pair in zip(self.log_odds, self.scores, strict=False)]
+
 
 @dataclass(frozen=True)
 class FaithfulnessRow(_Checked):

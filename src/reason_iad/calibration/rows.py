@@ -178,7 +178,7 @@ def collect(
                 "defective": case.defective, "model": round(reply.probability_of(YES), 7),
                 "score": 0.5 if summary is None else round(summary.anomaly_score, 6),
                 "offset": None if offset is None else offset.mean,
-                "goods": [] if offset is None else list(zip(offset.log_odds, offset.scores, strict=False)),
+                "goods": [] if offset is None else offset.pairs,
                 "seconds": [round(asked - began, 3), round(time.monotonic() - asked, 3)],
             }
         )  # fmt: skip

@@ -151,6 +151,7 @@ def run_mmad(args: argparse.Namespace) -> int:
 def _ask_panel(given: dict[str, Any], setting: Setting, out: Path, args: argparse.Namespace) -> int:
     """Ask every model of a panel, one after the other, then join their answers."""
     from reason_iad.benchmark.panel import join_runs, member_folder
+    from reason_iad.inspection.panel_inspector import of_member
     from reason_iad.models.fingerprint import of_model
     from reason_iad.models.registry import check_model, members_of
 
@@ -160,7 +161,7 @@ def _ask_panel(given: dict[str, Any], setting: Setting, out: Path, args: argpars
     worst = 0
     for name, folder in folders.items():
         note(f"asking {name}")
-        alone = _as_served(dataclasses.replace(setting, model=name), given)
+        alone = _as_served(of_member(setting, name), given)
         mine = {key: value for key, value in given.items() if key != "parallel" or name.startswith("openai:")}
         worst = max(worst, ask_all(mine, {alone: folder}, args))
     count = join_runs(out, setting, folders, {name: of_model(name) for name in names})

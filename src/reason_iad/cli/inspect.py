@@ -84,7 +84,7 @@ def run(args: argparse.Namespace, load_inspector: Loader = load_inspector) -> in
     asked = InspectionRequest("checked before any image is read", args.category, (), args.question, args.choices)
     _check(args)
     lot = None if args.watch else look_for_images(args)  # and say so, before anything that takes time
-    if args.reason is None and (lot is None or len(lot.images) > 1):
+    if args.reason is None and (lot is None or len(lot.images) > 1):  # a panel asks about each, see `of_member`
         args.reason = "auto"  # most parts of a lot are good: the model is asked where it could change the verdict
     check_method(args, args.category)
     references, scale = _read_references(args)
