@@ -33,6 +33,31 @@ def test_gap_slope_and_shared_noise_are_recovered_without_any_label():
     assert found.trust == pytest.approx(1.0, abs=0.15)
 
 
+def test_without_ridge_and_shrinkage_it_is_where_the_likelihood_is_largest(monkeypatch):
+    from scipy.optimize import minimize
+    from scipy.stats import norm
+
+    for name in ("RIDGE", "SHARED", "LEAST_NOISE", "CHANCE"):
+        monkeypatch.setattr(module, name, 0.0)
+    _, anchor, scores, known = simulated(300, (2.0,), (0.5,), np.eye(1), goods=30)
+    found = anchored(anchor, scores, known, max_iterations=2000, tolerance=1e-9)
+
+    def loss(told):
+        start, slope, gap, log_spread, bias, trust = told
+        share = 1 / (1 + np.exp(-(bias + trust * anchor)))
+        good = norm.pdf(scores[:, 0], start + slope * anchor, np.exp(log_spread))
+        bad = norm.pdf(scores[:, 0], start + slope * anchor + gap, np.exp(log_spread))
+        prior = 0.5 * (module.TRUST[0] * bias**2 + module.TRUST[1] * (trust - 1) ** 2)
+        return prior - np.log(np.where(known, good, share * bad + (1 - share) * good)).sum()
+
+    best = minimize(
+        loss, [0.5, 0.5, 2.0, 0.0, 0.0, 1.0], method="Nelder-Mead", options={"maxiter": 9000, "xatol": 1e-7}
+    )
+    mine = [found.start[0], found.slope[0], found.gap[0], 0.5 * np.log(found.noise[0, 0])]
+    assert mine == pytest.approx(best.x[:4], abs=2e-3)
+    assert found.trust == pytest.approx(best.x[5], abs=2e-3)
+
+
 def test_what_votes_are_worth_is_the_ratio_of_two_normal_densities():
     _, anchor, scores, known = simulated(400, (2.0, 1.0, 0.5), (0.0, 0.6, 0.3), NOISE)
     found = anchored(anchor, scores, known)

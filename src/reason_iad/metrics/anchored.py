@@ -27,6 +27,7 @@ Flags = npt.NDArray[np.bool_]
 RIDGE = 10.0  # items that speak for "no slope, no gap"
 SHARED = 10.0  # items that speak for "no shared noise"
 LEAST_NOISE = 0.1  # share of the variance of its scores that is noise at least
+CHANCE = 1.0  # times its squared error that is taken off a squared gap
 TRUST = (4.0, 10.0)  # items, about, that speak for an even share of classes and for an anchor that is calibrated
 
 
@@ -96,7 +97,7 @@ def _settle(
     for iteration in range(1, max_iterations + 1):
         form = ("repeats" if repeats else "apart") if iteration == 1 else "settling"
         start, slope, gap, error, noise = _describe(anchor, scores, known, posteriors, form)
-        gap = gap * np.maximum(0.0, 1 - error / np.maximum(gap**2, 1e-12))
+        gap = gap * np.maximum(0.0, 1 - CHANCE * error / np.maximum(gap**2, 1e-12))
         trust = _trust(anchor[~known], posteriors[~known])
         found = Anchored(start, slope, gap, noise, float(trust[1]), posteriors, iteration)
         odds = trust[0] + found.worth(anchor, scores).sum(1)
