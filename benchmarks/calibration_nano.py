@@ -135,12 +135,7 @@ def show_panel(name: str, rows: list[Row], show: Callable[[str, list[Row], list[
     gain = bootstrap(range(len(rows)), lambda i: auroc(truth[i], joined[i]) - auroc(truth[i], evidence[i]))
     print(f"\nAUROC of the panel less that of the comparison: {gain}")
     if weights.found is not None:
-        for index, voice in enumerate(weights.names):
-            fit = weights.found
-            print(
-                f"{voice}: slope {fit.slope[index]:.2f}, gap {fit.gap[index]:.2f}, "
-                f"noise {fit.noise[index, index] ** 0.5:.2f}; trust in the comparison {fit.trust:.2f}"
-            )
+        print({name: round(float(w), 2) for name, w in zip(weights.names, weights.found.weights, strict=True)})
 
 
 def choose(args: argparse.Namespace) -> None:

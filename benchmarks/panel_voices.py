@@ -89,7 +89,7 @@ def main() -> None:
                     told, fit = ~known, anchored(anchor, scores, known)
                     both = np.c_[anchor, scores][told]
                     best = max(auroc(truth[told], one) for one in both.T)
-                    joined = {"used": fit.worth(anchor, scores).sum(1)[told], "equal": both.sum(1)}
+                    joined = {"used": anchor[told] + fit.worth(scores[told]).sum(1), "equal": both.sum(1)}
                     joined["labeled"] = labeled(anchor[told], scores[told], truth[told])
                     for kind, said in joined.items():
                         gains[kind].append(auroc(truth[told], said) - best)

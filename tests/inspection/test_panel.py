@@ -118,7 +118,7 @@ def test_a_model_that_knows_more_than_the_comparison_earns_weight_and_lifts_the_
     assert auroc(truth, found) > best + 0.01
     assert weights.merit("good") > weights.merit("guess")
     assert weights.worth({EVIDENCE: 0.5, "good": 0.95})["good"] > 0.5  # also where others say nothing
-    assert "240 images and 44 known good parts" in weights.how
+    assert "agreement on 240 images and from sparing 44 known good parts" in weights.how
 
 
 def test_before_anything_is_shown_the_comparison_decides_alone():

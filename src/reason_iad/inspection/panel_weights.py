@@ -1,8 +1,8 @@
 """What the vote of each voice of a panel is worth, told without labels, for each type of question apart.
 
 Where a comparison with good parts is one of the voices, it is the only one whose scale is known: the others earn
-weight by what they tell beyond it (`metrics.anchored`), and by sparing the good parts that are known. Of votes without
-a comparison, and of other questions, only agreement tells how often each is right (Dawid and Skene, 1979;
+weight beside it by agreement and by sparing the good parts that are known (`metrics.anchored`). Of votes without a
+comparison, and of other questions, only agreement tells how often each is right (Dawid and Skene, 1979;
 `metrics.agreement`): a vote then counts as its log-likelihood ratio, more or less as the voice is surer than it
 usually is; voices that err together share their weight.
 """
@@ -123,8 +123,8 @@ class Earned:
         if self.found is None or not self.found.gap.any():
             return f"the comparison decides until another has shown more than it; {self.items[0]:,} images are known"
         return (
-            f"weights by what each tells beyond the comparison on {self.items[0]:,} images and {self.items[1]:,} known "
-            "good parts, without labels (Dawid and Skene, with scores)"
+            f"weights from agreement on {self.items[0]:,} images and from sparing {self.items[1]:,} known good parts, "
+            "without labels (Dawid and Skene, on scores)"
         )
 
     def worth(self, votes: Mapping[str, float]) -> dict[str, float]:
@@ -133,13 +133,11 @@ class Earned:
         if self.found is None:
             return {name: anchor if name == EVIDENCE else 0.0 for name in votes}
         scores = [logit(votes[name]) if name in votes else math.nan for name in self.names]
-        parts = self.found.worth(np.array([anchor]), np.array([scores]))[0]
-        return dict.fromkeys(votes, 0.0) | {
-            name: float(part) for name, part in zip((EVIDENCE, *self.names), parts, strict=True) if name in votes
-        }
+        parts = dict(zip(self.names, self.found.worth(np.array([scores]))[0], strict=True))
+        return {name: anchor if name == EVIDENCE else float(parts.get(name, 0.0)) for name in votes}
 
     def merit(self, name: str) -> float:
-        """See `Weights`; how far apart good and defective are by what it tells beyond the comparison."""
+        """See `Weights`; how far it sets good and defective apart, beside its noise."""
         if self.found is None or name not in self.names:
             return 0.0
         index = self.names.index(name)

@@ -1,16 +1,15 @@
-"""What annotators with scores know beyond one that is calibrated, told without labels: Dawid-Skene on scores.
+"""What voices with scores are worth beside one whose scale is known, told without labels: Dawid-Skene on scores.
 
-The anchor gives log-odds of class 1 that are right as far as is known. What another annotator says is described by
+The anchor gives log-odds of class 1 that are right as far as is known. How far another voice sets the classes apart,
+its gap, is read off twice: from its agreement with the others, as Dawid and Skene (1979) do with votes, since voices
+that err independently covary by their gaps alone; and from items of class 0 that are known, which lie lower by the gap
+times the share of class 1. Both are weighed by their errors, and what chance could have made is taken off (James and
+Stein, 1961), so that a guesser earns nothing. No voice that errs by itself can agree with the anchor beyond a bound
+that follows from the anchor's own gap: one that does repeats it, and the more so, the less it counts. Agreement with
+one's own copy proves nothing. Shapes of scores (two humps, a step) are not used: on real answers they are those of
+products and phrases, not of defects.
 
-    score = start + slope * anchor + gap * [class 1] + noise
-
-so one that repeats the anchor has a slope and no gap, a guesser has neither, and only a gap earns weight. Noise may be
-shared between annotators. Expectation maximization as in Dawid and Skene (1979), from the anchor's own probabilities
-in place of the majority's vote; items that are known to be of class 0 take part as such. Where the data cannot tell
-slope from gap, a ridge splits between them what anchor and annotator share; a gap that its own error could have made
-is shrunk away (James and Stein, 1961).
-
-Axes: n items, m annotators beside the anchor. Scores are NaN where an annotator said nothing.
+Axes: n items, m voices beside the anchor. Scores are NaN where a voice said nothing.
 """
 
 from __future__ import annotations
@@ -24,140 +23,124 @@ from reason_iad.errors import InputError
 
 Floats = npt.NDArray[np.float64]
 Flags = npt.NDArray[np.bool_]
-RIDGE = 10.0  # items that speak for "no slope, no gap"
+ROUNDS = 4  # in which every voice is held against what the others say together
+ALIKE = 0.9  # correlation from which two voices are no witnesses to each other
+MOST = 0.8  # of the variance of a voice that classes may make, at most
+DOUBT = 4.0  # times its squared error that is taken off a squared gap: one under two errors earns nothing
 SHARED = 10.0  # items that speak for "no shared noise"
-LEAST_NOISE = 0.1  # share of the variance of its scores that is noise at least
-CHANCE = 1.0  # times its squared error that is taken off a squared gap
-TRUST = (4.0, 10.0)  # items, about, that speak for an even share of classes and for an anchor that is calibrated
+LEAST_KNOWN = 3  # items of class 0, from which they tell of gaps
+FEWEST = 2.0  # items, half of them of class 1, that frequencies are drawn to
 
 
 @dataclass(frozen=True)
 class Anchored:
-    """What was found of annotators.
+    """What was found of voices.
 
     Attributes:
-        start: score at an anchor of 0, of class 0 (m,).
-        slope: of the score with the anchor, within a class (m,).
-        gap: by which class 1 scores higher at the same anchor; what may be chance is taken off (m,).
-        noise: covariance of scores at a known anchor and class (m, m).
-        trust: factor of the anchor's log-odds.
-        posteriors: probability of class 1 of each item that was given (n,).
-        iterations: until it settled.
+        middle: score that speaks for neither class (m,).
+        gap: by which class 1 scores higher; what may be chance or repeated is taken off (m,).
+        noise: covariance of scores within a class (m, m).
+        frequency: share of class 1 among the items.
     """
 
-    start: Floats
-    slope: Floats
+    middle: Floats
     gap: Floats
     noise: Floats
-    trust: float
-    posteriors: Floats
-    iterations: int
+    frequency: float
 
-    def worth(self, anchor: Floats, scores: Floats) -> Floats:
-        """Log-odds that anchor (n,) and scores (n, m) are worth, were both classes as frequent: (n, 1 + m)."""
-        found = np.zeros((len(anchor), 1 + len(self.gap)))
-        found[:, 0] = self.trust * anchor
-        said = ~np.isnan(scores)
+    @property
+    def weights(self) -> Floats:
+        """Of the scores, where all voices speak (m,)."""
+        return _not_below_zero(self.noise, self.gap)
+
+    def worth(self, scores: Floats) -> Floats:
+        """Log-odds that scores (n, m) add to the anchor's, were both classes as frequent: (n, m)."""
+        found, said = np.zeros(scores.shape), ~np.isnan(scores)
         for pattern in np.unique(said, axis=0):
-            rows = (said == pattern).all(1)
-            beyond = scores[rows] - self.start - np.outer(anchor[rows], self.slope) - self.gap / 2
-            weights = np.zeros(len(pattern))
+            rows, weights = (said == pattern).all(1), np.zeros(len(pattern))
             weights[pattern] = _not_below_zero(self.noise[np.ix_(pattern, pattern)], self.gap[pattern])
-            found[rows, 1:] = np.where(pattern, beyond, 0.0) * weights
+            found[rows] = np.where(pattern, scores[rows] - self.middle, 0.0) * weights
         return found
 
 
-def anchored(
-    anchor: Floats, scores: Floats, known: Flags, max_iterations: int = 50, tolerance: float = 1e-4
-) -> Anchored:
-    """Fit by expectation maximization.
+def anchored(anchor: Floats, scores: Floats, known: Flags) -> Anchored:
+    """Fit by rounds.
 
     Args:
         anchor: log-odds of class 1 (n,).
         scores: of the others (n, m); all of them of every item.
         known: items that are of class 0 (n,).
-        max_iterations: at most.
-        tolerance: largest change of a posterior at which it has settled.
 
     Raises:
-        InputError: scores are missing, or every item is known.
+        InputError: scores are missing, or fewer than three items are unknown.
     """
-    if scores.ndim != 2 or not scores.size or np.isnan(scores).any() or known.all():
-        raise InputError(f"found scores {scores.shape}, some missing or none unknown; expected all of every item")
-    starts = [_settle(anchor, scores, known, repeats, max_iterations, tolerance) for repeats in (True, False)]
-    return max(starts, key=lambda start: start[1])[0]
+    if scores.ndim != 2 or not scores.size or np.isnan(scores).any() or (~known).sum() < 3:
+        raise InputError(
+            f"found scores {scores.shape}, some missing or few unknown; expected all of three items or more"
+        )
+    asked, spared = scores[~known], scores[known]
+    repeats = np.minimum(1.0, (MOST / np.maximum(_claimed(asked, anchor[~known]), 1e-9)) ** 2)
+    covariance = np.atleast_2d(np.cov(asked.T)) + 1e-9 * np.eye(asked.shape[1])
+    apart = np.array([[abs(_correlation(one, other)) < ALIKE for other in asked.T] for one in asked.T])
+    worth = np.zeros(asked.shape)
+    for _ in range(ROUNDS):
+        gaps, shares = np.zeros(asked.shape[1]), np.zeros(asked.shape[1])
+        for voice in range(len(gaps)):
+            others = anchor[~known] + worth @ apart[voice]
+            gaps[voice], shares[voice] = _gap(asked[:, voice], spared[:, voice], others)
+        gaps = gaps * repeats
+        spreads = np.sqrt(shares * (1 - shares))
+        noise = covariance - np.outer(spreads * gaps, spreads * gaps)
+        own = np.diag(np.diag(noise))
+        noise = own + (noise - own) * len(asked) / (len(asked) + SHARED)
+        found = Anchored(asked.mean(0) + (0.5 - shares) * gaps, gaps, noise, _frequency(anchor[~known] + worth.sum(1)))
+        worth = found.worth(asked)
+    return found
 
 
-def _settle(
-    anchor: Floats, scores: Floats, known: Flags, repeats: bool, max_iterations: int, tolerance: float
-) -> tuple[Anchored, float]:
-    """Where EM settles, and the log-likelihood there; `repeats` says whether voices may repeat the anchor at first."""
-    trust = np.array([0.0, 1.0])
-    posteriors = np.where(known, 0.0, _share(anchor))
-    for iteration in range(1, max_iterations + 1):
-        form = ("repeats" if repeats else "apart") if iteration == 1 else "settling"
-        start, slope, gap, error, noise = _describe(anchor, scores, known, posteriors, form)
-        gap = gap * np.maximum(0.0, 1 - CHANCE * error / np.maximum(gap**2, 1e-12))
-        trust = _trust(anchor[~known], posteriors[~known])
-        found = Anchored(start, slope, gap, noise, float(trust[1]), posteriors, iteration)
-        odds = trust[0] + found.worth(anchor, scores).sum(1)
-        new = np.where(known, 0.0, _share(odds))
-        change, posteriors = float(np.abs(new - posteriors).max()), new
-        if change < tolerance:
-            break
-    found = Anchored(start, slope, gap, noise, float(trust[1]), posteriors, iteration)
-    return found, _likelihood(found, trust, anchor, scores, known)
+def _gap(asked: Floats, spared: Floats, others: Floats) -> tuple[float, float]:
+    """The gap of one voice, and the share of class 1, from its scores, those on known items, and what others say."""
+    share, theirs = _two_classes(others)
+    mixed, spread = share * (1 - share), float(asked.std()) + 1e-9
+    alike = _correlation(asked, others)
+    told = [alike * spread * float(others.std()) / (mixed * theirs)]
+    errors = [spread * float(others.std()) * ((1 - min(alike**2, 0.95)) / len(asked)) ** 0.5 / (mixed * theirs)]
+    if len(spared) >= LEAST_KNOWN:
+        told.append(float(asked.mean() - spared.mean()) / share)
+        errors.append(spread * (1 / len(spared) + 1 / len(asked)) ** 0.5 / share)
+    trust = 1 / np.square(np.maximum(errors, 1e-9))
+    gap = max(float(trust @ told / trust.sum()), 1e-9)
+    gap *= max(0.0, 1 - DOUBT / float(trust.sum()) / gap**2)
+    return min(gap, spread * (MOST / mixed) ** 0.5), share
 
 
-def _likelihood(found: Anchored, trust: Floats, anchor: Floats, scores: Floats, known: Flags) -> float:
-    """Log-likelihood of scores, and of the known classes, less what ridge and prior of the trust cost."""
-    good = scores - found.start - np.outer(anchor, found.slope)
-    inverse, sign_log = np.linalg.inv(found.noise), np.linalg.slogdet(found.noise)[1]
-    of_good = -0.5 * (np.einsum("ni,ij,nj->n", good, inverse, good) + sign_log)
-    share = np.where(known, 0.0, _share(trust[0] + trust[1] * anchor))
-    beyond = found.worth(anchor, scores)[:, 1:].sum(1)
-    mixed = np.logaddexp(np.log1p(-np.minimum(share, 1 - 1e-12)), np.log(np.maximum(share, 1e-300)) + beyond)
-    return float((of_good + mixed).sum() - 0.5 * (TRUST * (trust - [0.0, 1.0]) ** 2).sum())
+def _claimed(scores: Floats, anchor: Floats) -> Floats:
+    """Share of the variance of voices that classes would have to make, did they and the anchor err independently."""
+    share, gap = _two_classes(anchor)
+    between = share * (1 - share) * gap**2 / (float(anchor.var()) + 1e-9)
+    return np.array([_correlation(one, anchor) ** 2 / between for one in scores.T])
 
 
-def _describe(
-    anchor: Floats, scores: Floats, known: Flags, posteriors: Floats, form: str
-) -> tuple[Floats, Floats, Floats, Floats, Floats]:
-    """Start, slope, gap and its squared error, all (m,), and noise (m, m), at given posteriors.
-
-    At first these rest on the anchor alone and are regressed on as they are; then the class itself is, weighed by them.
-    """
-    n = len(anchor)
-    design = np.stack([np.ones(n), anchor, posteriors], axis=1)
-    moments = design.T @ design
-    if form == "settling":
-        moments[2, 2] = posteriors.sum()
-    penalty = RIDGE * np.diag([0.0, anchor[~known].var() + 1e-6, posteriors[~known].var() + 1e-6])
-    if form == "apart":
-        penalty[1, 1] = 1e9
-    inverse = np.linalg.inv(moments + penalty)
-    start, slope, gap = inverse @ design.T @ scores
-    if (against := gap < 0).any():  # nobody is taken to speak against the truth
-        plain = np.linalg.inv((moments + penalty)[:2, :2]) @ design[:, :2].T @ scores
-        start, slope = np.where(against, plain[0], start), np.where(against, plain[1], slope)
-        gap = np.where(against, 0.0, gap)
-    good = scores - start - np.outer(anchor, slope)
-    bad = good - gap
-    noise = ((good * (1 - posteriors)[:, None]).T @ good + (bad * posteriors[:, None]).T @ bad) / n
-    own = np.diag(np.maximum(np.diag(noise), LEAST_NOISE * scores.var(0) + 1e-6))
-    noise = own + (noise - np.diag(np.diag(noise))) * n / (n + SHARED)
-    return start, slope, gap, inverse[2, 2] * np.diag(noise), noise
+def _two_classes(odds: Floats) -> tuple[float, float]:
+    """Share of class 1, and how far its mean lies above that of class 0, where log-odds `odds` (n,) are right."""
+    bias = _frequency(odds)
+    ones = _share(odds + np.log(bias / (1 - bias)))
+    share = float(ones.mean())
+    gap = float((ones @ odds) / ones.sum() - ((1 - ones) @ odds) / (1 - ones).sum())
+    return min(max(share, 1e-3), 1 - 1e-3), max(gap, 1e-6)
 
 
-def _trust(anchor: Floats, posteriors: Floats) -> Floats:
-    """Bias and factor by which the anchor's log-odds (n,) explain posteriors (n,): logistic, drawn to 0 and 1."""
-    design, prior, found = np.stack([np.ones(len(anchor)), anchor], axis=1), np.array([0.0, 1.0]), np.array([0.0, 1.0])
-    for _ in range(8):  # steps of Newton
-        share = _share(design @ found)
-        slope = design.T @ (posteriors - share) - TRUST * (found - prior)
-        bend = (design * (share * (1 - share))[:, None]).T @ design + np.diag(TRUST)
-        found = found + np.linalg.solve(bend, slope)
-    return np.array([found[0], max(found[1], 0.0)])
+def _frequency(odds: Floats) -> float:
+    """Share of class 1 among items whose likelihood ratios have the logarithms `odds` (n,)."""
+    share = 0.5
+    for _ in range(30):
+        share = (float(_share(odds + np.log(share / (1 - share))).sum()) + FEWEST / 2) / (len(odds) + FEWEST)
+    return share
+
+
+def _correlation(one: Floats, other: Floats) -> float:
+    """0 where one of them always says the same."""
+    return float(np.corrcoef(one, other)[0, 1]) if one.std() > 1e-9 and other.std() > 1e-9 else 0.0
 
 
 def _not_below_zero(noise: Floats, gap: Floats) -> Floats:
