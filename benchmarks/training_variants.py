@@ -22,7 +22,7 @@ import sys
 import time
 from collections import defaultdict
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -38,9 +38,10 @@ from reason_iad.models.base import VisionTowers
 from reason_iad.models.nano import CELLS, VIT_LAYERS, read_adapter, vision_features
 from reason_iad.models.sources import default_adapter
 from reason_iad.models.vision import BundledVision
-from reason_iad.training import nano_trainer, train_nano
+from reason_iad.training import held_out, nano_trainer, train_nano
 from reason_iad.training.notes import products
 from reason_iad.training.shards import Shards
+from reason_iad.training.train_options import TrainOptions
 
 SIZES = {322: 384, 448: 512}  # of the ViT and of EfficientNet
 STATE = 384  # channels of one hidden state
@@ -120,7 +121,7 @@ def start(trainer: nano_trainer.NanoTrainer, rank: int) -> None:
 
 def load(folder: Path, kept: set[str], variant: Variant) -> Shards:
     """Shards whose names are in `kept`, with the features that the variant sees."""
-    shards = Shards(folder, nano_trainer.TrainOptions().held_out)
+    shards = Shards(folder, TrainOptions().held_out)
     for lines in (shards.train, shards.held_out):
         lines[:] = [line for line in lines if line["name"] in kept]
         for line in lines:
@@ -132,10 +133,10 @@ def load(folder: Path, kept: set[str], variant: Variant) -> Shards:
 def train_variant(name: str, args: argparse.Namespace, kept: set[str]) -> dict[str, Any]:
     """Train one variant and answer the held-out questions."""
     variant = VARIANTS[name]
-    base = nano_trainer.TrainOptions(precision=args.precision)
+    base = TrainOptions(precision=args.precision)
     options = replace(base, **variant.options)
     torch.manual_seed(0)
-    trainer = nano_trainer.NanoTrainer(options)
+    trainer = nano_trainer.NanoTrainer.load(options)
     start(trainer, options.lora_rank)
     if args.precision == "bfloat16":
         trainer.halve()
@@ -153,13 +154,13 @@ def train_variant(name: str, args: argparse.Namespace, kept: set[str]) -> dict[s
     for step in range(updates):
         torch.manual_seed(step)
         for group in optimizer.param_groups:
-            group["lr"] = min(1.0, (step + 1) / 10) * train_nano.learning_rate(step / updates, 50, group["base"], 0.0)
+            group["lr"] = train_nano.learning_rate(step / updates, step, group["base"], 0.0, 10)
         losses.append(train_nano.update(trainer, shards, options, optimizer, f"0/{step}", others))
         spent = time.monotonic() - started
         left = spent / (step + 1) * (updates - step - 1)
         print(f"\r{name}: update {step + 1} of {updates}, {left / 60:.0f} min left  ", end="", file=sys.stderr)
     spent = time.monotonic() - started
-    answers = nano_trainer.answer_held_out(trainer, shards, base, args.images)
+    answers = [asdict(a) for line in shards.held_out for a in held_out.answer_line(trainer, line, base, args.images)]
     print(f"\r{name}: {spent / 60:.1f} min  ", file=sys.stderr)
     size = sum(p.numel() for p in adapter.values())
     return {"updates": updates, "minutes": spent / 60, "weights": size, "losses": losses, "answers": answers}
@@ -244,7 +245,7 @@ def lines_again(args: argparse.Namespace, wanted: set[str]) -> Iterator[tuple[st
     from reason_iad.training.prepare import pasted, real_lines, synthetic_line
     from reason_iad.training.synth import Synthesizer
 
-    synthesizer = Synthesizer(args.seed)
+    synthesizer = Synthesizer(args.seed, args.size)
     for name in sorted(n for n in wanted if n.startswith("line-")):
         _, images = synthetic_line(synthesizer, int(name.removeprefix("line-")), args.images)
         yield name, [i.pixels for i in images]
@@ -265,10 +266,10 @@ def sizes(args: argparse.Namespace) -> None:
 
     torch.set_num_threads(args.threads)
     vision = BundledVision.load(exact=True)
-    shards = Shards(args.shards, nano_trainer.TrainOptions().held_out)
-    held_out = [line["name"] for line in shards.held_out]
+    shards = Shards(args.shards, TrainOptions().held_out)
+    validated = [line["name"] for line in shards.held_out]
     step = max(1, len(shards.train) // args.lines)
-    wanted = {*held_out, *(line["name"] for line in shards.train[::step])}
+    wanted = {*validated, *(line["name"] for line in shards.train[::step])}
     for done, (name, images) in enumerate(lines_again(args, wanted)):
         print(f"\r{done + 1} of {len(wanted)} lines ", end="", file=sys.stderr, flush=True)
         with safe_open(args.shards / f"{name}.safetensors", "pt") as file:
@@ -297,8 +298,9 @@ def main() -> None:
     p.add_argument("--shards", type=Path, required=True)
     p.add_argument("--out", type=Path, required=True)
     p.add_argument("--seed", type=int, default=1, help="that the shards were prepared with")
-    p.add_argument("--images", type=int, default=5, help="as the shards were prepared with")
-    p.add_argument("--real-parts", type=int, default=6, help="as the shards were prepared with")
+    p.add_argument("--images", type=int, default=3, help="as the shards were prepared with")
+    p.add_argument("--size", type=int, default=512, help="as the shards were prepared with")
+    p.add_argument("--real-parts", type=int, default=2, help="as the shards were prepared with")
     p.add_argument("--inspection", type=Path, help="folder with manifest.csv and questions_train.json")
     p.add_argument("--lines", type=int, default=48, help="to train on, about")
     p.add_argument("--threads", type=int, default=1)

@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
+import os
 import random
 import sys
 from pathlib import Path
+
+if (processes := os.environ.get("PYTEST_XDIST_WORKER_COUNT")) is not None:
+    # Before numpy and torch are imported: threads of several processes that wait for each other's cores are many
+    # times slower than one thread each.
+    os.environ.setdefault("OMP_NUM_THREADS", str(max(1, (os.cpu_count() or 1) // int(processes))))
 
 import numpy as np
 import pytest

@@ -40,7 +40,7 @@ def test_the_sentence_names_place_and_look() -> None:
     pixels, heat = drawn((250, 20, 270, 40), 30)
     look = measure_look(pixels, heat * 0.4)
     assert look is not None
-    assert look.sentence == "The oddest area: top right; small and compact, darker than its surroundings."
+    assert look.sentence(hue=False) == "The oddest area: top right; small and compact, darker than its surroundings."
 
 
 def test_an_area_without_edges_is_as_bright_as_what_surrounds_it() -> None:
@@ -66,7 +66,9 @@ def test_direction_hue_sharpness_and_edge_are_those_that_were_drawn():
         "small and elongated, upright, about as bright as its surroundings but redder, sharply bounded, at the edge of "
         "the image"
     )
-    assert look.sentence == "The oddest area: top center; small and elongated, about as bright as its surroundings."
+    told = "The oddest area: top center; small and elongated, about as bright as its surroundings"
+    assert look.sentence(hue=False) == f"{told}."
+    assert look.sentence(hue=True) == f"{told} but redder."
 
 
 @pytest.mark.parametrize(

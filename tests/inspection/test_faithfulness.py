@@ -11,7 +11,7 @@ from made_report import make_report
 
 from reason_iad.inspection.faithfulness import keep_alone, measure, paint_over, random_boxes
 from reason_iad.inspection.options import InspectorOptions
-from reason_iad.types import InjectedPatch, InspectionRequest, Region
+from reason_iad.types import InjectedPatch, InspectionRequest, Region, TriedDetail
 
 PLACE = (30, 20, 50, 40)
 
@@ -117,18 +117,33 @@ def test_a_miniature_model_gives_every_row_its_figures(tiny_nano):
     assert [len(row.random_moved) for row in rows] == [1, 1, 0]
 
 
-def test_injected_patches_of_the_verdict_are_held_against_random_ones(tiny_nano):
+@pytest.mark.parametrize(
+    ("options", "change", "used", "unused"),
+    [
+        (
+            InspectorOptions(num_steps=1, latents="on", injection="on"),
+            "patches",
+            {"patches": (InjectedPatch(3, (0, 0, 1, 1), 0, 1.0),)},
+            {"patches": ()},
+        ),
+        (
+            InspectorOptions(num_steps=1, details="on"),
+            "details",
+            {"details": (TriedDetail((0, 0, 40, 40), "top left", 0, 1.0, True, None),)},
+            {"details": (TriedDetail((0, 0, 40, 40), "top left", 0, 1.0, False, None),)},
+        ),
+    ],
+)
+def test_what_the_verdict_was_thought_with_is_held_against_random_ones(tiny_nano, options, change, used, unused):
     from reason_iad.inspection.inspector import Inspector
     from reason_iad.knowledge.retrieve import KnowledgeBase
     from reason_iad.models.vision_cache import CachedVision
 
-    options = InspectorOptions(num_steps=1, latents="on", injection="on")
     inspector = Inspector(options, tiny_nano, CachedVision(tiny_nano.vision), KnowledgeBase([]))
     found = inspector.run(InspectionRequest(image()))
-    patch = InjectedPatch(3, (0, 0, 1, 1), 0, 1.0)
-    asked = dataclasses.replace(found.verdict_trace, patches=(patch,))
+    asked = dataclasses.replace(found.verdict_trace, **used)
     found = dataclasses.replace(found, verdict_trace=asked)
-    (row,) = (row for row in measure(inspector, found, (), num_random=3).rows if "patches" in row.change)
+    (row,) = (row for row in measure(inspector, found, (), num_random=3).rows if change in row.change)
     assert len(row.random_moved) == 3
-    without = dataclasses.replace(found, verdict_trace=dataclasses.replace(asked, patches=()))
-    assert not any("patches" in row.change for row in measure(inspector, without, (), num_random=1).rows)
+    without = dataclasses.replace(found, verdict_trace=dataclasses.replace(asked, **unused))
+    assert not any(change in row.change for row in measure(inspector, without, (), num_random=1).rows)

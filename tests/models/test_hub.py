@@ -31,6 +31,7 @@ def served(tmp_path_factory) -> Path:
 @pytest.fixture
 def hub(served, tmp_path, monkeypatch):
     """The address of a running hub in the environment, and an empty cache."""
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", False)  # whatever the environment says
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path / "cache"))
     monkeypatch.setattr("huggingface_hub.utils._cache_manager.HF_HUB_CACHE", str(tmp_path / "cache"), raising=False)
     command = [sys.executable, SERVER, served]

@@ -8,10 +8,10 @@ import shutil
 from pathlib import Path
 
 import pytest
-from made_report import make_map, make_pixels, make_report
+from made_report import make_map, make_pixels, make_report, make_trace
 
 from reason_iad.reporting import html
-from reason_iad.types import Faithfulness, FaithfulnessRow, NearestNormal
+from reason_iad.types import Faithfulness, FaithfulnessRow, NearestNormal, TriedDetail
 
 CHROMIUM = next((p for p in map(shutil.which, ("chromium", "chromium-browser", "google-chrome")) if p), None)
 pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="no Chromium; on Debian: apt-get install chromium")
@@ -36,7 +36,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     rows = (FaithfulnessRow("the regions painted over", 0.31, -0.66, (0.02, -0.05)),)
     full = dataclasses.replace(
         report, verdict="uncertain", probability=0.5, regions=(near, report.regions[1]), check_next="Feel the edge.",
-        faithfulness=Faithfulness(rows, 0, 900.0),
+        faithfulness=Faithfulness(rows, 0, 900.0), trace=trace_with_details(),
     )  # fmt: skip
     page = html.render_report(full, make_pixels(), make_map(), (make_pixels(), make_pixels()), index_href="index.html")
     (path / "report.html").write_text(page, "utf-8")
@@ -49,6 +49,18 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     batch.append(html.IndexRow("broken.png", error="broken.png is damaged"))
     (path / "index.html").write_text(html.render_index(batch, "Lot 7"), "utf-8")
     return path
+
+
+def trace_with_details():
+    """A thought that read two details, the first beside a good part and kept, the second alone and dropped."""
+    trace = make_trace()
+    first = TriedDetail((60, 20, 100, 60), "top center", 0, 3.0, True, NearestNormal(1, (50, 20, 90, 60), 0.2))
+    second = TriedDetail((0, 0, 40, 30), "top left", 1, 1.5, False, None)
+    steps = tuple(
+        dataclasses.replace(step, detail=number if number < 2 else None, agreement=-0.25 * (number + 1))
+        for number, step in enumerate(trace.steps)
+    )
+    return dataclasses.replace(trace, details=(first, second), steps=steps)
 
 
 def opened(browser, folder: Path, name: str, width: int = 1280, scheme: str = "light"):
@@ -91,6 +103,25 @@ def test_the_map_fades_and_boxes_go_by_keyboard(browser, folder: Path) -> None:
     page.focus("#show-regions")
     page.keyboard.press("Space")
     assert not page.locator("#regions").is_visible()
+
+
+@pytest.mark.parametrize("width", [1280, 390])
+def test_a_detail_stands_beside_the_good_part_with_what_the_thought_knew(browser, folder: Path, width: int) -> None:
+    page = opened(browser, folder, "report.html", width)
+    page.evaluate("() => document.querySelectorAll('details').forEach(node => node.open = true)")
+    heading = page.get_by_role("heading", name="Details read again at the image's own resolution")
+    pairs = heading.locator("xpath=following::ul[contains(@class,'pairs')][1]/li")
+    assert pairs.count() == 2
+    both, alone = (pairs.nth(at).locator("img") for at in range(2))
+    assert (both.count(), alone.count()) == (2, 1)
+    crop, good = (both.nth(at).bounding_box() for at in range(2))
+    assert crop["x"] + crop["width"] <= good["x"], "the good part stands to the right, also on a phone"
+    assert abs(crop["y"] - good["y"]) < 2
+    assert good["x"] + good["width"] <= width
+    sizes = [both.nth(at).evaluate("node => [node.naturalWidth, node.naturalHeight]") for at in range(2)]
+    assert sizes == [[40, 40], [40, 40]], "each is cut at the image's own resolution"
+    assert "-0.25" in pairs.nth(0).inner_text()
+    assert "-0.50" in pairs.nth(1).inner_text()
 
 
 @pytest.mark.parametrize("name", ["report.html", "index.html"])

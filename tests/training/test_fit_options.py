@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict, replace
+
 import pytest
 
 from reason_iad.evidence.looks import Look
 from reason_iad.inspection.option_fusion import OptionWeights, Spoken
-from reason_iad.inspection.prompts import evidence_line
 from reason_iad.knowledge.entries import load_categories, load_entries
 from reason_iad.knowledge.retrieve import KnowledgeBase
 from reason_iad.training.fit_options import Asked, category_of, fit, measure, read_look, true_looks
@@ -14,9 +15,11 @@ from reason_iad.training.fit_options import Asked, category_of, fit, measure, re
 LOOK = Look("middle left", "tiny", "elongated", "about as bright as")
 
 
-def test_a_measured_look_is_read_back_from_the_evidence_line():
-    assert read_look(evidence_line("Compared with 1 normal reference: nothing odd (score 0.09).", LOOK)) == LOOK
-    assert read_look("Compared with 1 normal reference: nothing odd (score 0.09).") is None
+def test_a_measured_look_is_read_without_its_finer_parts():
+    record = {"looks": {"4": asdict(replace(LOOK, hue="redder", border="inside")), "1": None}}
+    assert read_look(record, "4") == LOOK
+    assert read_look(record, "1") is None
+    assert read_look(record, None) is None
 
 
 def test_only_true_texts_about_place_and_look_are_counted():
@@ -27,7 +30,7 @@ def test_only_true_texts_about_place_and_look_are_counted():
                     {"kind": "Defect Localization", "options": ["Center.", "Middle left."], "answer_index": 1},
                     {"kind": "Object Analysis", "options": ["Left.", "Right."], "answer_index": 0},
                 ],
-                "evidence": {"4": evidence_line("x", LOOK), "1": "x"},
+                "looks": {"4": asdict(LOOK), "1": None},
                 "scores": {"4": 0.7, "1": 0.2},
             }
         ]

@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import json
+from pathlib import Path
 from typing import Any
 
-from reason_iad.training.shards import balance_options, right_answers
+import torch
+from safetensors.torch import save_file
+
+from reason_iad.training.shards import Shards, balance_options, is_held_out, right_answers
 
 
 def line(name: str, right: str, *wrong: str) -> dict[str, Any]:
@@ -39,3 +44,23 @@ def test_an_answer_that_has_no_other_keeps_its_options() -> None:
     lone = line("a", "Nut.", "Never.")
     balance_options(lone, right_answers([lone]))
     assert lone["records"][0]["questions"][0]["options"] == ["Never.", "Nut."]
+
+
+def write(folder: Path, name: str) -> None:
+    """A shard of one image with one question."""
+    metadata = {"records": json.dumps(line(name, "Nut.", "Bolt.")["records"]), "knowledge": "[]"}
+    save_file({"0.vit": torch.zeros(1)}, folder / f"{name}.safetensors", metadata)
+
+
+def test_lines_prepared_meanwhile_join_and_those_held_out_stay_so(tmp_path: Path) -> None:
+    names = [f"line-{k:05d}" for k in range(24)]
+    for name in names[:12]:
+        write(tmp_path, name)
+    first = Shards(tmp_path, 6)
+    assert first.with_new() is first
+    for name in names[12:]:
+        write(tmp_path, name)
+    second = first.with_new()
+    assert sorted(one["name"] for one in (*second.train, *second.held_out)) == names
+    assert {one["name"] for one in second.held_out} == {name for name in names if is_held_out(name, 6)}
+    assert {one["name"] for one in first.held_out} <= {one["name"] for one in second.held_out}

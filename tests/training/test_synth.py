@@ -206,3 +206,18 @@ def test_the_contact_sheet_shows_every_line(tmp_path):
     image = np.asarray(Image.open(tmp_path / "sheet.png"))
     assert image.shape == (108, 162, 3)
     assert (image == (255, 0, 255)).all(2).any() or image[:, 108:].std() > 10
+
+
+def test_small_defects_are_small_and_lie_on_the_object(lines):
+    shares = []
+    for name in SOME:
+        line = lines[name]
+        small = line.defective(1, reach=0.25)
+        assert small.defect_type in PROCESSES
+        change = np.abs(small.pixels - line.twin(1).pixels.astype(int)).max(2)
+        rows, columns = np.nonzero(change > 3)
+        assert max(np.ptp(rows), np.ptp(columns)) <= max(48, SIZE // 4), "nothing changed beyond the part drawn on"
+        shares.append(small.area)
+    assert max(shares) < 0.05
+    usual = [lines[name].defective(1).area for name in SOME]
+    assert np.median(shares) < np.median(usual)

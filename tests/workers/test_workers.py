@@ -15,7 +15,8 @@ import made_handlers
 import pytest
 
 from reason_iad.errors import ImageError, ModelError, ReasonIADError, WorkerLostError
-from reason_iad.workers import TaskFailedError, WorkerPool, available_cores
+from reason_iad.processor import cores
+from reason_iad.workers import TaskFailedError, WorkerPool
 
 WAIT = 60.0
 
@@ -103,7 +104,7 @@ def test_a_fault_of_the_program_arrives_with_its_traceback_and_ends_no_process(p
 
 
 def test_the_threads_of_the_libraries_are_shared_out(pool):
-    share = max(1, available_cores() // 2)
+    share = max(1, cores() // 2)
     assert pool.submit(("threads", None)).result(WAIT) == (share, str(share))
 
 

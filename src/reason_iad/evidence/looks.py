@@ -48,19 +48,24 @@ class Look:
     def phrase(self) -> str:
         """The look alone, such as "tiny and elongated, upright, darker and redder than its surroundings, sharp"."""
         direction = f", {self.direction}" if self.direction not in ("", "no direction") else ""
-        tone, _, rest = self.tone.partition(" ")
-        seen = f"{tone} and {self.hue} {rest}" if self.hue in HUES and rest == "than" else self.tone
-        seen = f"{seen} its surroundings"
-        if self.hue in HUES and rest != "than":
-            seen = f"{seen} but {self.hue}"
+        seen = self._beside(self.hue)
         bounds = {"sharp": ", sharply bounded", "gradual": ", with a gradual border"}.get(self.sharpness, "")
         edge = ", at the edge of the image" if self.border == "at the edge" else ""
         return f"{self.size} and {self.shape}{direction}, {seen}{bounds}{edge}"
 
-    @property
-    def sentence(self) -> str:
-        """Place and look as the bundled model has learned to read them beside the evidence: without the finer parts."""
-        return f"The oddest area: {self.place}; {self.size} and {self.shape}, {self.tone} its surroundings."
+    def sentence(self, hue: bool) -> str:
+        """Place and look as models read them beside the evidence: without the finer parts, but for hue where asked."""
+        seen = self._beside(self.hue if hue else "")
+        return f"The oddest area: {self.place}; {self.size} and {self.shape}, {seen}."
+
+    def _beside(self, hue: str) -> str:
+        """Tone and hue beside the surroundings, such as "darker and redder than its surroundings"."""
+        tone, _, rest = self.tone.partition(" ")
+        if hue not in HUES:
+            return f"{self.tone} its surroundings"
+        if rest == "than":
+            return f"{tone} and {hue} than its surroundings"
+        return f"{self.tone} its surroundings but {hue}"
 
 
 def measure_look(pixels: Pixels, heat: Array) -> Look | None:

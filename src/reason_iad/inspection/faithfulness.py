@@ -49,7 +49,7 @@ def measure(
         return lambda pixels: view.run(InspectionRequest(pixels, category, references)).report.probability
 
     # Compared within one setting: without the latent loop, whose own noise would drown small movements.
-    plain: dict[str, Any] = {"latents": "off", "injection": "off"}
+    plain: dict[str, Any] = {"latents": "off", "injection": "off", "details": "off"}
     ask = asked(**plain)
     base = ask(found.pixels)
     rows = []
@@ -64,12 +64,18 @@ def measure(
     if report.citations:
         after = asked(**{**plain, "knowledge": "none"})(found.pixels)
         rows.append(_lone("without the knowledge", base, after))
-    if found.verdict_trace is not None and found.verdict_trace.patches:
-        # the verdict thought with these patches: the control injects as many that were drawn at random
-        after = asked(injection="off")(found.pixels)
-        seeds = rng.integers(0, 2**32, num_random)
-        controls = [asked(injection="random", seed=int(one))(found.pixels) - report.probability for one in seeds]
-        rows.append(_lone("without the injected patches", report.probability, after, controls))
+    trace = found.verdict_trace
+    # the verdict thought with these: the controls take as many patches, or details, that were drawn at random
+    for setting, change, used in (
+        ("injection", "without the injected patches", trace is not None and bool(trace.patches)),
+        ("details", "without the details read again", trace is not None and any(one.kept for one in trace.details)),
+    ):
+        if used:
+            after = asked(goods, **{setting: "off"})(found.pixels)
+            seeds = rng.integers(0, 2**32, num_random)
+            moved = [asked(goods, **{setting: "random"}, seed=int(one))(found.pixels) for one in seeds]
+            controls = [other - report.probability for other in moved]
+            rows.append(_lone(change, report.probability, after, controls))
     return Faithfulness(tuple(rows), seed, round(1000 * (time.monotonic() - began), 1))
 
 

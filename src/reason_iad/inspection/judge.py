@@ -202,13 +202,14 @@ class Judge:
         notes, seen = citation_notes(context.citations), context.references[:MAX_SEEN]
         if not is_open(model):
             odd = functools.partial(odd_places, context.evidence, self._views(context))
-            return ServedDialog(model, context.image.pixels, notes, context.line, seen, self.options, odd)
+            line = context.line(model.info.reads_hue)
+            return ServedDialog(model, context.image.pixels, notes, line, seen, self.options, odd)
         tokens = model.encode_image(context.image.pixels, None if evidence is None else evidence.anomaly_map)
         shown = [model.encode_image(reference) for reference in seen] if model.info.sees_references else []
         opening = product_parts(model.info, notes, shown)
         kept = 1 if passing else len(opening)  # the knowledge alone, or the references, too
         product = model.recall(opening[:kept])
-        prefix = model.extend(product, [*opening[kept:], *image_parts(tokens, context.line)])
+        prefix = model.extend(product, [*opening[kept:], *image_parts(tokens, context.line(model.info.reads_hue))])
         grid = None if evidence is None else evidence.grid(*tokens.grid_hw)
         return OpenDialog(model, prefix, self.options, grid, views=self._views(context), look=context.look)
 

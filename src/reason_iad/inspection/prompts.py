@@ -44,9 +44,15 @@ def opening(info: ModelInfo, knowledge: Sequence[str] = ()) -> str:
     return "".join(lines)
 
 
-def evidence_line(text: str, look: Look | None) -> str:
-    """What the comparison found, and how the oddest area looks, which is said even where it is within the usual."""
-    return text if look is None else f"{text} {look.sentence}"
+def evidence_line(text: str, look: Look | None, hue: bool) -> str:
+    """What the comparison found, and how the oddest area looks, which is said even where it is within the usual.
+
+    Args:
+        text: what the comparison found.
+        look: of the oddest area.
+        hue: whether the model has learned to read its hue, too.
+    """
+    return text if look is None else f"{text} {look.sentence(hue)}"
 
 
 def product_parts(

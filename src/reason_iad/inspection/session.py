@@ -65,12 +65,11 @@ class Context:
         regions = self.evidence.regions(self.image.image_hw)
         return regions[0].place if regions else self.look.place
 
-    @property
-    def line(self) -> str | None:
-        """The evidence as the model reads it."""
+    def line(self, hue: bool) -> str | None:
+        """The evidence as the model reads it, with the hue where it has learned that; None without evidence."""
         if self.evidence is None:
             return None
-        return evidence_line(self.evidence.text(self.image.image_hw), self.look)
+        return evidence_line(self.evidence.text(self.image.image_hw), self.look, hue)
 
 
 @dataclass(frozen=True, eq=False)

@@ -88,6 +88,7 @@ VERDICT = (
     translatable("without the comparison with good parts"),
     translatable("without the knowledge"),
     translatable("without the injected patches"),
+    translatable("without the details read again"),
 )
 
 LOOKS = (

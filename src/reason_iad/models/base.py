@@ -62,6 +62,7 @@ class ModelInfo:
     sees_references: bool  # whether reference images join the prompt, or speak through the evidence alone
     template: ChatTemplate
     attention_layers: tuple[int, ...] | None = None  # that attend to all tokens, of a hybrid decoder; all where None
+    reads_hue: bool = False  # whether it was trained on evidence that tells the oddest area's hue
 
 
 @dataclass(frozen=True, eq=False)

@@ -128,6 +128,7 @@ class NanoModel(CachedDecoder):
             answer_scale=float(settings["answer_scale"]),
             sees_references=False,
             template=TEMPLATE,
+            reads_hue=bool(settings.get("reads_hue", False)),
         )
         super().__init__(
             layers,

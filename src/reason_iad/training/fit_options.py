@@ -36,18 +36,18 @@ from reason_iad.inspection.option_fusion import (
 from reason_iad.inspection.session import DETECTION
 from reason_iad.knowledge.retrieve import KnowledgeBase
 from reason_iad.metrics.classification import expected_calibration_error
-from reason_iad.models.nano import TOKENS
 from reason_iad.recognition.prototypes import CategoryPrototypes
-from reason_iad.training.nano_trainer import NanoTrainer, TrainOptions, start_from, take_turns
+from reason_iad.training.nano_trainer import NanoTrainer
 from reason_iad.training.notes import REPORTED
-from reason_iad.training.packing import QuestionItem, pack
+from reason_iad.training.packing import QuestionItem
 from reason_iad.training.questions import KINDS, TrainingQuestion
+from reason_iad.training.rows import Pictures, lay_row, take_turns
 from reason_iad.training.shards import Shards
+from reason_iad.training.train_options import TrainOptions
 
 PLACED, LOOKED = KINDS[4], KINDS[5]
 OF_THE_IMAGE = (PLACED, LOOKED)  # product knowledge has nothing to say on these
 SAME_NAME = 0.85  # cosine from which two names stand for the same product
-_LOOK = re.compile(r"The oddest area: ([a-z ]+); (\w+) and (\w+), ([a-z ]+) its surroundings\.")
 
 
 @dataclass(frozen=True)
@@ -60,10 +60,10 @@ class Asked:
     target: int
 
 
-def read_look(text: str) -> Look | None:
-    """The measured look in an evidence line."""
-    found = _LOOK.search(text)
-    return Look(*found.groups()) if found else None
+def read_look(record: dict[str, Any], shots: str | None) -> Look | None:
+    """The measured look of an image against so many references: what every model's tables are counted of."""
+    stored = record["looks"][shots] if shots else None
+    return None if stored is None else Look(**{name: stored[name] for name in NEEDED})
 
 
 def true_looks(lines: Sequence[dict[str, Any]]) -> Iterator[tuple[str, Look, float]]:
@@ -71,8 +71,8 @@ def true_looks(lines: Sequence[dict[str, Any]]) -> Iterator[tuple[str, Look, flo
     for line in lines:
         for record in line["records"]:
             true = [q["options"][q["answer_index"]] for q in record["questions"] if q["kind"] in (PLACED, LOOKED)]
-            for shots, text in record["evidence"].items():
-                look = read_look(text)
+            for shots in record["looks"]:
+                look = read_look(record, shots)
                 for claim in true if look is not None else ():
                     yield claim, look, record["scores"][shots]  # type: ignore[misc]
 
@@ -133,20 +133,16 @@ def ask(
 
     Without a category the notes are those on any product, as in use.
     """
-    record, tensors = line["records"][index], line["tensors"]
+    record = line["records"][index]
     items = []
     for q in take_turns([TrainingQuestion(**q) for q in record["questions"] if not q["free_form"]], rng)[:7]:
         choices = [q.answer, *rng.sample(wrong := [o for o in q.options if o != q.answer], min(3, len(wrong)))]
         rng.shuffle(choices)
-        items.append(QuestionItem(q.kind, q.question, tuple(choices), choices.index(q.answer), 0, (), learn_text=False))
+        items.append(QuestionItem(q.kind, q.question, tuple(choices), choices.index(q.answer)))
     told = category is not None or excluded
     notes = tuple(c.text for c in base.retrieve("defects", category)) if told else ()
-    text = record["evidence"][shots] if shots else None
-    cells = tensors[f"{index}.evidence{shots}"][None] if shots else None
-    row = pack(trainer.info, trainer.tokenizer, items, notes, text, TOKENS * TOKENS)
-    features = {name: tensors[f"{index}.{name}"][None] for name in ("vit", "fine", "coarse")}
-    scored = trainer(row, trainer.projector(features, cells)[0], 0.0)
-    look = read_look(text) if text else None
+    scored = trainer(lay_row(trainer.info, trainer.tokenizer, line, index, Pictures(line, index), items, notes, shots))
+    look = read_look(record, shots)
     about = None if category is None else base.knowledge_of(category)
     for item, (scores, _) in zip(items, scored, strict=True):
         silent = (0.0,) * len(item.options)
@@ -182,9 +178,7 @@ def main() -> None:
     options = TrainOptions()
     shards = Shards(args.shards, options.held_out)
     looks = LookReliability.count(true_looks([*shards.train, *shards.held_out]))
-    trainer = NanoTrainer(options).eval()
-    start_from(trainer.adapter(), args.adapter)
-    asked = collect(trainer, shards.held_out, looks, KnowledgeBase.load())
+    asked = collect(NanoTrainer.of(args.adapter, options), shards.held_out, looks, KnowledgeBase.load())
     by_kind: dict[str, list[Asked]] = defaultdict(list)
     for a in asked:
         by_kind[a.kind].append(a)
@@ -201,14 +195,14 @@ def main() -> None:
         plain, joined = measure(found, [OptionWeights()] * 2), measure(found, crossed)
         told = "accuracy {:.3f}, calibration error {:.3f}"
         print(f"{kind}: {told.format(*plain)} alone; {told.format(*joined)} joined; n={len(found)}; {weights[kind]}")
-    stored = {
-        "weights": {kind: asdict(w) for kind, w in weights.items()},
-        "looks": looks.to_settings(),
-    }
     path = args.adapter / "adapter.json"
     before = json.loads(path.read_text())
-    for part, held in before.get("options", {}).get("looks", {}).items():  # counted by `count_looks`, not here
-        stored["looks"][part] |= {name: one for name, one in held.items() if name not in NEEDED}
+    held = before.get("options", {}).get("looks", {})  # of its finer parts, which `count_looks` counts
+    counted = {
+        part: {**held.get(part, {}), **{name: found[name] for name in NEEDED}}
+        for part, found in looks.to_settings().items()
+    }
+    stored = {"weights": {kind: asdict(w) for kind, w in weights.items()}, "looks": counted}
     settings = {**before, "options": stored}
     OptionFusion.from_settings(settings)  # what cannot be read back is not written
     path.write_text(json.dumps(settings, indent=1) + "\n")

@@ -1,13 +1,11 @@
-"""The adapter that learns: its weights, what a training row holds, the loss, and what it answers on held-out lines."""
+"""The adapter that learns: its weights, the scores of a training row, the loss, and the start that it stays near."""
 
 from __future__ import annotations
 
+import contextlib
 import math
-import random
-from collections import defaultdict
-from collections.abc import Sequence
-from dataclasses import dataclass
-from itertools import zip_longest
+from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,38 +13,15 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from reason_iad.models.nano import NUM_LATENTS, TEMPLATE, TOKENS, Projector, StreamWidths, read_adapter
-from reason_iad.training.notes import Product, ask_notes, products
-from reason_iad.training.packing import IMAGE, LATENTS, PATCHES, PackedRow, QuestionItem, pack
-from reason_iad.training.questions import FREE_FORM, KINDS, TrainingQuestion
-from reason_iad.training.shards import Shards
+from reason_iad.models.decoder import Tokenizer
+from reason_iad.models.nano import NUM_LATENTS, TEMPLATE, Projector, StreamWidths, read_adapter
+from reason_iad.training.packing import IMAGE, LATENTS, PATCHES
+from reason_iad.training.questions import KINDS
+from reason_iad.training.rows import TrainingRow
+from reason_iad.training.train_options import TrainOptions
 
-SEEN = (KINDS[0], KINDS[3], KINDS[4], FREE_FORM)  # what the image answers, whatever the notes speak of
 ADAPTED = ("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj")
-
-
-@dataclass(frozen=True)
-class TrainOptions:
-    """Everything that a run depends on besides its shards."""
-
-    seed: int = 0
-    minutes: float = 60.0
-    projector_lr: float = 5e-4
-    lora_lr: float = 3e-4
-    lora_rank: int = 8
-    lora_scale: float = 2.0
-    frozen_share: float = 0.0  # of the time, during which the language model stays as it is
-    questions_per_image: int = 5
-    options_per_question: int = 4
-    text_share: float = 0.25  # of questions whose right text is learned too
-    text_weight: float = 0.3  # of its likelihood beside the choice
-    evidence_share: float = 0.6  # of images that come with evidence
-    knowledge_share: float = 0.3  # of images with the notes of their own product
-    foreign_share: float = 0.3  # of images with notes of another product, which then answer what is asked about it
-    latents_share: float = 0.5
-    ema: float = 0.998
-    precision: str = "float32"  # bfloat16 is faster where the processor has it
-    held_out: int = 12  # every n-th line is for validation alone
+Scored = list[tuple[Tensor, Tensor]]  # of each question: scores of its options (C,), log-likelihood of its right text
 
 
 class LowRank(nn.Module):
@@ -65,19 +40,20 @@ class LowRank(nn.Module):
 
 
 class NanoTrainer(nn.Module):
-    """The language model, frozen, with everything that learns around it."""
+    """The language model, frozen, with everything that learns around it.
 
-    def __init__(self, options: TrainOptions) -> None:
-        from transformers import AutoModelForCausalLM, AutoTokenizer
+    Args:
+        language_model: a llama of transformers, with its head.
+        tokenizer: of the language model.
+        options: say how large the updates are.
+    """
 
-        from reason_iad import weights
+    def __init__(self, language_model: Any, tokenizer: Tokenizer, options: TrainOptions) -> None:
         from reason_iad.models.attention import register_attention
         from reason_iad.models.base import ModelInfo
 
         super().__init__()
-        folder = weights.resolve("smollm2-135m")
-        self.tokenizer: Any = AutoTokenizer.from_pretrained(folder)
-        self.language_model: Any = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32)
+        self.tokenizer, self.language_model = tokenizer, language_model
         self.language_model.requires_grad_(False)
         self.language_model.config._attn_implementation = register_attention()
         for layer in self.language_model.model.layers:
@@ -89,7 +65,37 @@ class NanoTrainer(nn.Module):
         self.projector = Projector(StreamWidths(), width)
         self.latents = nn.Parameter(torch.randn(NUM_LATENTS, width) * 0.1)
         self.log_scale = nn.Parameter(torch.tensor(math.log(4.0)))
-        self.info = ModelInfo("nano", "training", width, 30, 2048, "content", False, 4.0, False, TEMPLATE)
+        layers = len(self.language_model.model.layers)
+        self.info = ModelInfo(
+            "nano", "training", width, layers, 2048, "content", False, 4.0, False, TEMPLATE, reads_hue=True
+        )
+
+    @classmethod
+    def load(cls, options: TrainOptions) -> NanoTrainer:
+        """Around the language model of the weights cache."""
+        from transformers import AutoModelForCausalLM, AutoTokenizer
+
+        from reason_iad import weights
+
+        folder = weights.resolve("smollm2-135m")
+        language_model = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32)
+        return cls(language_model, AutoTokenizer.from_pretrained(folder), options)
+
+    @classmethod
+    def of(cls, adapter: Path, options: TrainOptions) -> NanoTrainer:
+        """An exported adapter, which is asked in the words that it has learned to read."""
+        found = cls.load(options).eval()
+        settings = start_from(found.adapter(), adapter)
+        found.info = replace(found.info, reads_hue=bool(settings.get("reads_hue", False)))
+        return found
+
+    def freeze(self, layers: int) -> None:
+        """Let so many of the first layers stay as they are, and all that comes before them: no gradient goes there."""
+        if not layers:
+            return
+        for part in (self.projector, *self.language_model.model.layers[:layers]):
+            part.requires_grad_(False)
+        self.latents.requires_grad_(False)
 
     def halve(self) -> None:
         """Hold the frozen matrices in bfloat16; what learns stays in float32."""
@@ -103,11 +109,19 @@ class NanoTrainer(nn.Module):
         found |= {n: p for n, p in self.language_model.named_parameters() if "lora_" in n}
         return {**found, "latents": self.latents, "log_scale": self.log_scale}
 
-    def forward(self, row: PackedRow, tokens: Tensor, noise: float) -> list[tuple[Tensor, Tensor]]:
+    def read(self, row: TrainingRow) -> Tensor:
+        """Tokens of a row's pictures, one after the other: (64 Q, D). Evidence belongs to the image alone."""
+        parts = [self.projector({name: values[:1] for name, values in row.features.items()}, row.cells)]
+        if row.has_details:
+            parts.append(self.projector({name: values[1:] for name, values in row.features.items()}, None))
+        return torch.cat(parts).flatten(0, 1)
+
+    def forward(self, row: TrainingRow, noise: float = 0.0) -> Scored:
         """Scores of the options (C,) of each question, and the mean log-likelihood of its right text or 0."""
-        ids = torch.tensor(row.token_ids)
+        packed, tokens = row.packed, self.read(row)
+        ids = torch.tensor(packed.token_ids)
         embeds = self.language_model.model.embed_tokens(ids.clamp(min=0))
-        slots = torch.tensor(row.slots)
+        slots = torch.tensor(packed.slots)
         thoughts = self.latents + noise * torch.randn_like(self.latents)
         for kind, source in ((IMAGE, tokens), (PATCHES, tokens), (LATENTS, thoughts)):
             where = ids == kind
@@ -115,13 +129,13 @@ class NanoTrainer(nn.Module):
                 embeds = embeds.index_put((where.nonzero()[:, 0],), source[slots[where]])
         hidden = self.language_model.model(
             inputs_embeds=embeds[None],
-            position_ids=torch.tensor(row.positions)[None],
-            attention_mask=row.mask()[None, None],
+            position_ids=torch.tensor(packed.positions)[None],
+            attention_mask=packed.mask()[None, None],
             use_cache=False,
         ).last_hidden_state[0]
-        logits = self.language_model.lm_head(hidden[torch.cat([q.rows for q in row.questions])])
+        logits = self.language_model.lm_head(hidden[torch.cat([q.rows for q in packed.questions])])
         results, start = [], 0
-        for q in row.questions:
+        for q in packed.questions:
             part = logits[start : start + len(q.rows)]
             start += len(part)
             forks = len(q.tree.ending.rows)
@@ -133,72 +147,37 @@ class NanoTrainer(nn.Module):
         return results
 
 
-def draw_row(
-    trainer: NanoTrainer,
-    line: dict[str, Any],
-    number: int,
-    options: TrainOptions,
-    rng: random.Random,
-    evidence: bool,
-    others: Sequence[Product],
-) -> tuple[PackedRow, dict[str, Tensor], Tensor | None]:
-    """Choose questions, knowledge, evidence, latents and patches for one image and lay them out."""
-    record, tensors = line["records"][number], line["tensors"]
-    asked = take_turns([TrainingQuestion(**q) for q in record["questions"]], rng)
-    draw = rng.random()
-    notes: tuple[str, ...] = ()
-    if draw < options.foreign_share:
-        notes, about = ask_notes(rng.choice(others), others, rng, 2)
-        asked = take_turns([*(q for q in asked if q.kind in SEEN), *about], rng)
-    elif draw < options.foreign_share + options.knowledge_share and line["knowledge"]:
-        normal, *defects = line["knowledge"]
-        notes = (normal, *rng.sample(defects, min(3, len(defects))))
-    shots = rng.choice(sorted(record["evidence"])) if record["evidence"] and evidence else None
-    cells = tensors[f"{number}.evidence{shots}"] if shots else None
-    items = []
-    for q in asked[: options.questions_per_image]:
-        latents = NUM_LATENTS if rng.random() < options.latents_share else 0
-        patches = draw_patches(tensors, number, cells, rng) if latents and rng.random() < 0.6 else ()
-        wrong = [o for o in q.options if o != q.answer]
-        choices = [q.answer, *rng.sample(wrong, min(len(wrong), options.options_per_question - 1))]
-        rng.shuffle(choices)
-        learn = rng.random() < options.text_share
-        answer = choices.index(q.answer)
-        items.append(QuestionItem(q.kind, q.question, tuple(choices), answer, latents, patches, learn))
-    text = record["evidence"][shots] if shots and rng.random() < 0.9 else None
-    row = pack(trainer.info, trainer.tokenizer, items, notes, text, TOKENS * TOKENS)
-    features = {name: tensors[f"{number}.{name}"][None] for name in ("vit", "fine", "coarse")}
-    return row, features, None if cells is None else cells[None]
+class Start:
+    """The adapter that a training went on from: what it answered is kept where there is nothing new to see."""
+
+    def __init__(self, trainer: NanoTrainer) -> None:
+        self._trainer = trainer
+        self._weights = {name: weight.detach().clone() for name, weight in trainer.adapter().items()}
+
+    @torch.no_grad()
+    def answers(self, row: TrainingRow) -> list[Tensor]:
+        """Its log-probabilities of the options (C,) of each question of a row."""
+        with self._in_place():
+            return [scores.log_softmax(-1) for scores, _ in self._trainer(row)]
+
+    @contextlib.contextmanager
+    def _in_place(self) -> Iterator[None]:
+        """Let the trainer be the start for a moment; nothing is copied."""
+        now = self._trainer.adapter()
+        held = {name: weight.data for name, weight in now.items()}
+        try:
+            for name, weight in now.items():
+                weight.data = self._weights[name]
+            yield
+        finally:
+            for name, weight in now.items():
+                weight.data = held[name]
 
 
-def take_turns(asked: list[TrainingQuestion], rng: random.Random) -> list[TrainingQuestion]:
-    """Detection first, then one question of each kind in random order, then the second ones, and so on."""
-    rng.shuffle(asked)
-    by_kind: dict[str, list[TrainingQuestion]] = defaultdict(list)
-    for q in asked:
-        by_kind[q.kind].append(q)
-    kinds = [k for k in by_kind if k != KINDS[0]]
-    rng.shuffle(kinds)
-    rounds = zip_longest(*(by_kind[k] for k in kinds))
-    return [*by_kind[KINDS[0]], *(q for turn in rounds for q in turn if q is not None)]
-
-
-def draw_patches(tensors: dict[str, Tensor], number: int, cells: Tensor | None, rng: random.Random) -> tuple[int, ...]:
-    """Patches to inject: often those of the defect, or of the strongest evidence, else any."""
-    count = rng.choice((2, 4))
-    guide = tensors.get(f"{number}.mask") if rng.random() < 0.6 else cells
-    if guide is not None:
-        weights = F.max_pool2d(guide.float()[None, None], 2)[0, 0].flatten()
-        hot = [int(i) for i in weights.topk(count).indices if weights[i] > 0]
-        if hot:
-            return tuple(hot)
-    return tuple(rng.sample(range(TOKENS * TOKENS), count))
-
-
-def loss_of(trainer: NanoTrainer, results: list[tuple[Tensor, Tensor]], row: PackedRow, text_weight: float) -> Tensor:
+def loss_of(results: Scored, row: TrainingRow, text_weight: float) -> Tensor:
     """Mean loss of a row's questions; detection counts double."""
     total, weight = torch.zeros(()), 0.0
-    for (scores, likelihood), q in zip(results, row.questions, strict=True):
+    for (scores, likelihood), q in zip(results, row.packed.questions, strict=True):
         w = 2.0 if q.kind == KINDS[0] else 1.0
         loss = -(text_weight if q.has_choice else 1.0) * likelihood
         if q.has_choice:
@@ -207,39 +186,13 @@ def loss_of(trainer: NanoTrainer, results: list[tuple[Tensor, Tensor]], row: Pac
     return total / weight
 
 
-@torch.no_grad()
-def answer_held_out(trainer: NanoTrainer, shards: Shards, options: TrainOptions, images: int) -> list[dict[str, Any]]:
-    """Answer the questions about the first images of each held-out line, with evidence and without.
-
-    Returns:
-        kind, evidence, line and whether the answer was right, of every question.
-    """
-    trainer.eval()
-    others = products()
-    found = []
-    for evidence in (True, False):
-        for line in shards.held_out:
-            rng = random.Random(line["name"])  # noqa: S311
-            for number in range(min(images, len(line["records"]))):
-                if evidence and not line["records"][number]["evidence"]:
-                    continue
-                row, features, cells = draw_row(trainer, line, number, options, rng, evidence, others)
-                with mixed(options):
-                    scored = trainer(row, trainer.projector(features, cells)[0], 0.0)
-                for (scores, _), q in zip(scored, row.questions, strict=True):
-                    if q.has_choice:
-                        right = int(scores.argmax()) == q.answer
-                        found.append({"kind": q.kind, "evidence": evidence, "line": line["name"], "right": right})
-    trainer.train()
-    return found
-
-
-def validate(trainer: NanoTrainer, shards: Shards, options: TrainOptions) -> dict[str, str]:
-    """Accuracy per question type on held-out lines, with and without evidence."""
-    found: dict[str, list[bool]] = defaultdict(list)
-    for answer in answer_held_out(trainer, shards, options, 4):
-        found[f"{answer['kind']}{' +evidence' if answer['evidence'] else ''}"].append(answer["right"])
-    return {k: f"{sum(v) / len(v):.2f} (n={len(v)})" for k, v in sorted(found.items())}
+def drift_of(results: Scored, before: list[Tensor]) -> Tensor:
+    """How far answers have moved from those before: the mean Kullback-Leibler divergence over questions."""
+    moved = [
+        F.kl_div(scores.log_softmax(-1), said, reduction="sum", log_target=True)
+        for (scores, _), said in zip(results, before, strict=True)
+    ]
+    return torch.stack(moved).mean()
 
 
 def mixed(options: TrainOptions) -> torch.autocast:
@@ -247,10 +200,11 @@ def mixed(options: TrainOptions) -> torch.autocast:
     return torch.autocast("cpu", torch.bfloat16, enabled=options.precision == "bfloat16")
 
 
-def start_from(adapter: dict[str, Any], folder: Path) -> None:
-    """Copy an exported adapter into the weights that learn."""
+def start_from(adapter: dict[str, Any], folder: Path) -> dict[str, Any]:
+    """Copy an exported adapter into the weights that learn; returns its settings."""
     tensors, settings = read_adapter(folder)
     tensors["log_scale"] = torch.tensor(math.log(float(settings["answer_scale"])))
     with torch.no_grad():
         for name, weight in adapter.items():
             weight.copy_(tensors[name])
+    return settings

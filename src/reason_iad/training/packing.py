@@ -1,9 +1,9 @@
 """Many questions about one image in one row: the training layout of the prompts that `inspection` uses.
 
-A row is the shared prefix and, for each question, its text, optional latents and patches, the answer cue and the tree
-of its options. A block mask lets every token see the prefix, its own question and its own path through the tree,
-nothing else, so one pass trains what use will run from stored keys and values. Axes: N tokens of the row, D width,
-R rows read.
+A row is the shared prefix and, for each question, its text, any details, optional latents and patches, the answer cue
+and the tree of its options. A block mask lets every token see the prefix, its own question and its own path through the
+tree, nothing else, so one pass trains what use will run from stored keys and values.
+Axes: N tokens of the row, D width, R rows read.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ class PackedRow:
     """One training row."""
 
     token_ids: list[int] = field(default_factory=list)  # negative: an embedding goes there
-    slots: list[int] = field(default_factory=list)  # index within the latents, patches or image tokens
+    slots: list[int] = field(default_factory=list)  # index within the latents, or the tokens of all pictures
     positions: list[int] = field(default_factory=list)
     question: list[int] = field(default_factory=list)
     questions: list[PackedQuestion] = field(default_factory=list)
@@ -81,6 +81,7 @@ class QuestionItem:
     question: str
     options: tuple[str, ...]
     answer: int
+    details: tuple[tuple[str | int, ...], ...] = ()  # each its texts and pictures, by their number; the image is 0
     num_latents: int = 0
     patches: tuple[int, ...] = ()
     learn_text: bool = False  # lay out the right option whole, so that its text is learned too
@@ -106,6 +107,12 @@ def pack(
     place = row.add(encode("\n"), place)
     for number, item in enumerate(items):
         at = row.add(encode(question_text(info, item.question)), place, number)
+        for part in (part for detail in item.details for part in detail):
+            if isinstance(part, str):
+                at = row.add(encode(part), at, number)
+            else:
+                first = part * num_image_tokens
+                at = row.add([IMAGE] * num_image_tokens, at, number, range(first, first + num_image_tokens))
         at = row.add([LATENTS] * item.num_latents, at, number, range(item.num_latents))
         at = row.add([PATCHES] * len(item.patches), at, number, item.patches)
         branches = [[*encode(option), *encode(info.template.end)[:1]] for option in item.options]

@@ -1,17 +1,20 @@
 """Turn synthetic lines and permitted real images into training shards: features, evidence, questions.
 
 A shard is one line (an object of one style, or one real category): normal and defective images with the features of
-the frozen towers, and their calibrated evidence against one and against several normal references of the same line.
-Written once, atomically, so a stopped run goes on where it was.
+the frozen towers, their calibrated evidence against one and against several normal references of the same line, and
+details of them beside the same places of the references. Written once, atomically, so a stopped run goes on where it
+was; held-out lines come first, so that a training which reads along has all of them from the beginning.
 """
 
 from __future__ import annotations
 
+import argparse
 import csv
 import json
 import random
 import sys
 import time
+import zlib
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -25,13 +28,21 @@ from reason_iad.files import write_whole
 from reason_iad.images import Pixels, read_image
 from reason_iad.models.nano import evidence_cells, vision_features
 from reason_iad.models.vision_cache import CachedVision
-from reason_iad.training.questions import TrainingQuestion, questions_for, questions_from_mmad
+from reason_iad.reasoning.details import parts_of
+from reason_iad.training.details import draw_details, look_text, record_of
+from reason_iad.training.questions import TrainingQuestion, knowledge_for, questions_for, questions_from_mmad
+from reason_iad.training.shards import is_held_out
 from reason_iad.training.synth import Synthesizer, paste_defect
+from reason_iad.training.synth_measure import describe
+from reason_iad.training.train_options import TrainOptions
 
 if TYPE_CHECKING:
+    from reason_iad.evidence.memory_bank import MemoryBank
     from reason_iad.models.base import VisionTowers
 
 SHOTS = (1, 4)
+SMALL_SHARE = 0.7  # of defects that are drawn smaller than usual,
+REACH = (0.15, 0.6)  # by so much, evenly in the logarithm: most then cover 0.03 to 1 % of the image
 
 
 @dataclass(frozen=True)
@@ -53,9 +64,14 @@ def synthetic_line(synthesizer: Synthesizer, index: int, num_images: int) -> tup
     for i in range(num_images):
         normal = line.normal_sample(i)
         images.append(PreparedImage(normal.pixels, False, questions_for(normal, rng)))
-        sample = line.defective(i)
+        sample = line.defective(i, reach=draw_reach(rng))
         images.append(PreparedImage(sample.pixels, True, questions_for(sample, rng), sample.mask))
     return references, images
+
+
+def draw_reach(rng: np.random.Generator) -> float:
+    """How large a defect is drawn beside its usual size."""
+    return float(np.exp(rng.uniform(*np.log(REACH)))) if rng.random() < SMALL_SHARE else 1.0
 
 
 def real_lines(
@@ -104,7 +120,7 @@ def pasted(images: Sequence[PreparedImage], rng: np.random.Generator) -> list[Pr
     for image in images:
         if image.defective:
             continue
-        sample = paste_defect(image.pixels, rng)
+        sample = paste_defect(image.pixels, rng, draw_reach(rng))
         asked = [q for q in image.questions if q.kind.startswith("Object")]
         asked += [q for q in questions_for(sample, rng) if not q.kind.startswith("Object")]
         found.append(PreparedImage(sample.pixels, True, tuple(asked), sample.mask))
@@ -116,39 +132,96 @@ def prepare_shard(
     references: list[Pixels],
     images: list[PreparedImage],
     vision: VisionTowers,
+    details: int,
     knowledge: Sequence[str] = (),
 ) -> None:
-    """Compute features and evidence of one line and write them."""
+    """Compute features, evidence and up to so many `details` of each image of one line, and write them."""
     from safetensors.torch import save
 
-    from reason_iad.evidence.compare import compare
-    from reason_iad.evidence.looks import measure_look
     from reason_iad.evidence.memory_bank import MemoryBank
-    from reason_iad.inspection.prompts import evidence_line
 
-    shared: Any = CachedVision(vision, 4 * len(images) + 16)
+    shared: Any = CachedVision(vision, 4 * len(references) + 16)
     banks = {k: MemoryBank.build(references[:k], shared) for k in SHOTS if k <= len(references)}
     tensors: dict[str, Tensor] = {}
     records = []
-    for start in range(0, len(images), 8):
-        batch = images[start : start + 8]
-        for name, value in vision_features([i.pixels for i in batch], shared).items():
-            for offset in range(len(batch)):
-                tensors[f"{start + offset}.{name}"] = value[offset].to(torch.float16).contiguous()
     for number, image in enumerate(images):
-        texts, scores = {}, {}
-        for k, bank in banks.items():
-            found = compare(image.pixels, bank, shared)
-            tensors[f"{number}.evidence{k}"] = evidence_cells(found.anomaly_map).to(torch.float16)
-            look = measure_look(image.pixels, found.heat)
-            texts[str(k)] = evidence_line(found.text(image.pixels.shape[:2]), look)
-            scores[str(k)] = found.anomaly_score
-        if image.mask is not None:
-            tensors[f"{number}.mask"] = evidence_cells(image.mask.astype(np.float32)).to(torch.float16)
-        questions = [asdict(q) for q in image.questions]
-        records.append({"defective": image.defective, "questions": questions, "evidence": texts, "scores": scores})
+        rng = np.random.default_rng([zlib.crc32(path.name.encode()), number])
+        record, found = prepare_image(image, references, banks, shared, details, rng)
+        records.append(record)
+        tensors |= {f"{number}.{name}": value for name, value in found.items()}
     metadata = {"records": json.dumps(records), "knowledge": json.dumps(list(knowledge))}
     write_whole(path, save(tensors, metadata))
+
+
+def prepare_image(
+    image: PreparedImage,
+    references: list[Pixels],
+    banks: dict[int, MemoryBank],
+    vision: Any,
+    details: int,
+    rng: np.random.Generator,
+) -> tuple[dict[str, Any], dict[str, Tensor]]:
+    """What a shard tells of an image, and the features, evidence and details that it keeps, in float16."""
+    from reason_iad.evidence.compare import compare
+    from reason_iad.evidence.looks import measure_look
+    from reason_iad.inspection.detail_views import views_of
+    from reason_iad.inspection.nearest import Compared
+
+    tensors = {name: value[0] for name, value in vision_features([image.pixels], vision).items()}
+    record: dict[str, Any] = {"defective": image.defective, "questions": [asdict(q) for q in image.questions]}
+    record |= {"evidence": {}, "scores": {}, "looks": {}, "details": [], "look": None}
+    for k, bank in banks.items():
+        found = compare(image.pixels, bank, vision)
+        tensors[f"evidence{k}"] = evidence_cells(found.anomaly_map)
+        look = measure_look(image.pixels, found.heat)
+        record["evidence"][str(k)] = found.text(image.pixels.shape[:2])
+        record["scores"][str(k)] = found.anomaly_score
+        record["looks"][str(k)] = None if look is None else asdict(look)
+    if image.mask is not None:
+        tensors["mask"] = evidence_cells(image.mask.astype(np.float32))
+        seen = describe(image.pixels, image.mask, "")
+        record["look"] = look_text(seen.size, seen.shape, seen.tone)
+    good = tuple(references)
+    views = views_of(image.pixels, found, Compared(bank, good), good, vision)  # of most references, the last bank's
+    for at, drawn in enumerate(draw_details(views, found, image.mask, details, rng)):
+        record["details"].append(record_of(drawn))
+        pictures = [part for part in parts_of(drawn.detail) if not isinstance(part, str)]
+        tensors |= {f"detail{at}.{name}": value for name, value in vision_features(pictures, vision).items()}
+    return record, {name: value.to(torch.float16).contiguous() for name, value in tensors.items()}
+
+
+def prepare(args: argparse.Namespace) -> None:
+    """Write shards of synthetic lines and, where a data folder is given, of permitted real categories."""
+    from reason_iad.models.vision import BundledVision
+
+    torch.set_num_threads(args.threads)
+    args.out.mkdir(parents=True, exist_ok=True)
+    vision = BundledVision.load(exact=True)
+    started = time.monotonic()
+    mine = [i for i in range(args.lines) if i % args.workers == args.worker]
+    mine.sort(key=lambda i: not is_held_out(f"line-{i:05d}", TrainOptions().held_out))
+    synthesizer = Synthesizer(args.seed, args.size)
+    for done, index in enumerate(mine):
+        path = args.out / f"line-{index:05d}.safetensors"
+        if not path.exists():
+            references, images = synthetic_line(synthesizer, index, args.images)
+            knowledge = knowledge_for(synthesizer.make_line(index).category)
+            prepare_shard(path, references, images, vision, args.details, knowledge)
+        report_progress(done + 1, len(mine), started)
+    if args.inspection is not None and args.worker == 0:
+        prepare_real(args, vision)
+
+
+def prepare_real(args: argparse.Namespace, vision: VisionTowers) -> None:
+    """Write shards of the permitted real categories."""
+    rng = np.random.default_rng(args.seed)
+    questions = args.inspection / "questions_train.json"
+    for name, references, images in real_lines(args.inspection, questions, args.seed, 2 * args.images, args.real_parts):
+        both = [*images, *pasted(images, rng)]
+        path = args.out / f"real-{name}.safetensors"
+        if not path.exists():
+            prepare_shard(path, references, both, vision, args.details)
+        print(f"\r{name}: {len(both)} images  ", end="", file=sys.stderr)
 
 
 def report_progress(done: int, total: int, started: float) -> None:

@@ -1,4 +1,4 @@
-"""Prepared lines in memory, those for training and those held out apart."""
+"""Prepared lines, those for training and those held out apart; their tensors stay in the files until they are read."""
 
 from __future__ import annotations
 
@@ -19,23 +19,37 @@ class Shards:
     def __init__(self, folder: Path, held_out: int) -> None:
         from safetensors import safe_open
 
+        self._folder, self._every = folder, held_out
         self.train: list[dict[str, Any]] = []
         self.held_out: list[dict[str, Any]] = []
-        for path in sorted(folder.glob("*.safetensors")):
+        for path in self._files():
             with safe_open(path, "pt") as file:
                 metadata = file.metadata()
                 line = {
                     "name": path.stem,
                     "records": json.loads(metadata["records"]),
                     "knowledge": json.loads(metadata["knowledge"]),
-                    "tensors": {key: file.get_tensor(key) for key in file.keys()},  # noqa: SIM118
+                    "tensors": {key: file.get_tensor(key) for key in file.keys()},  # noqa: SIM118 - mapped, not read
                 }
-            (self.held_out if zlib.crc32(path.name.encode()) % held_out == 0 else self.train).append(line)
+            (self.held_out if is_held_out(path.stem, held_out) else self.train).append(line)
         if not self.train:
             raise InputError(f"{folder} holds no shards; expected files written by `train_nano prepare`")
         right = right_answers(self.train)
         for line in (*self.train, *self.held_out):
             balance_options(line, right)
+
+    def _files(self) -> list[Path]:
+        return sorted(self._folder.glob("*.safetensors"))
+
+    def with_new(self) -> Shards:
+        """The same with the lines that were prepared since, where there are any."""
+        same = len(self._files()) == len(self.train) + len(self.held_out)
+        return self if same else Shards(self._folder, self._every)
+
+
+def is_held_out(name: str, every: int) -> bool:
+    """Whether a line is for validation alone, by a hash of its name."""
+    return zlib.crc32(f"{name}.safetensors".encode()) % every == 0
 
 
 def right_answers(lines: Sequence[dict[str, Any]]) -> dict[str, set[str]]:

@@ -27,6 +27,7 @@ from reason_iad.training.synth_catalog import CATALOG, CategorySpec
 from reason_iad.training.synth_defects import PROCESSES
 from reason_iad.training.synth_measure import NormalSample, SynthSample, changed, describe
 from reason_iad.training.synth_paste import paste_defect
+from reason_iad.training.synth_small import draw_small
 
 __all__ = [
     "CATEGORIES",
@@ -92,8 +93,14 @@ class Line:
         pixels = self.camera.aim(self.size, self._rng(6, i)).take(canvas.pixels)
         return NormalSample(pixels, self.category, self.object_name, canvas.facts)
 
-    def defective(self, i: int, defect_type: str | None = None) -> SynthSample:
+    def defective(self, i: int, defect_type: str | None = None, reach: float = 1.0) -> SynthSample:
         """Defective image number `i`; its defect type is drawn among those of the category unless given.
+
+        Args:
+            i: number of the image.
+            defect_type: what is wrong.
+            reach: how large defects are beside their usual size, in (0, 1]; smaller ones are of kinds that are drawn on
+                the finished object, not those of its parts.
 
         Raises:
             InputError: the category has no such defect type, or it cannot be seen in this line's style.
@@ -102,16 +109,20 @@ class Line:
             raise InputError(
                 f"{self.category} has no defect {defect_type!r}; expected one of {list(self.spec.defects)}"
             )
+        kinds = [k for k in self.spec.defects if reach == 1 or k in PROCESSES]
         clean = self._paint(4, i)
         exposure = self.camera.aim(self.size, self._rng(6, i))  # one instant: only the defect differs
         good = exposure.take(clean.pixels)
         for attempt in range(ATTEMPTS):
             rng = self._rng(5, i, attempt)
-            kind = defect_type or self.spec.defects[int(rng.integers(len(self.spec.defects)))]
+            kind = defect_type or kinds[int(rng.integers(len(kinds)))]
             strength = min(float(rng.uniform(0.1, 1)) + 0.05 * attempt, 1.0)
             if kind in PROCESSES:
                 canvas = _copy(clean, clean.pixels.copy())
-                PROCESSES[kind](canvas, rng, strength)
+                if reach == 1:
+                    PROCESSES[kind](canvas, rng, strength)
+                else:
+                    draw_small(canvas, kind, rng, strength, reach)
             else:
                 canvas = self._paint(4, i, kind, rng)
             bad = exposure.take(canvas.pixels)

@@ -11,13 +11,15 @@ from reason_iad.training.synth_canvas import Canvas, Field, Mask, noise
 from reason_iad.training.synth_defects import PROCESSES
 from reason_iad.training.synth_marks import spot
 from reason_iad.training.synth_measure import GRAY, SynthSample, changed, describe
+from reason_iad.training.synth_small import AT_EDGES, draw_small
 
 ANYWHERE = ("scratch", "stain", "crack", "hole", "contamination", "pit", "patch from elsewhere", "blended patch")
-AT_EDGES = ("chip", "burr")  # only where the object stands clear of its background
 
 
-def paste_defect(pixels: Pixels, rng: np.random.Generator) -> SynthSample:
+def paste_defect(pixels: Pixels, rng: np.random.Generator, reach: float = 1.0) -> SynthSample:
     """Put a generic defect on a real normal image (H, W, 3); every side at least 64 px.
+
+    `reach` is how large it is beside its usual size, in (0, 1].
 
     Raises:
         InputError: the image is too small or so even that no defect stands out.
@@ -34,12 +36,15 @@ def paste_defect(pixels: Pixels, rng: np.random.Generator) -> SynthSample:
         canvas = Canvas.of(before, rng)
         clear = 0.02 < object_at[window].mean() < 0.98
         canvas.inside = object_at[window] if clear else np.ones(before.shape[:2], bool)
-        kinds = ANYWHERE + AT_EDGES if clear else ANYWHERE
+        possible = ANYWHERE + AT_EDGES if clear else ANYWHERE  # edges only where the object stands clear
+        kinds = [k for k in possible if reach == 1 or k in PROCESSES]
         kind = kinds[int(rng.integers(len(kinds)))]
         if clear:
             canvas.under = np.broadcast_to(np.median(before[~canvas.inside], 0), before.shape).astype(np.float32)
         strength = min(float(rng.uniform(0.15, 1)) + 0.03 * attempt, 1.0)
-        if kind in PROCESSES:
+        if kind in PROCESSES and reach < 1:
+            draw_small(canvas, kind, rng, strength, reach)
+        elif kind in PROCESSES:
             PROCESSES[kind](canvas, rng, strength)
         else:
             _move_patch(canvas, rng, blended=kind == "blended patch")

@@ -2,26 +2,25 @@
 
     python -m reason_iad.training.train_nano prepare --out DIR [--lines N] [--inspection ROOT]
     python -m reason_iad.training.train_nano train --shards DIR --out DIR [--minutes M] [--seed S] [--start ADAPTER]
-    python -m reason_iad.training.train_nano export --run DIR --out src/reason_iad/data/nano
+    python -m reason_iad.training.train_nano export --run DIR --out DIR [--version V] [--start ADAPTER]
+    python -m reason_iad.training.train_nano answer --shards DIR --adapter ADAPTER --out ANSWERS.jsonl
+    python -m reason_iad.training.train_nano compare ANSWERS.jsonl OTHERS.jsonl
 
 An update is one normal and one defective image of a line with a few questions each. The loss is the cross-entropy of
-the right option under the very probabilities that use will read, and at times the likelihood of its text. The
+the right option under the very probabilities that use will read, at times the likelihood of its text, and, where a
+training goes on from an adapter (`--start`), how far answers without details move from those of that adapter. The
 language model may be frozen for a first share of the time; then its low-rank updates learn beside the projector.
-`--start` goes on from an exported adapter. Checkpoints every few minutes; `train` resumes from the last one.
+Checkpoints every few minutes; `train` resumes from the last one, and takes up shards that are written meanwhile.
 """
 
 from __future__ import annotations
 
 import argparse
-import json
 import math
 import os
 import random
-import sys
 import time
-from collections import defaultdict
 from collections.abc import Sequence
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -29,18 +28,17 @@ import torch
 import torch.distributed as dist
 from torch import Tensor, nn
 
-from reason_iad.files import replacing
-from reason_iad.training.nano_trainer import (
-    NanoTrainer,
-    TrainOptions,
-    draw_row,
-    loss_of,
-    mixed,
-    start_from,
-    validate,
-)
+from reason_iad.training.checkpoints import export, resume, save
+from reason_iad.training.held_out import answer_all, behind_details, compare, read_answers, table
+from reason_iad.training.nano_trainer import NanoTrainer, Start, drift_of, loss_of, mixed, start_from
 from reason_iad.training.notes import Product, products
+from reason_iad.training.rows import draw_row
 from reason_iad.training.shards import Shards
+from reason_iad.training.train_options import TrainOptions
+
+SAVED = 180  # seconds between checkpoints
+WATCHED = 50  # updates between looks at held-out lines,
+FEW_LINES, FEW_IMAGES = 4, 2  # of which so many, without evidence
 
 
 def train(args: argparse.Namespace) -> None:
@@ -57,52 +55,65 @@ def train(args: argparse.Namespace) -> None:
 
 def train_worker(rank: int, args: argparse.Namespace) -> None:
     """One of the processes that train together; the first keeps time, prints and saves."""
-    options = TrainOptions(seed=args.seed, minutes=args.minutes, precision=args.precision)
+    options = TrainOptions(
+        seed=args.seed, minutes=args.minutes, precision=args.precision, frozen_layers=args.frozen_layers
+    )
     if args.workers > 1:
         rendezvous = f"file://{args.out.resolve()}-rendezvous-{os.getppid()}"
         dist.init_process_group("gloo", init_method=rendezvous, rank=rank, world_size=args.workers)
     torch.manual_seed(options.seed)
     torch.set_num_threads(args.threads)
-    trainer = NanoTrainer(options)
+    trainer = NanoTrainer.load(options)
     if options.precision == "bfloat16":
         trainer.halve()
-    shards = Shards(args.shards, options.held_out)
-    others = products()
+    trainer.freeze(options.frozen_layers)
     adapter = trainer.adapter()
     if args.start is not None:
         start_from(adapter, args.start)
+    start = None if args.start is None else Start(trainer)
+    shards, others = Shards(args.shards, options.held_out), products()
+    args.out.mkdir(parents=True, exist_ok=True)
+    if rank == 0:
+        watch(trainer, shards, options, args.out / "start.jsonl")
     optimizer = optimizer_of(adapter, options)
     average = {n: p.detach().clone() for n, p in adapter.items()}
     step, spent = resume(args.out, adapter, average, optimizer)
-    size = sum(p.numel() for p in adapter.values())
+    size = sum(p.numel() for p in adapter.values() if p.requires_grad)
     say(rank, f"{len(shards.train)} lines, {len(shards.held_out)} held out; {size:,} weights")
     started = saved = time.monotonic()
     losses: list[float] = []
     while (elapsed := agree(spent + time.monotonic() - started)) < options.minutes * 60:
         torch.manual_seed(options.seed * 1_000_003 + step)
-        set_learning_rate(optimizer, elapsed / (options.minutes * 60), step)
-        losses.append(update(trainer, shards, options, optimizer, f"{options.seed}/{step}", others))
-        add_to_average(average, adapter, min(options.ema, (1 + step) / (10 + step)))
+        set_learning_rate(optimizer, elapsed / (options.minutes * 60), step, options.warm_up)
+        losses.append(update(trainer, shards, options, optimizer, f"{options.seed}/{step}", others, start))
+        keep = options.ema if start is not None else min(options.ema, (1 + step) / (10 + step))
+        add_to_average(average, adapter, keep)
         step += 1
         if step % 20 == 0:
-            say(rank, f"step {step} {elapsed / 60:.1f} min loss {sum(losses[-50:]) / len(losses[-50:]):.3f}")
-        if step % 500 == 0 and rank == 0:
-            say(rank, json.dumps(validate(trainer, shards, options), indent=1))
-        if time.monotonic() - saved > 240 and rank == 0:
+            say(rank, f"step {step} {elapsed / 60:.1f} min loss {sum(losses[-100:]) / len(losses[-100:]):.3f}")
+            shards = shards.with_new()
+        if step % WATCHED == 0 and rank == 0:
+            watch(trainer, shards, options, args.out / f"step-{step}.jsonl")
+        if time.monotonic() - saved > SAVED and rank == 0:
             save(args.out, adapter, average, optimizer, step, elapsed, options)
             saved = time.monotonic()
     if rank == 0:
         save(args.out, adapter, average, optimizer, step, elapsed, options)
-        load_average(adapter, average)
-        result = validate(trainer, shards, options)
-        (args.out / "validation.json").write_text(json.dumps(result, indent=1))
-        say(rank, json.dumps(result, indent=1))
+
+
+def watch(trainer: NanoTrainer, shards: Shards, options: TrainOptions, kept: Path) -> None:
+    """Print what the weights of the moment answer on a few held-out lines, and beside those of the start."""
+    answers = answer_all(trainer, shards.held_out[:FEW_LINES], options, FEW_IMAGES, kept, (False,))
+    print(table(answers), flush=True)
+    start = kept.with_name("start.jsonl")
+    if kept != start and start.exists():
+        print(compare(read_answers(start), answers), flush=True)
 
 
 def optimizer_of(adapter: dict[str, Any], options: TrainOptions) -> torch.optim.Optimizer:
     """AdamW over projector and latents, and over the low-rank updates, each with its own step size."""
-    updates = [p for n, p in adapter.items() if "lora_" in n]
-    rest = [p for n, p in adapter.items() if "lora_" not in n]
+    updates = [p for n, p in adapter.items() if "lora_" in n and p.requires_grad]
+    rest = [p for n, p in adapter.items() if "lora_" not in n and p.requires_grad]
     groups = [
         {"params": rest, "base": options.projector_lr, "frozen": 0.0},
         {"params": updates, "base": options.lora_lr, "frozen": options.frozen_share},
@@ -110,10 +121,10 @@ def optimizer_of(adapter: dict[str, Any], options: TrainOptions) -> torch.optim.
     return torch.optim.AdamW(groups, lr=0.0, betas=(0.9, 0.98), weight_decay=0.01)
 
 
-def set_learning_rate(optimizer: torch.optim.Optimizer, share: float, step: int) -> None:
+def set_learning_rate(optimizer: torch.optim.Optimizer, share: float, step: int, warm_up: int) -> None:
     """Set each group's step size for this update; see `learning_rate`."""
     for group in optimizer.param_groups:
-        group["lr"] = learning_rate(share, step, group["base"], group["frozen"])
+        group["lr"] = learning_rate(share, step, group["base"], group["frozen"], warm_up)
 
 
 @torch.no_grad()
@@ -121,13 +132,6 @@ def add_to_average(average: dict[str, Tensor], adapter: dict[str, Any], keep: fl
     """Move the average of the weights towards them, in place."""
     for name, weight in adapter.items():
         average[name].lerp_(weight, 1 - keep)
-
-
-@torch.no_grad()
-def load_average(adapter: dict[str, Any], average: dict[str, Tensor]) -> None:
-    """Set the weights to their average, in place."""
-    for name, weight in adapter.items():
-        weight.copy_(average[name])
 
 
 def say(rank: int, text: str) -> None:
@@ -152,6 +156,7 @@ def update(
     optimizer: torch.optim.Optimizer,
     seed: str,
     others: Sequence[Product],
+    start: Start | None = None,
 ) -> float:
     """One optimizer step on a normal and a defective image of a line, shared among processes; returns the loss."""
     rng = random.Random(seed)  # noqa: S311
@@ -163,10 +168,15 @@ def update(
     total = 0.0
     for number in numbers[rank::world]:
         draw = random.Random(f"{seed}/{number}")  # noqa: S311
-        row, features, cells = draw_row(trainer, line, number, options, draw, evidence, others)
+        row = draw_row(trainer.info, trainer.tokenizer, line, number, options, draw, evidence, others)
         with mixed(options):
-            tokens = trainer.projector(features, cells)[0]
-            loss = loss_of(trainer, trainer(row, tokens, 0.02), row, options.text_weight) / len(numbers)
+            stays = start is not None and not row.has_details
+            before = start.answers(row) if start is not None and stays else []
+            scored = trainer(row, 0.02)
+            loss = loss_of(scored, row, options.text_weight)
+            if stays:
+                loss = loss + options.stay * drift_of(scored, before)
+        loss = loss / len(numbers)
         loss.backward()  # type: ignore[no-untyped-call]
         total += float(loss.detach())
     weights = [p for g in optimizer.param_groups for p in g["params"]]
@@ -190,110 +200,22 @@ def share_gradients(weights: list[nn.Parameter], loss: float) -> float:
     return float(flat[-1])
 
 
-def learning_rate(share: float, step: int, base: float, frozen_share: float) -> float:
-    """Cosine over the time that is left after the frozen share, with a warm-up of 50 updates."""
+def learning_rate(share: float, step: int, base: float, frozen_share: float, warm_up: int) -> float:
+    """Cosine over the time that is left after the frozen share, with a warm-up of so many updates."""
     if share < frozen_share:
         return 0.0
     phase = (share - frozen_share) / (1 - frozen_share)
-    warm = min(1.0, (step + 1) / 50) if frozen_share == 0 else min(1.0, phase * 20)
+    warm = min(1.0, (step + 1) / warm_up) if frozen_share == 0 else min(1.0, phase * 20)
     return base * warm * (0.02 + 0.98 * 0.5 * (1 + math.cos(math.pi * min(phase, 1.0))))
 
 
-def save(
-    folder: Path,
-    adapter: dict[str, Any],
-    average: dict[str, Tensor],
-    optimizer: torch.optim.Optimizer,
-    step: int,
-    spent: float,
-    options: TrainOptions,
-) -> None:
-    """Write a checkpoint atomically: weights, their average, the optimizer's moments, and where the run is."""
-    from safetensors.torch import save_file
-
-    folder.mkdir(parents=True, exist_ok=True)
-    tensors = {f"weights.{n}": p.detach().contiguous() for n, p in adapter.items()}
-    tensors |= {f"average.{n}": p.contiguous() for n, p in average.items()}
-    for index, state in optimizer.state_dict()["state"].items():
-        for key, value in state.items():
-            tensors[f"optimizer.{index}.{key}"] = value.clone().contiguous()
-    record = {"step": step, "seconds": spent, "options": asdict(options)}
-    with replacing(folder / "checkpoint.safetensors") as draft:
-        save_file(tensors, draft, {"run": json.dumps(record)})
-
-
-def resume(
-    folder: Path, adapter: dict[str, Any], average: dict[str, Tensor], optimizer: torch.optim.Optimizer
-) -> tuple[int, float]:
-    """Load the last checkpoint of a run, if there is one; returns its step and seconds."""
-    from safetensors import safe_open
-
-    path = folder / "checkpoint.safetensors"
-    if not path.exists():
-        return 0, 0.0
-    with safe_open(path, "pt") as file, torch.no_grad():
-        run = json.loads(file.metadata()["run"])
-        for n, p in adapter.items():
-            p.copy_(file.get_tensor(f"weights.{n}"))
-            average[n].copy_(file.get_tensor(f"average.{n}"))
-        state: dict[int, dict[str, Tensor]] = defaultdict(dict)
-        for key in file.keys():  # noqa: SIM118
-            if key.startswith("optimizer."):
-                _, index, name = key.split(".", 2)
-                state[int(index)][name] = file.get_tensor(key)
-    optimizer.load_state_dict({"state": dict(state), "param_groups": optimizer.state_dict()["param_groups"]})
-    print(f"resuming at step {run['step']}, {run['seconds'] / 60:.1f} min")
-    return int(run["step"]), float(run["seconds"])
-
-
-def export(args: argparse.Namespace) -> None:
-    """Write the averaged weights as the adapter that ships with the package."""
-    from safetensors import safe_open
-    from safetensors.torch import save_file
-
-    with safe_open(args.run_folder / "checkpoint.safetensors", "pt") as file:
-        run = json.loads(file.metadata()["run"])
-        names = [k.removeprefix("average.") for k in file.keys() if k.startswith("average.")]  # noqa: SIM118
-        tensors = {n: file.get_tensor(f"average.{n}") for n in names}
-    scale = float(tensors.pop("log_scale").exp())
-    args.out.mkdir(parents=True, exist_ok=True)
-    save_file({n: t.to(torch.float16).contiguous() for n, t in tensors.items()}, args.out / "adapter.safetensors")
-    settings = {"version": args.version, "answer_scale": scale, "lora_scale": run["options"]["lora_scale"], "run": run}
-    (args.out / "adapter.json").write_text(json.dumps(settings, indent=1) + "\n")
-    size = (args.out / "adapter.safetensors").stat().st_size
-    print(f"{args.out}: {size / 1e6:.1f} MB after {run['step']} updates, answer scale {scale:.2f}")
-
-
-def prepare(args: argparse.Namespace) -> None:
-    """Write shards of synthetic lines and, where a data folder is given, of permitted real categories."""
-    import numpy as np
-
-    from reason_iad.models.vision import BundledVision
-    from reason_iad.training.prepare import pasted, prepare_shard, real_lines, report_progress, synthetic_line
-    from reason_iad.training.questions import knowledge_for
-    from reason_iad.training.synth import Synthesizer
-
+def answer(args: argparse.Namespace) -> None:
+    """Ask an adapter about all held-out lines, keep its answers and print them as a table."""
     torch.set_num_threads(args.threads)
-    args.out.mkdir(parents=True, exist_ok=True)
-    vision = BundledVision.load(exact=True)
-    started = time.monotonic()
-    mine = [i for i in range(args.lines) if i % args.workers == args.worker]
-    synthesizer = Synthesizer(args.seed)
-    for done, index in enumerate(mine):
-        path = args.out / f"line-{index:05d}.safetensors"
-        if not path.exists():
-            references, images = synthetic_line(synthesizer, index, args.images)
-            prepare_shard(path, references, images, vision, knowledge_for(synthesizer.make_line(index).category))
-        report_progress(done + 1, len(mine), started)
-    if args.inspection is None or args.worker != 0:
-        return
-    rng = np.random.default_rng(args.seed)
-    questions = args.inspection / "questions_train.json"
-    for name, references, images in real_lines(args.inspection, questions, args.seed, 2 * args.images, args.real_parts):
-        path = args.out / f"real-{name}.safetensors"
-        if not path.exists():
-            prepare_shard(path, references, [*images, *pasted(images, rng)], vision)
-        print(f"\r{name}: {len(images)} images  ", end="", file=sys.stderr)
+    options = TrainOptions()
+    trainer, shards = NanoTrainer.of(args.adapter, options), Shards(args.shards, options.held_out)
+    found = answer_all(trainer, shards.held_out, options, args.images, args.out)
+    print(f"{table(found)}\n\nBehind a detail, less without:\n{behind_details(found)}")
 
 
 def main() -> None:
@@ -303,19 +225,22 @@ def main() -> None:
     p = commands.add_parser("prepare")
     p.add_argument("--out", type=Path, required=True)
     p.add_argument("--lines", type=int, default=300)
-    p.add_argument("--images", type=int, default=5, help="normal and as many defective images a line")
+    p.add_argument("--images", type=int, default=3, help="normal and as many defective images a line")
+    p.add_argument("--details", type=int, default=3, help="details an image")
+    p.add_argument("--size", type=int, default=512, help="pixels of a side of synthetic images")
     p.add_argument("--inspection", type=Path, help="folder with manifest.csv and questions_train.json")
-    p.add_argument("--real-parts", type=int, default=12, help="shards a real category")
+    p.add_argument("--real-parts", type=int, default=2, help="shards a real category")
     p.add_argument("--workers", type=int, default=1)
     p.add_argument("--worker", type=int, default=0)
     p.add_argument("--threads", type=int, default=1)
     p.add_argument("--seed", type=int, default=0)
-    p.set_defaults(run=prepare)
+    p.set_defaults(run=_prepare)
     p = commands.add_parser("train")
     p.add_argument("--shards", type=Path, required=True)
     p.add_argument("--out", type=Path, required=True)
     p.add_argument("--minutes", type=float, default=60.0)
     p.add_argument("--start", type=Path, help="folder of an exported adapter to go on from")
+    p.add_argument("--frozen-layers", type=int, default=0, help="of the language model, from the first one, for speed")
     p.add_argument("--workers", type=int, default=2, help="processes; two share the pair of an update")
     p.add_argument("--precision", choices=("float32", "bfloat16"), default="float32", help="of the frozen matrices")
     p.add_argument("--threads", type=int, default=1, help="of each process")
@@ -325,9 +250,26 @@ def main() -> None:
     p.add_argument("--run", dest="run_folder", type=Path, required=True)
     p.add_argument("--out", type=Path, required=True)
     p.add_argument("--version", default="0.1")
-    p.set_defaults(run=export)
+    p.add_argument("--start", type=Path, help="adapter whose fitted settings are kept until they are fitted again")
+    p.set_defaults(run=lambda args: print(export(args.run_folder, args.out, args.version, args.start)))
+    p = commands.add_parser("answer")
+    p.add_argument("--shards", type=Path, required=True)
+    p.add_argument("--adapter", type=Path, required=True)
+    p.add_argument("--out", type=Path, required=True, help="file that keeps the answers")
+    p.add_argument("--images", type=int, default=6, help="of each held-out line")
+    p.add_argument("--threads", type=int, default=1)
+    p.set_defaults(run=answer)
+    p = commands.add_parser("compare")
+    p.add_argument("answers", type=Path, nargs=2)
+    p.set_defaults(run=lambda args: print(compare(*(read_answers(path) for path in args.answers))))
     args = parser.parse_args()
     args.run(args)
+
+
+def _prepare(args: argparse.Namespace) -> None:
+    from reason_iad.training.prepare import prepare
+
+    prepare(args)
 
 
 if __name__ == "__main__":

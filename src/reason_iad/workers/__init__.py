@@ -8,9 +8,9 @@ ray_pool     the same for actors on a Ray cluster (`RayPool`, imported from ther
 """
 
 from reason_iad.workers.attendant import State
-from reason_iad.workers.pool import MAX_ATTEMPTS, Event, WorkerPool, available_cores
+from reason_iad.workers.pool import MAX_ATTEMPTS, Event, WorkerPool
 from reason_iad.workers.process import Factory, Handler, TaskFailedError, Tell
 
 __all__ = [
-    "MAX_ATTEMPTS", "Event", "Factory", "Handler", "State", "TaskFailedError", "Tell", "WorkerPool", "available_cores",
+    "MAX_ATTEMPTS", "Event", "Factory", "Handler", "State", "TaskFailedError", "Tell", "WorkerPool",
 ]  # fmt: skip

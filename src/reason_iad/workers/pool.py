@@ -14,7 +14,6 @@ no more tasks submitted than there are workers, the pool decides nothing.
 from __future__ import annotations
 
 import functools
-import os
 import queue
 import time
 from collections import deque
@@ -24,6 +23,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from reason_iad.errors import WorkerLostError
+from reason_iad.processor import cores
 from reason_iad.workers.attendant import Attendant, Care, OnState
 from reason_iad.workers.line import Line, Task
 from reason_iad.workers.process import Factory, Tell
@@ -71,7 +71,7 @@ class WorkerPool:
             on_state: told, from a thread, what becomes of each process.
         """
         if threads is None and workers > 1:
-            threads = max(1, available_cores() // workers)
+            threads = max(1, cores() // workers)
         self._line = Line()
         care = Care(factory, threads, restart_seconds, give_up, on_state)
         self._crew = [Attendant(number, self._line, care) for number in range(workers)]
@@ -189,11 +189,3 @@ def _hear(heard: queue.SimpleQueue[Event], task: Any, message: Any) -> None:
 def _end(heard: queue.SimpleQueue[Event], task: Any, future: Future[Any]) -> None:
     error = future.exception()
     heard.put(Event(task, "done", future.result()) if error is None else Event(task, "failed", error))
-
-
-def available_cores() -> int:
-    """Number of processor cores that this process may use."""
-    try:
-        return len(os.sched_getaffinity(0))
-    except AttributeError:  # not on macOS and Windows
-        return os.cpu_count() or 1
