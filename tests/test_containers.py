@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import importlib.util
+import os
 import re
+import shlex
 import shutil
 import subprocess
 import sys
@@ -60,13 +62,31 @@ def test_what_the_image_is_built_from_is_not_left_out():
     assert {"secrets", ".git"} <= set(left_out)
 
 
-@pytest.mark.slow
-def test_the_image_builds_where_there_is_an_engine():
-    for engine in ("docker", "podman", "buildah"):
-        if shutil.which(engine) and subprocess.run([engine, "info"], capture_output=True, check=False).returncode == 0:
-            subprocess.run([engine, "build", "-f", "Containerfile", "-t", "reason-iad-test", "."], cwd=ROOT, check=True)
-            return
+def engine() -> str:
+    for name in ("docker", "podman", "buildah"):
+        if shutil.which(name) and subprocess.run([name, "info"], capture_output=True, check=False).returncode == 0:
+            return name
     pytest.skip("no container engine runs here")
+
+
+@pytest.mark.slow
+def test_the_image_builds_and_holds_what_it_needs_where_there_is_an_engine():
+    """REASON_IAD_IMAGE_BUILD may hold options of the build, such as --pull-never, or a mount of pip's configuration."""
+    name, tag = engine(), "localhost/reason-iad-test"
+    words = shlex.split(os.environ.get("REASON_IAD_IMAGE_BUILD", ""))
+    subprocess.run([name, "build", *words, "-f", "Containerfile", "-t", tag, "."], cwd=ROOT, check=True)
+    if name == "buildah":
+        container = subprocess.run([name, "from", tag], capture_output=True, text=True, check=True).stdout.strip()
+        run, end = [name, "run", container, "--"], [name, "rm", container]
+    else:
+        run, end = [name, "run", "--rm", "--network", "none", tag], [name, "rmi", tag]
+    try:
+        who = subprocess.run([*run, "id", "-u"], capture_output=True, text=True, check=True).stdout.strip()
+        assert who == "10001"
+        said = subprocess.run([*run, "reason-iad", "weights", "verify"], capture_output=True, text=True, check=False)
+        assert said.returncode == 0, said.stdout + said.stderr
+    finally:
+        subprocess.run(end, capture_output=True, check=False)
 
 
 def test_mosquitto_takes_its_configuration():

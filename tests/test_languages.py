@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import argparse
 import ast
+import json
 import re
 import string
 import subprocess
 import sys
+from collections.abc import Iterator
 from datetime import datetime
 from pathlib import Path
 
@@ -17,10 +20,11 @@ import reason_iad
 from reason_iad import languages
 from reason_iad.errors import InputError
 from reason_iad.evidence import conformal, suitability
+from reason_iad.evidence.looks import Look
 from reason_iad.inspection.verdict import VerdictOptions, decide
 from reason_iad.knowledge.translations import text_of, told, translated
 from reason_iad.languages import LANGUAGES, _, moment, number, several, speaking
-from reason_iad.locale import extract
+from reason_iad.locale import extract, places
 from reason_iad.types import PLACES, EvidenceSummary
 
 PACKAGE = Path(reason_iad.__file__).parent
@@ -106,7 +110,7 @@ def test_every_sentence_of_the_source_is_found_again_when_it_is_shown(code):
 
 def worded(node: ast.AST) -> list[str]:
     """Literals with a word inside of an expression, but those under a mark, in JSON and in keys."""
-    if isinstance(node, ast.Call) and getattr(node.func, "id", "") in (*extract.MARKS, "told", "counted"):
+    if isinstance(node, ast.Call) and getattr(node.func, "id", "") in (*places.MARKS, "told", "counted"):
         return []
     if isinstance(node, ast.Subscript) or (isinstance(node, ast.Call) and ast.unparse(node.func) == "json.dumps"):
         return []
@@ -121,17 +125,65 @@ PASSED_ON = {"message.replace(', or set REASON_IAD_MAX_PIXELS', '')"}  # a messa
 
 def test_every_message_of_an_error_is_a_sentence_that_extraction_can_read():
     unread = []
-    for path in extract.sources():
+    for path in places.sources():
         reader = extract.Reader(path, path.name)
         for call, local in reader.calls():
-            if isinstance(call.func, ast.Name) and call.func.id in {*extract.errors(), "HttpProblem"}:
+            if isinstance(call.func, ast.Name) and call.func.id in {*places.errors(), "HttpProblem"}:
                 reader.local = local
                 unread += [
                     f"{path.name}:{call.lineno}: {ast.unparse(text)}"
-                    for text in extract.said_by(call)
+                    for text in places.said_by(call)
                     if worded(text) and not reader.sentences(text, []) and ast.unparse(text) not in PASSED_ON
                 ]
     assert unread == [], "write the message as an f-string where it is raised, or mark it with translatable(f'...')"
+
+
+def test_every_note_of_a_report_is_a_sentence_that_extraction_can_read():
+    unread, read = [], 0
+    for path in places.sources():
+        reader = extract.Reader(path, path.relative_to(PACKAGE).as_posix())
+        for call, local in reader.calls():
+            reader.local = local
+            for text in reader.noted(call):
+                read += bool(found := reader.sentences(text, []))
+                if worded(text) and not found:
+                    unread.append(f"{reader.name}:{call.lineno}: {ast.unparse(text)}")
+    assert unread == [], "write the note as an f-string where it is added, or mark it with translatable(f'...')"
+    assert read > 30
+
+
+def help_of(parser: argparse.ArgumentParser) -> Iterator[str]:
+    """Every text of a command's help and of those below it."""
+    yield from (text for text in (parser.description, parser.epilog) if text)
+    for action in parser._actions:
+        if action.help and action.help != argparse.SUPPRESS:
+            yield action.help
+        if isinstance(action, argparse._SubParsersAction):
+            yield from (choice.help for choice in action._choices_actions if choice.help)
+            for below in action.choices.values():
+                yield from help_of(below)
+
+
+def without_commands(text: str) -> str:
+    """A text without its lines that show a command, such as those of examples."""
+    return re.sub(r"^  reason-iad .*$", "", text, flags=re.MULTILINE).lower()
+
+
+@pytest.mark.parametrize("code", OTHERS)
+def test_no_text_of_any_commands_help_is_shown_in_english(code):
+    from reason_iad.cli.app import build_parser
+
+    texts = set(help_of(build_parser()))
+    assert len(texts) > 250
+    english = {"the", "of", "and", "with", "to", "a", "is", "for", "this", "what", "each"}
+    with speaking(code):
+        same = [text for text in texts if len(text.split()) > 2 and languages.told(text.replace("%%", "%")) == text]
+        half = [
+            shown
+            for text in texts
+            if len(english & set(without_commands(shown := languages.told(text.replace("%%", "%"))).split())) > 1
+        ]
+    assert (same, half) == ([], [])
 
 
 def test_no_line_of_the_terminal_stands_outside_the_catalogs():
@@ -190,9 +242,34 @@ def test_sentences_that_reports_keep_are_shown_in_the_language(code):
 
 
 @pytest.mark.parametrize("code", OTHERS)
+def test_how_the_bundled_model_was_calibrated_is_told_in_the_language(code):
+    fusion = json.loads((PACKAGE / "data" / "nano" / "adapter.json").read_text("utf-8"))["fusion"]
+    with speaking(code):
+        for form in fusion.values():
+            assert not {"the", "on", "that", "may"} & set(told(form["note"]).split()), told(form["note"])
+
+
+@pytest.mark.parametrize("code", OTHERS)
+def test_what_is_measured_of_an_areas_look_is_told_in_the_language(code):
+    looks = [
+        Look("center", size, shape, tone, hue, direction, sharpness, border).phrase + "."
+        for size, shape, direction in (("tiny", "compact", "no direction"), ("large", "elongated", "upright"))
+        for tone in ("darker than", "about as bright as")
+        for hue in ("redder", "of the same hue")
+        for sharpness in ("sharp", "gradual", "")
+        for border in ("at the edge", "inside")
+    ]
+    assert len(set(looks)) > 40
+    with speaking(code):
+        for text in looks:
+            shown = told(f"Defect on the part: crack, center; {text}")
+            assert not re.search(r"[a-z]*(than|surroundings|border|bounded|tiny|large|edge|bright)\b", shown), shown
+
+
+@pytest.mark.parametrize("code", OTHERS)
 def test_what_has_no_translation_is_shown_as_it_is(code):
     with speaking(code):
-        for text in ("A sentence nobody has seen. And one more.", "", "part_017.png", "{odd}", "100%"):
+        for text in ("A sentence nobody has seen. And one more.", "", "part_017.png", "{odd}", "100/3"):
             assert told(text) == text
 
 
@@ -234,7 +311,7 @@ def test_knowledge_is_shown_in_the_language_and_falls_back_to_the_entry(code, tm
     assert all(other.language == code for _known, other in pairs)
     with speaking(code):
         assert text_of("tablet/defect/crack", "as it was cited") != "as it was cited"
-        assert text_of("tablet/defect/coating_fault", "as it was cited") == "as it was cited"
+        assert text_of("gear/defect/crack", "as it was cited") == "as it was cited"
     assert text_of("tablet/defect/crack", "as it was cited") == "as it was cited"
 
 

@@ -35,7 +35,7 @@ _VERBATIM = frozenset({
     "path", "file", "folder", "image", "name", "host", "url", "id", "identifier", "who", "client", "origin", "user",
     "model", "target", "filename", "out", "data",
 })  # fmt: skip  # holes that hold what somebody named, which is shown as it is
-_NUMBER = re.compile(r"[-+]?\d{1,3}(,\d{3})+(\.\d+)?%?|[-+]?\d+\.\d+%?")
+_NUMBER = re.compile(r"[-+]?\d{1,3}(,\d{3})+(\.\d+)?%?|[-+]?\d+\.\d+%?|\d+%")
 _COUNTS = re.compile(r"(?<=\w), (?=\d)")  # 3 .txt, 1 hidden file
 _ENDS = (re.compile(r"(?<=[.?!]) (?=\S)"), re.compile(r"(?<=[;:]) (?=\S)"))  # of sentences, then of their parts
 
@@ -155,7 +155,7 @@ def date_words(day: Any) -> str:
     return str(format_date(day, "long", locale=_current.get()))
 
 
-def told(text: str, lexicon: Mapping[str, str] | None = None) -> str:
+def told(text: str, lexicon: Mapping[str, str] | None = None, own: bool = False) -> str:
     """A sentence that was made elsewhere in English, in the language spoken; as it is where it is not known.
 
     Holes of the sentence keep what they were filled with: words among it are translated, numbers written as usual.
@@ -163,10 +163,11 @@ def told(text: str, lexicon: Mapping[str, str] | None = None) -> str:
     Args:
         text: in English.
         lexicon: translations besides those of the program, which go before them.
+        own: that it is certainly one of the program's, so that little fixed text tells it.
     """
     if _current.get() == "en":
         return text
-    return _told(text, _current.get(), lexicon) if lexicon else _remembered(text, _current.get())
+    return _told(text, _current.get(), lexicon) if lexicon else _remembered(text, _current.get(), own)
 
 
 def say(text: str, file: TextIO | None = None, end: str = "\n") -> None:
@@ -181,8 +182,8 @@ def note(text: str) -> None:
 
 
 @functools.lru_cache(4096)
-def _remembered(text: str, code: str) -> str:
-    return _told(text, code, {})
+def _remembered(text: str, code: str, own: bool) -> str:
+    return _told(text, code, {}, inside=own)
 
 
 def _told(text: str, code: str, lexicon: Mapping[str, str], deep: int = 0, inside: bool = False) -> str:
@@ -192,7 +193,7 @@ def _told(text: str, code: str, lexicon: Mapping[str, str], deep: int = 0, insid
     if (found := catalog.gettext(text)) != text:
         return found
     if _NUMBER.fullmatch(text):
-        return localized(text)
+        return localized(text).replace("%", " %" if code == "de" else "%")
     if (named := _option(text, code, lexicon)) is not None:
         return named
     for longest, fixed, source in _sentences(code):
@@ -234,14 +235,18 @@ def _is_verbatim(hole: str) -> bool:
 
 @functools.cache
 def _sentences(code: str) -> tuple[tuple[str, tuple[str, ...], str], ...]:
-    """Sentences with holes, and the text between these with its longest part before it; the longest text first."""
+    """Sentences with holes, and the text between these with its longest part before it.
+
+    Those that begin with text go first, since a hole at the beginning takes whatever stands there, such as another
+    sentence's beginning; of either kind the one with the most text goes first.
+    """
     found = []
     for source in _messages(code):
         if "{" in source:
             fixed = tuple(text for text, _name, _form, _kind in string.Formatter().parse(source) if text)
-            if sum(map(len, fixed)) > 5:
+            if sum(map(len, fixed)) > (5 if source[0] == "{" else 4):
                 found.append((max(fixed, key=len), fixed, source))
-    return tuple(sorted(found, key=lambda one: -sum(map(len, one[1]))))
+    return tuple(sorted(found, key=lambda one: (one[2][0] == "{", -sum(map(len, one[1])))))
 
 
 @functools.lru_cache(1024)

@@ -1,6 +1,8 @@
-"""Numbers and lists in words, for messages."""
+"""Numbers and lists in words, for messages, and their place on the terminal."""
 
 from __future__ import annotations
+
+import unicodedata
 
 
 def counted(count: int, noun: str, several: str | None = None) -> str:
@@ -10,3 +12,13 @@ def counted(count: int, noun: str, several: str | None = None) -> str:
     ('1 image', '1,200 images', '0 entries')
     """
     return f"{count:,} {noun if count == 1 else several or noun + 's'}"
+
+
+def padded(text: str, width: int) -> str:
+    """Text filled with blanks to a width on the terminal, where letters of Chinese and Japanese take two places.
+
+    >>> padded("不良", 6), padded("ok", 6)
+    ('不良  ', 'ok    ')
+    """
+    taken = sum(2 if unicodedata.east_asian_width(letter) in "WF" else 1 for letter in text)
+    return text + " " * (width - taken)

@@ -16,6 +16,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
+from ports import free_port
 
 from reason_iad.evidence.features import EvidenceOptions, Stream
 from reason_iad.evidence.profile import CategoryProfile, load_profile
@@ -150,13 +151,7 @@ def load_comparing(method: Any, tell: Any) -> Comparing:
 
 
 def load_slow(method: Any, tell: Any) -> Comparing:
-    return Comparing(3.0)
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+    return Comparing(1.5)
 
 
 @dataclass

@@ -12,7 +12,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from made_line import CATEGORY, Broker, film, free_port, photo
+from made_line import CATEGORY, Broker, film, photo
+from ports import free_port
 
 from reason_iad.cli.app import main
 from reason_iad.cli.line import open_record, run_line

@@ -6,9 +6,12 @@ from pathlib import Path
 
 import pytest
 
+from reason_iad import languages
 from reason_iad.cli.app import main
 from reason_iad.errors import InputError
-from reason_iad.line.settings import Secret, read_line
+from reason_iad.languages import speaking
+from reason_iad.line.fields import Secret
+from reason_iad.line.settings import read_line
 
 GOOD = """
 [line]
@@ -55,11 +58,11 @@ def test_the_model_is_asked_where_it_could_change_the_verdict_unless_the_file_sa
 @pytest.mark.parametrize(
     ("before", "after", "said"),
     [
-        ('host = "broker"', 'hosst = "broker"', "sink.0.host is missing"),
-        ('host = "broker"', 'host = "broker"\nqos = 2', "sink.0.qos is not known"),
-        ("rotate = 90", "rotate = 45", "source.rotate"),
-        ("rotate = 90", "rotatte = 90", "source.rotatte is not known"),
-        ('kind = "rest"', 'kind = "guess"', "trigger"),
+        ('host = "broker"', 'hosst = "broker"', "sink.0.host: the field is missing"),
+        ('host = "broker"', 'host = "broker"\nqos = 2', "sink.0.qos: the field is not known"),
+        ("rotate = 90", "rotate = 45", "source.rotate: expected one of 0, 90, 180 or 270"),
+        ("rotate = 90", "rotatte = 90", "source.rotatte: the field is not known"),
+        ('kind = "rest"', 'kind = "guess"', "trigger: the kind is not known; expected one of 'each', "),
         ('kind = "rest"', 'kind = "rest"\nstill = 20', "still must be below moved"),
         ('kind = "rest"', 'kind = "http"', "needs \\[http\\]"),
         ('name = "press-3"', 'name = "a/b"', "line.name"),
@@ -68,7 +71,16 @@ def test_the_model_is_asked_where_it_could_change_the_verdict_unless_the_file_sa
         ('reason = "never"', 'reasn = "never"', "inspect: found the settings \\['reasn'\\]"),
         ('kind = "jsonl"', 'kind = "jsonl"\nname = "mqtt"', "two sinks have one name"),
         ("[line]", "[line", "is no TOML"),
-        ("region = [10, 20, 300, 200]", "region = [10, 20, 3, 200]", "source.region"),
+        ("region = [10, 20, 300, 200]", "region = [10, 20, 3, 200]", "source.region: expected x, y from 0 on"),
+        ("region = [10, 20, 300, 200]", "region = [10, 20, 300]", "source.region.3: the field is missing"),
+        ("region = [10, 20, 300, 200]", 'region = "all"', "source.region: expected a list"),
+        ('host = "broker"', 'host = "broker"\nport = 70000', "sink.0.port: expected at most 65535"),
+        ('host = "broker"', 'host = "broker"\nport = "x"', "sink.0.port: expected a whole number"),
+        ('host = "broker"', 'host = "broker"\ntls = 5', "sink.0.tls: expected true or false"),
+        ('host = "broker"', "host = 5", "sink.0.host: expected text"),
+        ('host = "broker"', 'host = "broker"\ntimeout = 0', "sink.0.timeout: expected more than 0"),
+        ('category = "plate"', 'category = ""', "line.category: expected a text that is not empty"),
+        ('[line]\nname = "press-3"', '[line]\nname = "press 3"', "line.name: expected a text of the form"),
     ],
 )
 def test_what_is_not_understood_is_told_in_one_line(
@@ -83,6 +95,11 @@ def test_what_is_not_understood_is_told_in_one_line(
     told = capsys.readouterr()
     assert len(told.err.strip().splitlines()) == 1
     assert "hunter2" not in told.err + told.out
+    for code in ("de", "zh", "ja"):
+        with speaking(code):
+            words = languages.told(str(caught.value).removeprefix(str(tmp_path))).lower().replace(";", " ").split()
+        if "[line" not in after or "TOML" not in said:
+            assert not {"the", "expected", "is", "must", "should", "cannot", "of", "field"} & set(words), words
 
 
 def test_a_file_that_is_not_there_is_told(tmp_path: Path) -> None:

@@ -7,6 +7,7 @@ import base64
 import hashlib
 import hmac
 import json
+import socket
 import subprocess
 import threading
 from collections.abc import Iterator
@@ -16,15 +17,18 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from made_line import Broker, free_port, has_mosquitto, running_broker
+from made_line import Broker, has_mosquitto, running_broker
+from ports import free_port
 
 from reason_iad.errors import InputError
 from reason_iad.line.delivery import REFUSALS, Delivery
+from reason_iad.line.fields import Secret
 from reason_iad.line.jsonl import Jsonl
 from reason_iad.line.message import LineMessage, not_inspected
 from reason_iad.line.mqtt import Mqtt
 from reason_iad.line.opcua import OpcUa
-from reason_iad.line.settings import JsonlSink, LineName, MqttSink, OpcUaSink, Secret, WebhookSink
+from reason_iad.line.settings import LineName
+from reason_iad.line.settings_sinks import JsonlSink, MqttSink, OpcUaSink, WebhookSink
 from reason_iad.line.sinks import SinkDownError, SinkRefusedError
 from reason_iad.line.webhook import Webhook
 from reason_iad.store.lines import new_id
@@ -273,12 +277,8 @@ def test_a_guarded_opcua_server_lets_its_user_in_and_nobody_else(secret: Secret)
 
 
 def test_an_opcua_port_that_is_taken_is_told(secret: Secret) -> None:
-    port = free_port()
-    first = OpcUa(OpcUaSink(kind="opcua", port=port), LINE)
-    first.check()
-    with pytest.raises(SinkDownError, match="cannot be served"):
-        OpcUa(OpcUaSink(kind="opcua", port=port), LINE).check()
-    first.close()
+    with socket.create_server(("127.0.0.1", free_port())) as other, pytest.raises(SinkDownError, match="be served"):
+        OpcUa(OpcUaSink(kind="opcua", port=other.getsockname()[1]), LINE).check()
 
 
 def test_lines_of_a_file_change_with_the_day_and_heal_after_a_kill(tmp_path: Path) -> None:

@@ -15,19 +15,20 @@ from typing import Any
 
 import numpy as np
 import pytest
-from made_line import belt, film, free_port, photo
+from made_line import belt, film, photo
+from ports import free_port
 
 from reason_iad.errors import InputError
 from reason_iad.images import encode_jpeg, encode_png
 from reason_iad.line.capture import Capture, Slot
 from reason_iad.line.clock import Clock
+from reason_iad.line.fields import Secret
 from reason_iad.line.frames import Frame, SourceLostError, View
 from reason_iad.line.genicam import to_rgb
-from reason_iad.line.settings import (
+from reason_iad.line.settings_sources import (
     FileSource,
     FolderSource,
     GenicamSource,
-    Secret,
     SnapshotSource,
     StreamSource,
     UsbSource,
@@ -119,7 +120,8 @@ def rtsp(tmp_path: Path) -> Iterator[Any]:
             server.stdout.close()
 
 
-def test_an_rtsp_camera_is_read_lost_and_found_again(rtsp: Any) -> None:
+def test_an_rtsp_camera_is_read_lost_and_found_again(rtsp: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("reason_iad.line.capture.WAITS", (0.3,))
     port = free_port()
     server = rtsp(port)
     source = make_source(StreamSource(kind="rtsp", url=f"rtsp://127.0.0.1:{port}/live", timeout=2.0), Clock())
@@ -224,7 +226,8 @@ def test_snapshots_come_with_their_bytes_and_errors_without_the_password(
     source.close()
 
 
-def test_a_folder_that_goes_and_comes_back_is_waited_for(tmp_path: Path) -> None:
+def test_a_folder_that_goes_and_comes_back_is_waited_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("reason_iad.line.capture.WAITS", (0.1,))
     folder = tmp_path / "in"
     folder.mkdir()
     (folder / "a.png").write_bytes(encode_png(photo()))

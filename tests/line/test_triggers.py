@@ -14,7 +14,7 @@ from reason_iad.images import encode_png
 from reason_iad.line.clock import Clock
 from reason_iad.line.frames import Frame, View
 from reason_iad.line.motion import change, grid_of
-from reason_iad.line.settings import RestTrigger
+from reason_iad.line.settings_sources import RestTrigger
 from reason_iad.line.triggers import Called, Interval, Rest
 
 BEGAN = datetime(2026, 1, 1, tzinfo=UTC)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import socket
 import threading
 import time
 from collections.abc import Iterator
@@ -11,6 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from ports import free_port
 from small_inspectors import load_knowledge
 
 
@@ -24,9 +24,7 @@ def running(home: Path, **changes: Any) -> Iterator[str]:
 
     before = os.environ.get("REASON_IAD_HOME")
     os.environ["REASON_IAD_HOME"] = str(home)
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
+    port = free_port()
     limits = Limits(requests_per_minute=1_000_000, burst=1_000_000)
     settings = Settings(
         **({"port": port, "factory": "small_inspectors:load_scripted", "stop_seconds": 2, "limits": limits} | changes)

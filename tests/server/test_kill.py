@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import os
 import signal
-import socket
 import subprocess
 import sys
 import time
 from pathlib import Path
 
 import httpx
+from ports import free_port
 
 HERE = Path(__file__).parent
 SERVE = """
@@ -28,9 +28,7 @@ if __name__ == "__main__":
 
 
 def started(tmp_path: Path) -> tuple[subprocess.Popen[bytes], str]:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
+    port = free_port()
     script = tmp_path / "serve_scripted.py"
     script.write_text(SERVE)
     process = subprocess.Popen([sys.executable, str(script), str(tmp_path / "data"), str(port), str(HERE)])

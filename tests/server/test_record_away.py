@@ -10,7 +10,8 @@ import time
 from contextlib import contextmanager
 
 import pytest
-from databases import KEYS, free_port, make_certificate, running_objects, running_postgres
+from databases import KEYS, make_certificate, running_objects, running_postgres
+from ports import free_port
 from test_several_servers import ready, send, told, until
 
 from reason_iad.store.store import Store

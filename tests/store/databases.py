@@ -12,6 +12,8 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from ports import free_port
+
 
 def postgres_programs() -> Path | None:
     """The folder with `initdb` and `pg_ctl`; Debian keeps them off the PATH."""
@@ -79,13 +81,6 @@ def empty(url: str) -> None:
 
 
 KEYS = ("tester", "a-secret-of-the-tests")
-
-
-def free_port() -> int:
-    """A port that nobody listens on."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 def make_certificate(folder: Path) -> tuple[Path, Path]:

@@ -7,8 +7,9 @@ import os
 import time
 
 import pytest
-from databases import KEYS, free_port, make_certificate, running_objects
+from databases import KEYS, make_certificate, running_objects
 from made_report import make_report
+from ports import free_port
 
 from reason_iad.errors import InputError, RecordUnavailableError
 from reason_iad.store.files import open_files

@@ -81,7 +81,7 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
 
 def run(args: argparse.Namespace) -> int:
     """Look, measure, print; 0 where nothing needed is missing, else 2."""
-    from reason_iad.reporting.text import padded
+    from reason_iad.words import padded
 
     found = examine()
     if args.json:

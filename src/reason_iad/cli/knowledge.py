@@ -115,7 +115,7 @@ def _show(args: argparse.Namespace) -> int:
     if args.json:
         fields = dataclasses.asdict(knowledge) if knowledge else {"category": category}
         return print_json(fields | {"imported": [dataclasses.asdict(entry) for entry in imported]})
-    from reason_iad.reporting.text import padded
+    from reason_iad.words import padded
 
     if knowledge:
         print(f"{knowledge.category}: {knowledge.name}")

@@ -157,7 +157,7 @@ def _text(examples: DefectExamples, listed: bool) -> str:
                 f"  {one.id}  {one.defect_type}  {one.date}  {one.origin}  {_('box {box}', box=box)}  {one.image}"
             )
     elif examples.history:
-        lines.append(_("  last change: {change}", change=examples.history[-1]))
+        lines.append(_("  last change: {change}", change=told(examples.history[-1], own=True)))
     return "\n".join(lines)
 
 

@@ -20,6 +20,7 @@ from reason_iad.languages import _, note, say, told
 from reason_iad.words import counted
 
 if TYPE_CHECKING:
+    from reason_iad.evidence.profile_summary import ProfileSummary
     from reason_iad.workers import Handler, Tell
 
 Source = tuple[Path | bytes, str]  # an image's file or its bytes, and its place
@@ -42,15 +43,15 @@ class Learned:
     Attributes:
         category: of it.
         facts: of its profile, as they stand in the folder where it was learned.
-        summary: what it promises, for programs.
-        text: the same for people.
+        summary: what it promises.
+        folder: where it lies.
         bad: images that could not be used, and why.
     """
 
     category: str
     facts: dict[str, Any]
-    summary: dict[str, Any]
-    text: str
+    summary: ProfileSummary
+    folder: str
     bad: tuple[str, ...]
 
 
@@ -92,11 +93,11 @@ def run(args: argparse.Namespace, load_vision: LoadVision) -> int:
         if isinstance(result, Learned):
             found.append(result)
             if not args.json:
-                print(result.text, end="\n\n", flush=True)
+                print(result.summary.text(result.folder), end="\n\n", flush=True)
         progress.begin(len(found), product.category)
     progress.close()
     if args.json:
-        summaries = [one.summary for one in sorted(found, key=lambda one: one.category)]
+        summaries = [one.summary.as_dict() for one in sorted(found, key=lambda one: one.category)]
         print(json.dumps(summaries, indent=2, ensure_ascii=False, allow_nan=False))
     else:
         say(f"learned {len(found)} of {counted(len(products), 'product')}")
@@ -198,8 +199,8 @@ def load(args: argparse.Namespace, load_vision: LoadVision, version: str, tell: 
             raise InputError(bad[0])
         profile = learn(product.category, images, options, vision)
         summary = summary_of(profile, args.max_overkill)
-        text = summary.text(str(profile_folder(product.category)))
-        return Learned(product.category, read_facts(product.category), summary.as_dict(), text, tuple(bad))
+        folder = str(profile_folder(product.category))
+        return Learned(product.category, read_facts(product.category), summary, folder, tuple(bad))
 
     return learn_one
 

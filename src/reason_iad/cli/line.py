@@ -76,7 +76,7 @@ def run_line(settings: LineSettings, stop: threading.Event, factory: str) -> Non
 
     from reason_iad.line.clock import Clock
     from reason_iad.line.runner import LineRunner, make_pool
-    from reason_iad.line.settings import MqttTrigger
+    from reason_iad.line.settings_sources import MqttTrigger
     from reason_iad.line.sinks import make_sink
     from reason_iad.line.sources import make_source
     from reason_iad.line.triggers import Called, make_trigger
@@ -148,8 +148,8 @@ def _alarms(args: argparse.Namespace) -> int:
         for alarm in store.lines.alarms(settings.line.name):
             seen = _("acknowledged by {who}", who=alarm.acknowledged_by) if alarm.acknowledged_at else _("open")
             moves = [(one["quantity"], f"{one['shift']:+.1f}") for one in alarm.facts["shifts"][:3]]
-            shifts = ", ".join(f"{told(quantity)} {localized(shift)}" for quantity, shift in moves)
-            moved = _("{quantity}: {shifts} spreads", quantity=told(alarm.quantity), shifts=shifts)
+            shifts = ", ".join(f"{told(quantity.replace('_', ' '))} {localized(shift)}" for quantity, shift in moves)
+            moved = _("{quantity}: {shifts} spreads", quantity=told(alarm.quantity.replace("_", " ")), shifts=shifts)
             print(f"{alarm.id[:8]}  {alarm.raised_at:%Y-%m-%d %H:%M:%S} UTC  {moved}  {seen}")
     finally:
         store.close()

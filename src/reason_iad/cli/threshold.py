@@ -91,7 +91,7 @@ def _look(args: argparse.Namespace, threshold: Threshold) -> None:
     from reason_iad.evidence.profile_store import same_category
     from reason_iad.inspection.options import USUAL_OVERKILL
     from reason_iad.inspection.what_if import what_if
-    from reason_iad.reporting.text import padded
+    from reason_iad.words import padded
 
     if args.database is None and not (args.data / "record.db").is_file():
         print(
@@ -118,7 +118,7 @@ def _look(args: argparse.Namespace, threshold: Threshold) -> None:
 
 
 def _row(row: WhatIf, now: float) -> str:
-    from reason_iad.reporting.text import padded
+    from reason_iad.words import padded
 
     total = row.total
     shares = (total.stopped, total.uncertain, total.missed, total.false_alarms)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,6 +12,8 @@ import numpy as np
 from reason_iad.evidence import conformal, significance
 from reason_iad.evidence.compare import compare_features
 from reason_iad.evidence.profile import CategoryProfile, Member, score_threshold
+from reason_iad.languages import _, told, translatable
+from reason_iad.words import padded
 
 ODD_SCORE = 0.75  # a normal this odd beside the others, as one in 200 is, should be looked at
 SHOWN = 5  # odd images named at most
@@ -62,26 +65,45 @@ class ProfileSummary:
 
     def text(self, folder: str) -> str:
         """One page for the terminal; `folder` is where the profile lies."""
-        lines = [
-            f"{self.category}, version {self.version}",
-            f"  images       {self.num_normals} of good parts ({self.num_references} compared with), "
-            f"{self.num_defectives} of defective ones",
-            f"  calm         {self.calm:.0%} of the good parts stay below 0.5 beside the others "
-            f"(usual score {self.median_score:.2f})",
-            f"  false alarms {self.promise}",
-        ]
-        lines.append(f"  threshold    a part is stopped above {self.threshold:.2f} ({significance.MEANING})")
+        head = _("{category}, version {version}", category=self.category, version=self.version)
+        return "\n".join([head, *(f"  {padded(told(label), 13)}{told(text)}" for label, text in self._rows(folder))])
+
+    def _rows(self, folder: str) -> Iterator[tuple[str, str]]:
+        """Label and text of each line, in English."""
+        yield (
+            translatable("images"),
+            translatable(
+                f"{self.num_normals} of good parts ({self.num_references} compared with), "
+                f"{self.num_defectives} of defective ones"
+            ),
+        )
+        yield (
+            translatable("calm"),
+            translatable(
+                f"{self.calm:.0%} of the good parts stay below 0.5 beside the others "
+                f"(usual score {self.median_score:.2f})"
+            ),
+        )
+        yield translatable("false alarms"), self.promise
+        yield (
+            translatable("threshold"),
+            translatable(f"a part is stopped above {self.threshold:.2f} ({significance.MEANING})"),
+        )
         if self.num_defectives:
-            lines.append(f"  defects      {self.found_defectives} of {self.num_defectives} known ones are now stopped")
-        if self.odd:
-            lines.append(
-                "  check        these good parts look odd beside the others; a defect among them hides others:"
+            yield (
+                translatable("defects"),
+                translatable(f"{self.found_defectives} of {self.num_defectives} known ones are now stopped"),
             )
-            lines += [f"                 {name} ({score:.2f})" for name, score in self.odd]
+        if self.odd:
+            yield (
+                translatable("check"),
+                translatable("these good parts look odd beside the others; a defect among them hides others:"),
+            )
+            yield from (("", f"  {name} ({score:.2f})") for name, score in self.odd)
         elif self.num_normals > 1:
-            lines.append("  check        no good part looks odd beside the others")
-        lines += [f"  note         {warning}" for warning in self.warnings]
-        return "\n".join([*lines, f"  kept in      {folder}"])
+            yield "check", translatable("no good part looks odd beside the others")
+        yield from (("note", warning) for warning in self.warnings)
+        yield translatable("kept in"), folder
 
 
 def summarize(profile: CategoryProfile, max_overkill: float) -> ProfileSummary:

@@ -8,6 +8,7 @@ import numpy as np
 from PIL import Image
 
 from reason_iad.images.limits import Pixels
+from reason_iad.languages import translatable
 from reason_iad.words import counted
 
 TAIL = 256  # zero bytes in a row that no camera's JPEG ends with
@@ -59,12 +60,13 @@ def name_kind(data: bytes) -> str | None:
 def frame_note(image: Image.Image, size: int, label: str) -> str | None:
     """What is left out of a file that holds more than one picture."""
     if image.format == "MPO":
-        return f"{label} holds a second view (MPO); the first was inspected"
+        return translatable(f"{label} holds a second view (MPO); the first was inspected")
     if not getattr(image, "is_animated", False):
         return None
     if size > MOST_COUNTED_BYTES:
-        return f"{label} has several frames; the first was inspected"
-    return f"{label} has {image.n_frames} frames; the first was inspected"  # type: ignore[attr-defined]
+        return translatable(f"{label} has several frames; the first was inspected")
+    frames = image.n_frames  # type: ignore[attr-defined]
+    return translatable(f"{label} has {frames} frames; the first was inspected")
 
 
 def color_bits(data: bytes, image_format: str | None) -> int:
@@ -82,7 +84,7 @@ def coarse_note(image_hw: tuple[int, int], references: Sequence[tuple[int, int]]
     if not coarse:
         return None
     height, width = min(coarse)
-    return (
+    return translatable(
         f"{len(coarse)} of {counted(len(references), 'reference')} {'has' if len(coarse) == 1 else 'have'} less than "
         f"1/{COARSE} of the image's pixels on a side (smallest {width} x {height}): finer things cannot be compared"
     )

@@ -22,6 +22,7 @@ from reason_iad.images.doubts import MOST_SCANS, SMALL, black_rows, color_bits, 
 from reason_iad.images.limits import FORMATS, ImageLimits, LoadedImage, Pixels, reads_heic
 from reason_iad.images.scale import Scale, apply_scale, find_mark, guess_scale, kind_of, shared_scale, without
 from reason_iad.images.tiff import deep_tiff, read_layout
+from reason_iad.languages import translatable
 
 _TIFF = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 _ORIENTATION = 0x0112
@@ -219,7 +220,7 @@ def _names_adobe_rgb(image: Image.Image) -> bool:
 
 
 def _gamma_note(label: str, power: float) -> str:
-    return f"{label} states a gamma of {SRGB_GAMMA / power:.3g}; its values were brought to that of sRGB"
+    return translatable(f"{label} states a gamma of {SRGB_GAMMA / power:.3g}; its values were brought to that of sRGB")
 
 
 def _formats() -> tuple[str, ...]:

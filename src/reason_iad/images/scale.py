@@ -24,6 +24,7 @@ import numpy as np
 import numpy.typing as npt
 
 from reason_iad.errors import ImageError
+from reason_iad.languages import translatable
 
 Values = npt.NDArray[Any]  # (H, W, C), integers or floats, C is 1 or 3
 Kind = Literal["integer", "float"]
@@ -85,16 +86,16 @@ def guess_scale(values: Values, bits: int | None = None) -> tuple[Scale, str]:
     if values.dtype.kind == "f":
         return _float_scale(values)
     if bits is not None:
-        return Scale(0, 2**bits - 1), f"the file states {bits} bits"
+        return Scale(0, 2**bits - 1), translatable(f"the file states {bits} bits")
     low, high = robust_range(values)
     if low < 0:
-        return Scale(low, max(high, low + 1)), "the values are signed; their own range"
+        return Scale(low, max(high, low + 1)), translatable("the values are signed; their own range")
     width = 8 * values.dtype.itemsize
     if width == 16 and values.dtype.kind == "u" and _fills_upper_bits(values, high):
-        return Scale(0, 65535), "the values were shifted into the upper bits of 16"
+        return Scale(0, 65535), translatable("the values were shifted into the upper bits of 16")
     most = width - (values.dtype.kind == "i")  # one bit of a signed number is its sign
     depth = min(most, next((depth for depth in (*DEPTHS, 20, 24, 32) if high < 2**depth), 64))
-    return Scale(0, 2**depth - 1), f"{depth} bits hold all but hot pixels"
+    return Scale(0, 2**depth - 1), translatable(f"{depth} bits hold all but hot pixels")
 
 
 def find_mark(values: Values) -> float | None:
@@ -167,13 +168,13 @@ def _to_bytes(values: npt.NDArray[np.float64], scale: Scale, power: float) -> np
 def _float_scale(values: Values) -> tuple[Scale, str]:
     low, high = robust_range(values)
     if low >= -0.01 * LITTLE and high <= LITTLE:
-        return Scale(0.0, 1.0, "float"), "floats of 0 to 1"
+        return Scale(0.0, 1.0, "float"), translatable("floats of 0 to 1")
     if low < 0 and low >= -LITTLE and high <= LITTLE:
-        return Scale(-1.0, 1.0, "float"), "floats of -1 to 1"
+        return Scale(-1.0, 1.0, "float"), translatable("floats of -1 to 1")
     depth = next((depth for depth in DEPTHS if high < 2**depth), None)
     if low < 0 or depth is None or high < 32:
-        return Scale(low, high if high > low else low + 1.0, "float"), "measurements; their own range"
-    return Scale(0.0, float(2**depth - 1), "float"), f"floats that {depth} bits hold"
+        return Scale(low, high if high > low else low + 1.0, "float"), translatable("measurements; their own range")
+    return Scale(0.0, float(2**depth - 1), "float"), translatable(f"floats that {depth} bits hold")
 
 
 def _fills_upper_bits(values: Values, high: float) -> bool:

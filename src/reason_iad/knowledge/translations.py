@@ -45,6 +45,21 @@ def translated(code: str) -> tuple[tuple[CategoryKnowledge, CategoryKnowledge], 
     return tuple(pairs)
 
 
+def names(code: str) -> dict[str, str]:
+    """Names of categories, defects and sources that have a translation, by those in English and by identifier."""
+    found = {}
+    for known, other in translated(code):
+        found[known.source] = other.source
+        pairs = [(known.category, known.name, other.name)]
+        pairs += [
+            (defect.type, defect.name, mine.name) for defect in known.defects if (mine := other.defect(defect.type))
+        ]
+        for identifier, name, said in pairs:
+            found[name] = said
+            found.setdefault(identifier.replace("_", " "), said)
+    return found
+
+
 @functools.lru_cache(maxsize=8)
 def _entries(code: str, home: Path) -> dict[str, str]:
     """Translations by the id of the entry."""
@@ -72,19 +87,32 @@ def _entries(code: str, home: Path) -> dict[str, str]:
 
 @functools.lru_cache(maxsize=8192)
 def _told(text: str, code: str, home: Path) -> str:
-    return languages.told(text, _texts(code, home))
+    texts = _texts(code, home)
+    # Names such as "capping or lamination" would be cut at the words between the holes of a sentence.
+    marks = {f"\ue000{at}\ue001": name for at, name in enumerate(_names_of_several_words(code, home)) if name in text}
+    masked = text
+    for mark, name in marks.items():
+        masked = masked.replace(name, mark)
+    shown = languages.told(masked, texts | {mark: texts[name] for mark, name in marks.items()})
+    for mark, name in marks.items():
+        shown = shown.replace(mark, texts[name])
+    return shown
+
+
+@functools.lru_cache(maxsize=8)
+def _names_of_several_words(code: str, home: Path) -> tuple[str, ...]:
+    """Translated names that hold an "or", the longest first."""
+    return tuple(sorted((name for name in names(code) if " or " in name), key=len, reverse=True))
 
 
 @functools.lru_cache(maxsize=8)
 def _texts(code: str, home: Path) -> dict[str, str]:
     """Translations by the text of a field, as reports take it over."""
-    found: dict[str, str] = {}
+    found = names(code)
     for known, other in translated(code):
-        found[known.name] = other.name
-        found[known.category.replace("_", " ")] = other.name
         found |= dict(zip(known.normal, other.normal, strict=False))
         for defect in known.defects:
             if (mine := other.defect(defect.type)) is not None:
-                for field in ("name", "look", "cause", "consequence", "check"):
+                for field in ("look", "cause", "consequence", "check"):
                     found[getattr(defect, field)] = getattr(mine, field)
     return found

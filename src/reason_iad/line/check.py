@@ -12,7 +12,9 @@ from reason_iad.languages import translatable
 from reason_iad.line.clock import Clock
 from reason_iad.line.frames import SourceLostError
 from reason_iad.line.motion import RestDetector, grid_of
-from reason_iad.line.settings import AnySink, LineSettings, MqttTrigger, RestTrigger
+from reason_iad.line.settings import LineSettings
+from reason_iad.line.settings_sinks import AnySink
+from reason_iad.line.settings_sources import MqttTrigger, RestTrigger
 from reason_iad.line.sinks import make_sink
 from reason_iad.line.sources import make_source, view_of
 from reason_iad.line.triggers import make_trigger

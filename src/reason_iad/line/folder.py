@@ -10,7 +10,7 @@ from reason_iad.errors import InputError
 from reason_iad.images.hot_folder import Arrival, HotFolder
 from reason_iad.line.clock import Clock
 from reason_iad.line.frames import Frame, SourceLostError
-from reason_iad.line.settings import FolderSource
+from reason_iad.line.settings_sources import FolderSource
 
 
 class Folder:

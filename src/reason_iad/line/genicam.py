@@ -14,7 +14,7 @@ from reason_iad.errors import InputError
 from reason_iad.images import Pixels
 from reason_iad.line.clock import Clock
 from reason_iad.line.frames import Frame, SourceLostError
-from reason_iad.line.settings import GenicamSource
+from reason_iad.line.settings_sources import GenicamSource
 
 
 class Genicam:

@@ -8,7 +8,7 @@ from datetime import datetime
 from pathlib import Path
 
 from reason_iad.languages import translatable
-from reason_iad.line.settings import JsonlSink
+from reason_iad.line.settings_sinks import JsonlSink
 from reason_iad.line.sinks import SinkDownError
 from reason_iad.store.outbox import Waiting
 

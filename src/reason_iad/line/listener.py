@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from reason_iad.errors import ReasonIADError
 from reason_iad.line.capture import WAITS
 from reason_iad.line.mqtt import connect
-from reason_iad.line.settings import MqttTrigger
+from reason_iad.line.settings_sources import MqttTrigger
 from reason_iad.line.triggers import Called
 
 if TYPE_CHECKING:

@@ -19,7 +19,9 @@ from typing import TYPE_CHECKING, Any
 
 from reason_iad.errors import InputError
 from reason_iad.languages import translatable
-from reason_iad.line.settings import LineName, MqttSink, MqttTrigger
+from reason_iad.line.settings import LineName
+from reason_iad.line.settings_sinks import MqttSink
+from reason_iad.line.settings_sources import MqttTrigger
 from reason_iad.line.sinks import SinkDownError
 from reason_iad.store.outbox import Waiting
 

@@ -16,7 +16,8 @@ from typing import Any
 
 from reason_iad.errors import InputError
 from reason_iad.languages import translatable
-from reason_iad.line.settings import LineName, OpcUaSink
+from reason_iad.line.settings import LineName
+from reason_iad.line.settings_sinks import OpcUaSink
 from reason_iad.line.sinks import SinkDownError
 from reason_iad.store.outbox import Waiting
 

@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 
 from reason_iad.errors import InputError, ReasonIADError
 from reason_iad.images import encode_png
+from reason_iad.languages import translatable
 from reason_iad.line.capture import Capture
 from reason_iad.line.clock import Clock
 from reason_iad.line.delivery import Delivery
@@ -38,7 +39,7 @@ from reason_iad.workers import TaskFailedError, WorkerPool
 if TYPE_CHECKING:
     from reason_iad.store.store import Store
 
-INTERRUPTED = "the line was stopped during this inspection"
+INTERRUPTED = translatable("the line was stopped during this inspection")
 TELL_SECONDS = 2.0  # between two notes of the line's state
 PRUNE_SECONDS = 3600.0
 BEGIN_SECONDS = 60.0  # for each sink to begin, or to fail, before the first picture is taken
@@ -112,7 +113,7 @@ class LineRunner:
         if frame is not None and (fired := self._trigger.see(frame)) is not None:
             self._choose(Chosen(frame, fired, self.clock.seconds()))
         for part in self._trigger.missed():
-            self.telling.not_inspected(part, "no picture came in time")
+            self.telling.not_inspected(part, translatable("no picture came in time"))
         return frame is None and self.capture.ended.is_set()
 
     def _choose(self, chosen: Chosen) -> None:
@@ -125,7 +126,8 @@ class LineRunner:
             else:
                 self._hand_on(chosen)
         except queue.Full:
-            self.telling.not_inspected(chosen.fired.part, f"{self._waiting.maxsize} parts were waiting already", chosen)
+            why = translatable(f"{self._waiting.maxsize} parts were waiting already")
+            self.telling.not_inspected(chosen.fired.part, why, chosen)
 
     def _hand_on(self, chosen: Chosen | None) -> None:
         """Wait for room among the waiting parts, for as long as somebody inspects them; None is the end."""
@@ -185,7 +187,7 @@ class LineRunner:
         record = self._store.lines
         self.telling.keep(lambda: record.alarm(raised.alarm, raised.before, raised.after, adding([draft])))
         self.telling.wake()
-        self.telling.say(f"drift of {raised.alarm.quantity}: {raised.drift.proposal}")
+        self.telling.say(f"drift of {raised.alarm.quantity.replace('_', ' ')}: {raised.drift.proposal}")
 
     def _on_camera(self, event: NoticeKind, detail: str) -> None:
         if not self._halt.is_set():  # a camera that goes after the line is not its business

@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import Protocol
 
 from reason_iad.errors import ReasonIADError
-from reason_iad.line.settings import AnySink, JsonlSink, LineName, MqttSink, OpcUaSink
+from reason_iad.line.settings import LineName
+from reason_iad.line.settings_sinks import AnySink, JsonlSink, MqttSink, OpcUaSink
 from reason_iad.store.outbox import Waiting
 
 

@@ -10,7 +10,7 @@ from reason_iad.errors import ImageError, InputError
 from reason_iad.images import read_image
 from reason_iad.line.clock import Clock
 from reason_iad.line.frames import Frame, SourceLostError
-from reason_iad.line.settings import SnapshotSource
+from reason_iad.line.settings_sources import SnapshotSource
 
 if TYPE_CHECKING:
     import httpx

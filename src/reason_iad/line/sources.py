@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from reason_iad.line.clock import Clock
 from reason_iad.line.frames import Source, View
-from reason_iad.line.settings import (
+from reason_iad.line.settings_sources import (
     AnySource,
     FileSource,
     FolderSource,

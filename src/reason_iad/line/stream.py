@@ -17,7 +17,7 @@ from urllib.parse import quote, urlsplit, urlunsplit
 from reason_iad.errors import InputError
 from reason_iad.line.clock import Clock
 from reason_iad.line.frames import Frame, SourceLostError
-from reason_iad.line.settings import FileSource, StreamSource, UsbSource
+from reason_iad.line.settings_sources import FileSource, StreamSource, UsbSource
 
 MISSING = "PyAV is not installed; expected it for video: pip install 'reason-iad[line]'"
 

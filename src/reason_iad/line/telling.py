@@ -22,6 +22,10 @@ from reason_iad.store.outbox import Draft
 if TYPE_CHECKING:
     from reason_iad.store.store import Store
 
+SAID: dict[NoticeKind, str] = {
+    "started": "line started", "stopped": "line stopped", "camera_lost": "camera lost", "camera_back": "camera back",
+    "drift_cleared": "drift cleared",
+}  # fmt: skip  # `locale/sentences.py` has them with what follows
 RECORD_WAITS = (0.2, 1.0, 5.0)
 Result = TypeVar("Result")
 
@@ -61,7 +65,7 @@ class Telling:
         draft = self.draft("notice", None, notice=Notice(event=event, detail=detail[:500]))
         self.keep(lambda: self._store.outbox.put(draft))
         self.wake()
-        self.say(f"{event.replace('_', ' ')}{': ' if detail else ''}{detail}")
+        self.say(f"{SAID[event]}: {detail}" if detail else SAID[event])
 
     def not_inspected(self, part: str | None, why: str, chosen: Chosen | None = None) -> None:
         """Tell of a part about which nothing is known."""

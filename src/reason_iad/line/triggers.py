@@ -12,7 +12,7 @@ from reason_iad.images import read_image
 from reason_iad.line.clock import Clock
 from reason_iad.line.frames import Frame, View
 from reason_iad.line.motion import RestDetector, change, grid_of
-from reason_iad.line.settings import (
+from reason_iad.line.settings_sources import (
     AnySource,
     AnyTrigger,
     EachTrigger,

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
+from reason_iad.languages import translatable
 from reason_iad.line.drift import Alarm, DriftTest, spread_of
 from reason_iad.line.message import Drift, QuantityShift
 from reason_iad.line.parts import Known, Looked
@@ -65,9 +66,11 @@ class DriftWatch:
         """Why no drift can be seen; None where it can."""
         count = len(self.known.jpegs)
         if not self._settings.on:
-            return "drift is switched off"
+            return translatable("drift is switched off")
         if count < FEWEST:
-            return f"the profile knows {count} good parts; expected at least {FEWEST} to see drift: learn it from more"
+            return translatable(
+                f"the profile knows {count} good parts; expected at least {FEWEST} to see drift: learn it from more"
+            )
         return None
 
     def renew(self, known: Known) -> None:
@@ -98,7 +101,8 @@ class DriftWatch:
         identifier = new_id()
         self.open_alarm = identifier
         version = self.known.version
-        proposed, doubt = _proposed(since)
+        proposed, odd = _proposed(since)
+        doubt = f" ({odd} of them are called defective: look at each first)" if odd else ""
         drift = Drift(
             alarm_id=identifier,
             category=self._category,
@@ -107,7 +111,7 @@ class DriftWatch:
             since_parts=alarm.since,
             parts_per_false_alarm=self._settings.parts_per_false_alarm,
             profile_version=version,
-            proposal=(
+            proposal=translatable(
                 f"Compare the two pictures. If camera, light and parts are as they should be, version {version + 1} of "
                 f"the profile can be learned from the {counted(len(proposed), 'inspection')} named here{doubt}: "
                 f"reason-iad line adopt {identifier[:8]} LINE.toml. Nothing was changed."
@@ -151,13 +155,12 @@ class DriftWatch:
         return tuple(sorted(found, key=lambda one: -abs(one.shift)))
 
 
-def _proposed(since: list[Seen]) -> tuple[tuple[str, ...], str]:
-    """Parts that a new version could learn from, and what to look at first.
+def _proposed(since: list[Seen]) -> tuple[tuple[str, ...], int]:
+    """Parts that a new version could learn from, and how many of them are called defective.
 
     Those that are not called defective where they are enough; else all, since what drifted is called defective.
     """
     good = tuple(part.inspection for part in since if part.good)
     if len(good) >= ENOUGH:
-        return good, ""
-    called = len(since) - len(good)
-    return tuple(part.inspection for part in since), f" ({called} of them are called defective: look at each first)"
+        return good, 0
+    return tuple(part.inspection for part in since), len(since) - len(good)

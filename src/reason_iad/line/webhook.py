@@ -12,7 +12,7 @@ import hmac
 import time
 
 from reason_iad.languages import translatable
-from reason_iad.line.settings import WebhookSink
+from reason_iad.line.settings_sinks import WebhookSink
 from reason_iad.line.sinks import SinkDownError, SinkRefusedError
 from reason_iad.store.outbox import Waiting
 

@@ -5,7 +5,9 @@ Read off the syntax tree of every module outside `DEVELOPERS`:
 - what stands under `_`, `several` and `translatable`;
 - the message of every error of the `ReasonIADError` tree (and of argparse's `ArgumentTypeError`);
 - `help`, `description`, `epilog` and titles of the command line, and the help of settings;
-- what `say` and `note` print, and what callbacks of their name are given, and `tell`, `progress`.
+- what `say` and `note` print, and what callbacks of their name are given, and `tell`, `progress`;
+- what is added to the `notes` and `warnings` of a report, a profile or labels (not of a benchmark, whose tables are
+  English).
 
 An f-string becomes a sentence with {holes}, named by what fills them. A part that is one of a few literals (a
 condition, a local name, a constant) is written out, one sentence for each; literals deeper within a hole are texts of
@@ -16,7 +18,6 @@ ValueError, tell developers of a fault in their code, and stay English.
 from __future__ import annotations
 
 import ast
-import functools
 import itertools
 import math
 import re
@@ -24,11 +25,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
-PACKAGE = Path(__file__).parent.parent
-DEVELOPERS = ("training", "locale/catalogs.py", "locale/extract.py", "recognition/build_prototypes.py")
-MARKS = ("_", "several", "translatable")
-SPOKEN = ("say", "note", "tell", "progress")
-HELP = ("help", "description", "epilog", "title")
+from reason_iad.locale.places import MARKS, PACKAGE, constants, last, noted_by, said_by, sources, tree_of
+
 MOST = 4  # sentences that one f-string is written out to
 
 Text = str | tuple[str, str]
@@ -49,52 +47,6 @@ def found_in_python(package: Path = PACKAGE) -> Iterator[Found]:
         yield from Reader(path, path.relative_to(package).as_posix()).read()
 
 
-def sources(package: Path = PACKAGE) -> list[Path]:
-    """Modules whose texts people read."""
-    names = sorted(path.relative_to(package).as_posix() for path in package.rglob("*.py"))
-    return [package / name for name in names if not name.startswith(DEVELOPERS)]
-
-
-@functools.cache
-def errors(package: Path = PACKAGE) -> frozenset[str]:
-    """Names of the classes whose message people read: the tree of `ReasonIADError`, wherever it grows."""
-    bases: dict[str, set[str]] = {}
-    for path in sources(package):
-        for node in ast.walk(_tree(path)):
-            if isinstance(node, ast.ClassDef):
-                bases.setdefault(node.name, set()).update(_last(base) for base in node.bases)
-    known = {"ReasonIADError", "ArgumentTypeError"}
-    while more := {name for name, over in bases.items() if over & known} - known:
-        known |= more
-    return frozenset(known)
-
-
-@functools.cache
-def constants(package: Path = PACKAGE) -> dict[str, ast.expr]:
-    """Texts that modules keep under names of capitals."""
-    found: dict[str, ast.expr] = {}
-    for path in sources(package):
-        for node in _tree(path).body:
-            if isinstance(node, ast.Assign) and isinstance(node.targets[0], ast.Name) and _is_text(node.value):
-                name = node.targets[0].id
-                if name.isupper():
-                    found[f"{path}:{name}"] = found[name] = node.value
-    return found
-
-
-@functools.cache
-def _tree(path: Path) -> ast.Module:
-    return ast.parse(path.read_text("utf-8"))
-
-
-def _last(node: ast.expr) -> str:
-    return node.attr if isinstance(node, ast.Attribute) else getattr(node, "id", "")
-
-
-def _is_text(node: ast.expr) -> bool:
-    return isinstance(node, ast.JoinedStr) or (isinstance(node, ast.Constant) and isinstance(node.value, str))
-
-
 def is_worded(text: str) -> bool:
     """Whether a text holds a word outside its holes: anything else needs no translation."""
     return not text.startswith("--") and re.search(r"[A-Za-z]{2}", re.sub(r"\{\w*\}", "", text)) is not None
@@ -112,21 +64,25 @@ class Reader:
         """Texts in the order of the source."""
         for call, local in self.calls():
             self.local = local
-            for text in said_by(call):
-                if _last(call.func) in MARKS and isinstance(text, ast.Constant):
+            for text in (*said_by(call), *self.noted(call)):
+                if last(call.func) in MARKS and isinstance(text, ast.Constant):
                     yield Found(self.name, call.lineno, (str(text.value),))  # its holes are written as such
                 else:
                     yield from self._found(text)
-            if _last(call.func) == "several":
+            if last(call.func) == "several":
                 one, many = (ast.literal_eval(form) for form in call.args[:2])
                 yield Found(self.name, call.lineno, ((one, many),))
-            if _last(call.func) == "counted" and isinstance(call.args[1], ast.Constant):
+            if last(call.func) == "counted" and isinstance(call.args[1], ast.Constant):
                 one, *many = (ast.literal_eval(noun) for noun in call.args[1:])
                 yield Found(self.name, call.lineno, (f"{{count}} {one}", f"{{count}} {many[0] if many else one + 's'}"))
 
+    def noted(self, call: ast.Call) -> list[ast.expr]:
+        """The texts that a call adds to notes."""
+        return [] if self.name.startswith("benchmark/") else noted_by(call)
+
     def calls(self) -> Iterator[tuple[ast.Call, dict[str, list[ast.expr]]]]:
         """Every call, with what the local names around it may hold."""
-        yield from self._within(_tree(self.path), {})
+        yield from self._within(tree_of(self.path), {})
 
     def _within(
         self, node: ast.AST, local: dict[str, list[ast.expr]]
@@ -171,7 +127,7 @@ class Reader:
             options = node.values if isinstance(node, ast.BoolOp) else [node.body, node.orelse]
             branches = self._each(options, names, fragments)
             return None if branches is None else list(itertools.chain.from_iterable(branches))
-        if isinstance(node, ast.Call) and _last(node.func) in ("translatable", "told") and node.args:
+        if isinstance(node, ast.Call) and last(node.func) in ("translatable", "told") and node.args:
             return self._alternatives(node.args[0], names, fragments)
         if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.attr == "replace":
             return self._alternatives(node.func.value, names, fragments)  # such as of signs that a library would read
@@ -213,24 +169,6 @@ class Reader:
         return self._alternatives(node, names, fragments) or [""]
 
 
-def said_by(node: ast.Call) -> list[ast.expr]:
-    """The texts that a call makes people read; those of `several` apart."""
-    name = _last(node.func)
-    if name in ("_", "translatable", *SPOKEN) or name in errors():
-        return node.args[:1] if name != "tell" or isinstance(node.func, ast.Name) else []  # a job tells its state
-    if name == "HttpProblem":
-        return node.args[2:3]
-    texts = [key.value for key in node.keywords if key.arg in HELP and name in ("add_argument", "add_parser")]
-    if name in ("add_argument_group", "setting"):
-        texts += node.args[1:2] if name == "setting" else node.args[:2]
-        texts += [key.value for key in node.keywords if key.arg == "told"]
-    if name == "Progress":
-        return [key.value for key in node.keywords if key.arg == "verb"]
-    if name in ("Parser", "ArgumentParser"):
-        texts += [key.value for key in node.keywords if key.arg in HELP]
-    return texts
-
-
 def _assigned(function: ast.AST) -> dict[str, list[ast.expr]]:
     """Local names that hold nothing but text, with all that they may hold."""
     held: dict[str, list[ast.expr]] = {}
@@ -238,8 +176,9 @@ def _assigned(function: ast.AST) -> dict[str, list[ast.expr]]:
         if isinstance(node, ast.Assign):
             for target in node.targets:
                 pairs = [(target, node.value)]
-                if isinstance(target, ast.Tuple) and isinstance(node.value, ast.Tuple):
-                    pairs = list(zip(target.elts, node.value.elts, strict=False))
+                if isinstance(target, ast.Tuple):
+                    tuple_of = node.value.elts if isinstance(node.value, ast.Tuple) else [node.value] * len(target.elts)
+                    pairs = list(zip(target.elts, tuple_of, strict=False))
                 for name, value in pairs:
                     if isinstance(name, ast.Name):
                         held.setdefault(name.id, []).append(value)

@@ -15,7 +15,6 @@ from reason_iad.reporting.text import (
     answer_phrase,
     duration,
     other_notes,
-    padded,
     percent,
     printable,
     total_milliseconds,
@@ -23,6 +22,7 @@ from reason_iad.reporting.text import (
     verdict_word,
 )
 from reason_iad.types import InspectionReport
+from reason_iad.words import padded
 
 MOST_NOTES = 500  # kinds that are counted; a lot with more of them has one for each image
 NAMED = 3  # images that a note names

@@ -140,7 +140,7 @@ def shift_pdf(shift: Shift, paper: Paper = "A4") -> bytes:
         seen = (
             _("seen by {who}", who=alarm.acknowledged_by) if alarm.acknowledged_by else _("nobody has looked at it yet")
         )
-        sheet.paragraph(f"{moment(alarm.at, 'short')}  {alarm.line}: {told(alarm.quantity)}; {seen}")
+        sheet.paragraph(f"{moment(alarm.at, 'short')}  {alarm.line}: {told(alarm.quantity.replace('_', ' '))}; {seen}")
         sheet.strip(list(zip((_("a good part"), _("a part that shows it")), alarm.pictures, strict=False)))
     sheet.parts(_("Stopped parts"), shift.stopped, _("No part was stopped."))
     sheet.parts(_("Uncertain parts"), shift.uncertain, _("No part was uncertain."))

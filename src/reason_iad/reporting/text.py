@@ -5,7 +5,6 @@ from __future__ import annotations
 import datetime
 import os
 import textwrap
-import unicodedata
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TextIO
 
@@ -21,6 +20,7 @@ from reason_iad.types import (
     LikeExample,
     Verdict,
 )
+from reason_iad.words import padded
 
 VERDICT_WORDS: dict[Verdict, str] = {
     "normal": translatable("Normal"), "defective": translatable("Defective"), "uncertain": translatable("Uncertain"),
@@ -301,16 +301,6 @@ def other_notes(report: InspectionReport) -> tuple[str, ...]:
 def printable(text: str) -> str:
     """Replace control characters, so that a file name or a knowledge entry cannot steer the terminal."""
     return "".join(c if c.isprintable() else "�" for c in " ".join(text.split()))
-
-
-def padded(text: str, width: int) -> str:
-    """Text filled with blanks to a width on the terminal, where letters of Chinese and Japanese take two places.
-
-    >>> padded("不良", 6), padded("ok", 6)
-    ('不良  ', 'ok    ')
-    """
-    taken = sum(2 if unicodedata.east_asian_width(letter) in "WF" else 1 for letter in text)
-    return text + " " * (width - taken)
 
 
 def wants_color(stream: TextIO) -> bool:

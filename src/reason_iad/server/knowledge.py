@@ -11,6 +11,8 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from reason_iad.errors import EvidenceError
+from reason_iad.knowledge.translations import text_of
+from reason_iad.languages import told
 
 if TYPE_CHECKING:
     from reason_iad.knowledge.retrieve import KnowledgeBase
@@ -43,9 +45,11 @@ class KnowledgeSearch:
         """The best entries for a question."""
         with self._lock:
             hits = self._base.search(query, category, limit)
+        shown = {h.entry.id: text_of(h.entry.id, h.entry.text) for h in hits}
         return [
             {
                 "id": h.entry.id, "category": h.entry.category, "kind": h.entry.kind, "text": h.entry.text,
+                "translation": shown[h.entry.id] if shown[h.entry.id] != h.entry.text else None,
                 "source": h.entry.source, "defect_type": h.entry.defect_type, "score": h.score,
             }
             for h in hits
@@ -103,7 +107,8 @@ def profile_facts(category: str) -> dict[str, Any]:
     try:
         return {
             "category": facts["category"], "version": facts["version"], "normals": facts["num_normals"],
-            "defectives": facts["num_defectives"], "history": facts["history"], "warnings": facts["warnings"],
+            "defectives": facts["num_defectives"], "history": [told(one, own=True) for one in facts["history"]],
+            "warnings": [told(one) for one in facts["warnings"]],
         }  # fmt: skip
     except KeyError as error:
         raise EvidenceError(f"the profile of {category!r} lacks {error}; learn the category again") from error

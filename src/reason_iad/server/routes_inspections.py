@@ -12,6 +12,7 @@ from typing import Annotated, Any, Literal
 from fastapi import APIRouter, Path, Query, Request, Response
 from fastapi.responses import StreamingResponse
 
+from reason_iad import languages
 from reason_iad.errors import InputError
 from reason_iad.reporting.pdf import Paper
 from reason_iad.server.access import Admin, AppState, Inspector, Server, Viewer, audit, errors
@@ -226,7 +227,7 @@ async def correct(id: Id, said: FeedbackRequest, request: Request, who: Inspecto
         "comment": kept.comment,
         "who": who.name,
         "created_at": kept.created_at,
-        "effect": effect,
+        "effect": languages.told(effect),
         "understood": understood,
     }
 

@@ -98,7 +98,7 @@ async def name(said: LabelRequest, request: Request, who: Inspector, server: Ser
     async with server.decoding:
         found = await asyncio.to_thread(label, server.store, said.inspection, said.area, said.defect_type, who.name)
     await audit(request, who, "label", said.inspection, found.defect_type)
-    return {**found.__dict__, "notes": list(found.notes)}
+    return {**found.__dict__, "notes": [told(one) for one in found.notes]}
 
 
 @router.post("/v1/labels/undo", response_model=QueueBody, responses=errors(404))

@@ -15,6 +15,7 @@ from fastapi import APIRouter, Path, Query, Request, Response
 from markupsafe import Markup
 
 from reason_iad import __version__
+from reason_iad.knowledge.translations import names
 from reason_iad.languages import LANGUAGES, _, language, messages, told
 from reason_iad.server.access import Admin, AppState, Server, Viewer, audit, errors, someone, state_of
 from reason_iad.server.intake import read_images
@@ -216,7 +217,7 @@ async def learn(request: Request, who: Admin, server: Server) -> Any:
         raise job.error
     if not ended or job.result is None:
         raise HttpProblem(503, "too_long", "the model is busy; send fewer images, or learn with `reason-iad learn`", 5)
-    return {"category": category, **job.result}
+    return {"category": category, **job.result, "warnings": [told(one) for one in job.result["warnings"]]}
 
 
 @router.get("/v1/audit", tags=["system"], response_model=list[AuditBody], responses=errors())
@@ -258,11 +259,12 @@ def _page(name: str) -> Response:
 def _words(code: str) -> str:
     """The catalog of a language as far as pages need it: what their scripts say, and short names that they are sent."""
     scripts = "".join(_asset(name).decode() for name in ASSETS if name.endswith(".js"))
-    needed = {
+    needed: dict[str, str | list[str]] = {
         text: told
         for text, told in messages(code).items()
         if json.dumps(text)[1:-1] in scripts or (len(text) < 32 and "{" not in text)
     }
+    needed = {**(names(code) if code != "en" else {}), **needed}
     return json.dumps(needed, ensure_ascii=False).replace("<", "\\u003c")
 
 

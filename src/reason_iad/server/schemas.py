@@ -160,6 +160,7 @@ class KnowledgeHit(BaseModel):
     category: str
     kind: str
     text: str
+    translation: str | None = Field(description="of the text in the language of Accept-Language, where it has one")
     source: str
     defect_type: str | None
     score: float
@@ -225,7 +226,7 @@ def inspection_body(record: Record, position: int | None = None, full: bool = Fa
         "created_at": record.created_at, "started_at": record.started_at, "finished_at": record.finished_at,
         "error": record.error and told(record.error), "pictures": pictures,
         "feedback": [
-            {"kind": f.kind, "comment": f.comment, "who": f.who, "created_at": f.created_at, "effect": f.effect}
+            {"kind": f.kind, "comment": f.comment, "who": f.who, "created_at": f.created_at, "effect": told(f.effect)}
             for f in record.feedback
         ],
         "why_uncertain": list(reasons), "check_next": following, "report": record.report if full else None,
@@ -247,6 +248,7 @@ def translations(report: dict[str, Any]) -> dict[str, str]:
     texts += [(report.get("evidence") or {}).get("text")]
     for answer in report.get("answers", ()):
         texts += [answer["question"], answer["text"], *answer["grounds"], *(one["text"] for one in answer["options"])]
+    texts += [one["source"] for one in report.get("citations", ())]
     found |= {text: told(text) for text in texts if text}
     return {text: translated for text, translated in found.items() if translated != text}
 

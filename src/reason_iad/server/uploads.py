@@ -14,6 +14,7 @@ import zipfile
 from reason_iad.errors import ImageError
 from reason_iad.files import sha256
 from reason_iad.images import LoadedImage, read_image
+from reason_iad.languages import translatable
 from reason_iad.server.problems import HttpProblem, Upload
 from reason_iad.server.settings import Limits
 
@@ -60,15 +61,17 @@ def from_base64(text: str, name: str, limits: Limits) -> bytes:
     """
     head, comma, rest = text.partition(",") if text[:5].casefold() == "data:" else ("", "", text)
     if head and not (comma and head.casefold().endswith(";base64")):
-        found = f"{name} is a data URL that begins {head[:60]!r}"
-        raise _not_base64(name, f"{found}; expected data:image/png;base64, and the bytes", text)
+        reason = translatable(
+            f"{name} is a data URL that begins {head[:60]!r}; expected data:image/png;base64, and the bytes"
+        )
+        raise _not_base64(name, reason, text)
     digits = "".join(rest.split()).translate(_URL_SAFE).rstrip("=")
     if len(digits) * 3 // 4 > limits.max_bytes:
         raise HttpProblem(413, "too_large", f"{name} has over {limits.max_bytes:,} bytes; export it smaller")
     try:
         return base64.b64decode(digits + "=" * (-len(digits) % 4), validate=True)
     except (binascii.Error, ValueError) as error:
-        reason = f"{name} is not base64 ({error}); expected the image file's bytes in base64"
+        reason = translatable(f"{name} is not base64 ({error}); expected the image file's bytes in base64")
         raise _not_base64(name, reason, text) from error
 
 

@@ -3,7 +3,7 @@
 import { $, FEEDBACK, LANGUAGE, WORDS, _, answerBars, badge, cut, drawBoxes, duration, digits, el, fillSelect, icon, likely, low, meter, percent, plain, several, webLink, when } from "/assets/view.js";
 import { showThreshold } from "/assets/threshold.js";
 
-const STAGES = { queued: _("Waiting for its turn"), read: _("Reading the image"), recognize: _("Recognizing the category"), evidence: _("Comparing with good parts"), knowledge: _("Looking up knowledge"), prefix: _("Showing it to the model"), verdict: _("Reasoning about the verdict"), details: _("Describing the defect"), nearest: _("Finding the nearest normal patch"), question: _("Answering your question"), pictures: _("Drawing the map") };
+const STAGES = { queued: _("Waiting for its turn"), read: _("Reading the image"), recognize: _("Recognizing the category"), evidence: _("Comparing with good parts"), knowledge: _("Looking up knowledge"), prefix: _("Showing it to the model"), verdict: _("Reasoning about the verdict"), naming: _("Naming the defect"), details: _("Describing the defect"), nearest: _("Finding the nearest normal patch"), question: _("Answering your question"), pictures: _("Drawing the map") };
 let translations = {};
 // A sentence of the record in the language of the page: the server sends it along.
 const told = (text) => translations[text] || (text ? _(text) : text);
@@ -278,7 +278,7 @@ function resultPanels(body) {
 }
 function besidePanels(body) {
   const r = body.report, notes = r.notes.filter((n) => !body.why_uncertain.includes(told(n)));
-  return [r.citations.length ? panel(_("Knowledge cited"), el("ul", { class: "cited" }, r.citations.map((c) => el("li", {}, el("span", { class: "tag" }, c.defect_type ? `${_(c.kind)}: ${told(c.defect_type)}` : _(c.kind)), told(c.text), el("br"), el("span", { class: "small" }, `${_("Source:")} `, webLink(c.source)))))) : null,
+  return [r.citations.length ? panel(_("Knowledge cited"), el("ul", { class: "cited" }, r.citations.map((c) => el("li", {}, el("span", { class: "tag" }, c.defect_type ? `${_(c.kind)}: ${plain(c.defect_type)}` : _(c.kind)), told(c.text), el("br"), el("span", { class: "small" }, `${_("Source:")} `, webLink(told(c.source))))))) : null,
     notes.length ? panel(_("Notes"), el("ul", { class: "cited" }, notes.map((n) => el("li", {}, told(n))))) : null].filter(Boolean);
 }
 function reportLink(id, name, text) {
@@ -312,7 +312,7 @@ const feedbackLine = (f) => el("li", {}, el("b", {}, FEEDBACK[f.kind]), ` ${_("b
 
 function talkPanel(body) {
   const mine = body.report.answers.filter((a) => body.question && a.question === body.question);
-  const talk = el("div", { class: "talk", "aria-live": "polite" }, mine.map((a) => el("div", {}, el("p", { class: "q" }, told(a.question)), answerBars(a))));
+  const talk = el("div", { class: "talk", "aria-live": "polite" }, mine.map((a) => el("div", {}, el("p", { class: "q" }, told(a.question)), answerBars(a, told))));
   const question = el("input", { "aria-label": _("Question about this image"), placeholder: _("Ask about this image"), maxlength: 500, required: true });
   const choices = el("input", { class: "choices", "aria-label": _("Answers to choose from, separated by semicolons (optional)"), placeholder: _("Answers to choose from (optional): one; two; three") });
   const button = el("button", { type: "submit" }, _("Ask"));
@@ -322,7 +322,7 @@ function talkPanel(body) {
     button.disabled = true;
     try {
       const asked = await post(`/v1/inspections/${body.id}/questions`, { question: question.value, choices: choices.value.split(";").map((c) => c.trim()).filter(Boolean) });
-      talk.append(el("div", {}, el("p", { class: "q" }, asked.answer.question), answerBars(asked.answer), el("p", { class: "small" }, `${duration(asked.milliseconds)}; ${asked.prepared ? _("the image was still before the model") : _("the image was shown to the model again")}`)));
+      talk.append(el("div", {}, el("p", { class: "q" }, asked.answer.question), answerBars(asked.answer, told), el("p", { class: "small" }, `${duration(asked.milliseconds)}; ${asked.prepared ? _("the image was still before the model") : _("the image was shown to the model again")}`)));
       question.value = "";
     } catch (error) { talk.append(el("p", { class: "fault" }, error.message)); }
     button.disabled = false;
@@ -363,7 +363,7 @@ $("search").addEventListener("submit", async (event) => {
   if ($("k-category").value) query.set("category", $("k-category").value);
   try {
     const hits = await get(`/v1/knowledge?${query}`);
-    $("hits").replaceChildren(...hits.map((h) => el("li", {}, el("span", { class: "tag" }, h.defect_type ? `${_(h.kind)}: ${_(h.defect_type)}` : _(h.kind)), el("span", { class: "small" }, plain(h.category)), el("p", {}, h.text), el("p", { class: "small" }, `${_("Source:")} `, webLink(h.source)))));
+    $("hits").replaceChildren(...hits.map((h) => el("li", {}, el("span", { class: "tag" }, h.defect_type ? `${_(h.kind)}: ${plain(h.defect_type)}` : _(h.kind)), el("span", { class: "small" }, plain(h.category)), el("p", {}, h.translation || h.text), el("p", { class: "small" }, `${_("Source:")} `, webLink(told(h.source))))));
   } catch (error) { $("hits").replaceChildren(el("li", { class: "fault" }, error.message)); }
 });
 async function showProfiles() {

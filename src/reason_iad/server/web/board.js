@@ -115,7 +115,7 @@ function tick() {
 
 function drifted(alarms) {
   $("drift-box").classList.toggle("alarm", Boolean(alarms?.length));
-  put("drift", alarms === null ? _("not measured") : [...new Set(alarms.map((a) => _(a.quantity)))].join(", ") || _("none"));
+  put("drift", alarms === null ? _("not measured") : [...new Set(alarms.map((a) => plain(a.quantity)))].join(", ") || _("none"));
 }
 
 const chosen = new URLSearchParams(query);

@@ -73,7 +73,7 @@ function figure(name, tone, share, before, among, same) {
 
 // Stopped and uncertain shares of each week, as stacked bars; a line marks the height at the rate that holds now.
 function chart(row, now) {
-  const width = 720, height = 190, left = 46, bottom = 26, weeks = row.weeks;
+  const width = matchMedia("(max-width: 640px)").matches ? 360 : 720, height = 190, left = 46, bottom = 26, weeks = row.weeks;
   if (!weeks.length) return el("p", { class: "soft" }, _("No part of this profile is in the record of this time."));
   const sum = (o) => (o.stopped.count + o.uncertain.count) / o.parts;
   const top = Math.min(1, Math.max(0.05, ...weeks.map((w) => sum(w.outcome)), ...now.weeks.map((w) => sum(w.outcome))) * 1.12);
@@ -84,7 +84,7 @@ function chart(row, now) {
     label.textContent = shareText(level);
     nodes.push(svg("line", { x1: left, x2: width, y1: y(level), y2: y(level), class: "t-grid" }), label);
   }
-  const every = Math.ceil(weeks.length / 9);
+  const every = Math.ceil(weeks.length / (width / 80));
   weeks.forEach((w, i) => {
     const x = left + step * i + (step - bar) / 2, o = w.outcome, stopped = o.stopped.count / o.parts, both = sum(o);
     nodes.push(svg("rect", { x, width: bar, y: y(stopped), height: Math.max(0, y(0) - y(stopped)), class: "t-stopped" }));

@@ -72,11 +72,11 @@ export function fillSelect(select, values, first) {
   select.value = [...select.options].some((o) => o.value === chosen) ? chosen : "";
 }
 
-export function answerBars(answer) {
-  if (!answer.options.length) return el("p", { class: "a" }, answer.text);
+export function answerBars(answer, told) {
+  if (!answer.options.length) return el("p", { class: "a" }, told(answer.text));
   const rows = answer.options.map((o) =>
-    el("li", { class: o.text === answer.text ? "chosen" : "" }, el("div", { class: "head" }, el("span", {}, o.text), el("span", {}, percent(o.probability))), meter(o.probability)));
-  if (answer.grounds?.length) rows.push(el("li", { class: "small" }, _("From the model, joined with {grounds}.", { grounds: answer.grounds.join(_(" and ")) })));
+    el("li", { class: o.text === answer.text ? "chosen" : "" }, el("div", { class: "head" }, el("span", {}, told(o.text)), el("span", {}, percent(o.probability))), meter(o.probability)));
+  if (answer.grounds?.length) rows.push(el("li", { class: "small" }, _("From the model, joined with {grounds}.", { grounds: answer.grounds.map(told).join(_(" and ")) })));
   return el("ul", { class: "bars" }, rows);
 }
 
