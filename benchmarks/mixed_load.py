@@ -8,16 +8,20 @@ the profile; each of the lots sends one part after the other, as fast as the ser
 learns the profile anew, and every five seconds reads the status and the numbers. 429 is honored as `Retry-After` says,
 and is no error. Parts are rendered tablets, every second one defective.
 
-Printed: the number of requests by kind with their 50th, 95th and 99th percentile in seconds, statuses, and the memory
-of all processes: its median in each third, and how far the last is from the one before; and the processor time of the
-server's own process for each inspection with all that belongs to it. Exits with 1 where a status of 400 or more was
-answered, 429 apart, or a connection broke, or that memory grew by over 2 % (`--grown`).
+Printed: the number of requests by kind with their 50th, 95th and 99th percentile in seconds, statuses, and the
+processor time of the server's own process for each inspection with all that belongs to it. Memory is what all processes
+have resident, read every five seconds: the median of each third of the run, together and by process, and what of it is
+no file. The rule: the first third warms up (caches fill), and the last may hold at most 2 % more than the middle one
+(`--grown`). Exits with 1 where it holds more, a status of 400 or more was answered, 429 apart, or a connection broke.
+With --series the readings are written there, to see what grew when.
 """
 
 from __future__ import annotations
 
 import argparse
 import collections
+import contextlib
+import csv
 import json
 import os
 import random
@@ -136,19 +140,19 @@ class Load:
                 answer = self.send(client, "status", "GET", "/v1/status?whole=true")
                 self.send(client, "metrics", "GET", "/metrics")
                 if answer is not None and answer.status_code == 200:
-                    self.whole.append({**answer.json()["whole"], "memory_mb": memory_mb(process)})
+                    self.whole.append({**answer.json()["whole"], "memory": memory_mb(process), "at": time.time()})
                 self.pause(5)
 
 
-def memory_mb(process: int) -> float:
-    """Resident memory of the server and its model processes."""
-    total = 0
+def memory_mb(process: int) -> dict[str, tuple[float, float]]:
+    """Resident memory of the server and of each model process, and what of it is no file: by number of the process."""
+    found = {}
     for one in (process, *children(process)):
-        try:
-            total += int(Path(f"/proc/{one}/statm").read_text().split()[1])
-        except OSError:
-            continue
-    return total * os.sysconf("SC_PAGE_SIZE") / 2**20
+        with contextlib.suppress(OSError, IndexError):
+            text = Path(f"/proc/{one}/status").read_text()
+            kib = [int(text.split(f"{name}:")[1].split()[0]) for name in ("VmRSS", "RssAnon")]
+            found["server" if one == process else str(one)] = (kib[0] / 1024, kib[1] / 1024)
+    return found
 
 
 def start(base: Path, args: argparse.Namespace) -> tuple[subprocess.Popen[bytes], str, dict[str, str]]:
@@ -191,9 +195,10 @@ def summary(load: Load, minutes: float) -> dict[str, Any]:
         kind: {"n": len(times), **{f"p{p}": round(_quantile(times, p / 100), 2) for p in (50, 95, 99)}}
         for kind, times in sorted(load.seconds.items())
     }
-    memory = [one["memory_mb"] for one in load.whole]
-    third = max(1, len(memory) // 3)
-    thirds = [statistics.median(memory[n * third : (n + 1) * third]) for n in range(3)] if len(memory) > 2 else []
+    memory = [one["memory"] for one in load.whole]
+    thirds = by_thirds([sum(resident for resident, _ in one.values()) for one in memory])
+    anonymous = by_thirds([sum(plain for _, plain in one.values()) for one in memory])
+    each = {name: by_thirds([one[name][0] for one in memory if name in one]) for name in (memory[-1] if memory else {})}
     inspected = sum(len(times) for kind, times in load.seconds.items() if kind.startswith("inspect"))
     last = load.whole[-1] if load.whole else {"workers": []}
     return {
@@ -201,11 +206,32 @@ def summary(load: Load, minutes: float) -> dict[str, Any]:
         "statuses": {str(status): count for status, count in sorted(load.statuses.items())},
         "errors": sum(count for status, count in load.statuses.items() if status >= 400 and status != 429),
         "memory_mb_by_thirds": [round(one) for one in thirds],
+        "of_it_no_file": [round(one) for one in anonymous],
+        "by_process": {name: [round(one) for one in values] for name, values in each.items()},
         "memory_grown": round(thirds[2] / thirds[1] - 1, 4) if thirds else None,
         "server_cpu_ms": round(1000 * load.server_cpu / inspected, 1) if inspected else None,
         "longest_queue": max((sum(one["queue"]["waiting"].values()) for one in load.whole), default=0),
         "restarts": sum(one["restarts"] for one in last["workers"]),
     }  # fmt: skip
+
+
+def by_thirds(values: list[float]) -> list[float]:
+    """The median of each third; none of too few."""
+    third = len(values) // 3
+    return [statistics.median(values[n * third : (n + 1) * third]) for n in range(3)] if third else []
+
+
+def write_series(path: Path, load: Load) -> None:
+    """Every reading of the memory, as a table."""
+    rows = [
+        {"at": one["at"], "process": name, "resident_mb": round(resident, 1), "no_file_mb": round(plain, 1)}
+        for one in load.whole
+        for name, (resident, plain) in one["memory"].items()
+    ]
+    with path.open("w", newline="", encoding="utf-8") as file:
+        table = csv.DictWriter(file, ["at", "process", "resident_mb", "no_file_mb"])
+        table.writeheader()
+        table.writerows(rows)
 
 
 def _quantile(values: list[float], share: float) -> float:
@@ -221,6 +247,7 @@ def main() -> int:
     parser.add_argument("--lots", type=int, default=2)
     parser.add_argument("--parts", type=int, default=240, help="different parts that are sent in turn")
     parser.add_argument("--grown", type=float, default=0.02, help="share by which memory may grow in the last third")
+    parser.add_argument("--series", type=Path, metavar="FILE.csv", help="where every reading of the memory goes")
     parser.add_argument("--json", action="store_true")
     args = parser.parse_args()
     images, good = tablets(args.parts, 8)
@@ -238,6 +265,8 @@ def main() -> int:
         finally:
             process.terminate()
             process.wait(90)
+    if args.series:
+        write_series(args.series, load)
     found = summary(load, args.minutes)
     for kind, one in found.pop("kinds").items():
         print(f"{kind:<20} {one}")

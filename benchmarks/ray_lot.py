@@ -1,11 +1,12 @@
 """A lot on two machines of a Ray cluster, one of which is killed on the way: are the reports those of a local run?
 
-    python benchmarks/ray_lot.py [--images 100] [--cheap] [--folder DIR] [--json]
+    python benchmarks/ray_lot.py [--images 100 | --lot DIR --good DIR] [--cheap] [--folder DIR] [--json]
 
-Rendered tablets, one in twenty defective, are inspected twice by `reason-iad inspect` with fast streams and four good
-parts: by two local processes, and by two actors on a cluster of two nodes, the second of which is ended by SIGKILL (its
-raylet and with it its actor) once a third of the reports is written. Every report is compared field by field but for
-times, every table row and picture by its bytes. Exits with 1 where one differs or is missing.
+Rendered tablets, one in twenty defective, and four good parts, or a lot and good parts of one's own, are inspected
+twice by `reason-iad inspect` with fast streams: by two local processes, and by two actors on a cluster of two nodes,
+the second of which is ended by SIGKILL (its raylet and with it its actor) once a third of the reports is written. Every
+report is compared field by field but for times, every table row and picture by its bytes. Exits with 1 where one
+differs or is missing.
 
 With --cheap the inspector is one that costs next to nothing (`inputs_cheap.py`): order, retries, reports and index at a
 scale where the real one would take an hour of this machine. With --folder images and reports are kept there, and a run
@@ -23,6 +24,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -54,25 +56,34 @@ def make(folder: Path, count: int) -> None:
 
 def reports(out: Path) -> int:
     """How many are written."""
-    return sum(1 for path in out.glob("*.json") if path.name[:1].isdigit()) if out.is_dir() else 0
+    return sum(1 for _ in out.glob("*.json")) if out.is_dir() else 0
 
 
-def command(folder: Path, out: Path, cheap: bool, *more: str) -> list[str]:
-    """The command line of a run."""
-    program = [sys.executable, __file__, "--serve"] if cheap else COMMAND
-    given = [*program, str(folder / "lot"), "--reference", str(folder / "good"), "--out", str(out), *METHOD, *more]
-    return [*given, "--resume"] if out.is_dir() else given
+@dataclass(frozen=True)
+class Lot:
+    """What is inspected."""
+
+    images: Path
+    good: Path
+    count: int
+    cheap: bool
+
+    def command(self, out: Path, *more: str) -> list[str]:
+        """The command line of a run; one that was cut goes on."""
+        program = [sys.executable, __file__, "--serve"] if self.cheap else COMMAND
+        given = [*program, str(self.images), "--reference", str(self.good), "--out", str(out), *METHOD, *more]
+        return [*given, "--resume"] if out.is_dir() else given
 
 
-def run_here(folder: Path, cheap: bool) -> float:
+def run_here(folder: Path, lot: Lot) -> float:
     """Inspect with two local processes; seconds."""
     began = time.monotonic()
     with (folder / "here.log").open("ab") as log:
-        subprocess.run(command(folder, folder / "here", cheap), check=True, stdout=log, stderr=log)
+        subprocess.run(lot.command(folder / "here"), check=True, stdout=log, stderr=log)
     return time.monotonic() - began
 
 
-def run_on_ray(folder: Path, count: int, cheap: bool) -> tuple[float, int]:
+def run_on_ray(folder: Path, lot: Lot) -> tuple[float, int]:
     """Inspect on two nodes and kill one; seconds, and how many reports were written by then."""
     from ray.cluster_utils import Cluster
 
@@ -87,10 +98,10 @@ def run_on_ray(folder: Path, count: int, cheap: bool) -> tuple[float, int]:
         cluster.wait_for_nodes()
         began, already = time.monotonic(), reports(out)
         with (folder / "ray.log").open("ab") as log:
-            given = command(folder, out, cheap, "--ray", cluster.address)
+            given = lot.command(out, "--ray", cluster.address)
             with subprocess.Popen(given, stdout=log, stderr=log) as process:
                 while process.poll() is None:
-                    if written < 0 and reports(out) >= max(already + 4, KILL_AFTER * count):
+                    if written < 0 and reports(out) >= max(already + 4, KILL_AFTER * lot.count):
                         written = reports(out)
                         note.write_text(str(written))
                         cluster.remove_node(second, allow_graceful=False)
@@ -111,7 +122,7 @@ def compare(here: Path, there: Path) -> dict[str, Any]:
         one, other = here / name, there / name
         if not one.is_file() or not other.is_file():
             wrong.append(f"{name} is missing" if one.suffix else name)
-        elif one.suffix == ".json" and name[0].isdigit():
+        elif one.suffix == ".json":
             equal = without_times(json.loads(one.read_text())) == without_times(json.loads(other.read_text()))
             same["reports"] += equal
             wrong += [] if equal else [name]
@@ -147,25 +158,35 @@ def main() -> int:
         return serve(sys.argv[2:])
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--images", type=int, default=100)
+    parser.add_argument("--lot", type=Path, metavar="DIR", help="images of one's own; with --good")
+    parser.add_argument("--good", type=Path, metavar="DIR", help="good parts that they are compared with")
     parser.add_argument("--cheap", action="store_true", help="with an inspector that costs next to nothing")
     parser.add_argument("--folder", type=Path, help="keep images and reports here, and go on with what is there")
     parser.add_argument("--json", action="store_true")
     args = parser.parse_args()
+    if (args.lot is None) != (args.good is None):
+        parser.error("expected --lot and --good together")
     with tempfile.TemporaryDirectory() as scratch:
         folder = (args.folder or Path(scratch)).absolute()
-        make(folder, args.images)
-        here = run_here(folder, args.cheap)
+        if args.lot is None:
+            make(folder, args.images)
+            lot = Lot(folder / "lot", folder / "good", args.images, args.cheap)
+        else:
+            folder.mkdir(parents=True, exist_ok=True)
+            count = sum(path.is_file() for path in args.lot.iterdir())
+            lot = Lot(args.lot.absolute(), args.good.absolute(), count, args.cheap)
+        here = run_here(folder, lot)
         print(f"here: {here:.0f} s", flush=True)
-        there, written = run_on_ray(folder, args.images, args.cheap)
+        there, written = run_on_ray(folder, lot)
         found = compare(folder / "here", folder / "ray")
     result = {
-        "images": args.images, "here_s": round(here, 1), "ray_s": round(there, 1), "killed_after": written, **found,
+        "images": lot.count, "here_s": round(here, 1), "ray_s": round(there, 1), "killed_after": written, **found,
     }  # fmt: skip
     for name, value in result.items():
         print(f"{name:<14} {value}")
     if args.json:
         print(json.dumps(result))
-    return 1 if found["differ"] or written < 0 or found["reports"] != args.images else 0
+    return 1 if found["differ"] or written < 0 or found["reports"] != lot.count else 0
 
 
 if __name__ == "__main__":

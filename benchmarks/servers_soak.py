@@ -4,10 +4,11 @@
 
 Starts a PostgreSQL of its own on loopback and `reason-iad serve` three times, as a user would, with one folder of
 evidence. The comparison with good parts decides alone (`--reason never`), so that three servers fit into a small
-machine. Clients send parts to any server, honor Retry-After, and follow some inspections at another server than the one
-that took them. Every ten seconds a server gets SIGKILL and is started again. Then everything that was accepted must
-have ended once, with all its events, and `reason-iad records verify` must find the record whole. Prints a table; exits
-with 1 where it is not so.
+machine. Clients send parts to any server, honor Retry-After, send a part again under its Idempotency-Key where the
+connection broke, and follow some inspections at another server than the one that took them. Every ten seconds a server
+gets SIGKILL and is started again. Then everything that was accepted must have ended once, with all its events, no part
+may have been inspected twice, and `reason-iad records verify` must find the record whole. Prints a table; exits with 1
+where it is not so.
 """
 
 from __future__ import annotations
@@ -116,6 +117,7 @@ class Told:
         default_factory=list
     )  # an inspection and the events that were streamed
     lost: int = 0  # connections that a kill cut, or that found nobody
+    replayed: int = 0  # answers to a part that had been accepted before, though its client had not heard so
     lock: threading.Lock = field(default_factory=threading.Lock)
 
 
@@ -129,16 +131,18 @@ def pictures() -> tuple[list[bytes], bytes]:
 
 def client(servers: list[Server], told: Told, until: float, number: int, images: tuple[list[bytes], bytes]) -> None:
     """Send parts one after the other, to any server, until a moment."""
-    (parts, good), chance, count = images, random.Random(number), 0
+    (parts, good), chance, count, answered = images, random.Random(number), 0, True
     with httpx.Client(timeout=60) as session:
         while time.monotonic() < until:
             server, other = chance.sample(servers, 2)
-            count += 1
+            count += answered  # a part whose answer did not come is sent again, to any server
+            answered = False
             name = f"client-{number}-part-{count}.jpg"
             files = [("image", (name, parts[count % len(parts)])), ("references", ("good.jpg", good))]
             wait = chance.choice((0, 10))
             try:
-                answer = session.post(f"{server.url}/v1/inspections?wait={wait}", files=files)
+                key = {"Idempotency-Key": f"{number}-{count}"}
+                answer = session.post(f"{server.url}/v1/inspections?wait={wait}", files=files, headers=key)
             except httpx.HTTPError:
                 with told.lock:
                     told.lost += 1
@@ -146,9 +150,11 @@ def client(servers: list[Server], told: Told, until: float, number: int, images:
                 continue
             with told.lock:
                 told.statuses[answer.status_code] += 1
+                told.replayed += "idempotency-replayed" in answer.headers
                 if answer.status_code in (200, 202):
                     told.ids.add(answer.json()["id"])
-            if answer.status_code in (429, 503):
+            answered = answer.status_code not in (409, 429, 503)
+            if not answered:
                 time.sleep(min(5.0, float(answer.headers.get("retry-after", 1)), max(0.0, until - time.monotonic())))
             elif answer.status_code == 202 and chance.random() < 0.2:
                 follow(session, other, answer.json()["id"], told)
@@ -215,8 +221,10 @@ def judge(store: Store, told: Told) -> tuple[dict[str, object], list[str]]:
     states: collections.Counter[str] = collections.Counter()
     reasons: collections.Counter[str] = collections.Counter()
     again, seconds, streams = 0, [], {}
+    parts: collections.Counter[str] = collections.Counter()
     for record in store.records():
         states[record.state] += 1
+        parts[record.name] += record.state != "failed"
         kinds = [event.event for event in leases.events(record.id)]
         streams[record.id] = kinds
         started = kinds.count("started")
@@ -229,6 +237,7 @@ def judge(store: Store, told: Told) -> tuple[dict[str, object], list[str]]:
             reasons[record.error or "without a reason"] += 1
         if record.finished_at is not None:
             seconds.append((record.finished_at - record.created_at).total_seconds())
+    broken += [f"{name} was inspected {count} times" for name, count in parts.items() if count > 1]
     broken += [f"{one} was accepted and is lost" for one in told.ids - set(streams)]
     broken += [
         f"{one} was streamed as {seen} and is {streams.get(one)}"
@@ -245,6 +254,7 @@ def judge(store: Store, told: Told) -> tuple[dict[str, object], list[str]]:
         "done": states["done"], "of them by a second server": again, "failed": states["failed"],
         "reasons": dict(reasons) or "none", "streamed at another server": len(told.followed),
         "answers": dict(sorted(told.statuses.items())), "connections cut": told.lost,
+        "sent again and found accepted": told.replayed,
     }  # fmt: skip
     if seconds:
         rows["seconds to the end, p50"] = round(seconds[len(seconds) // 2], 2)

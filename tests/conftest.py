@@ -14,6 +14,7 @@ if (processes := os.environ.get("PYTEST_XDIST_WORKER_COUNT")) is not None:
 
 import numpy as np
 import pytest
+from databases import databases, shared_url  # noqa: F401 - fixtures of all folders
 from hypothesis import settings
 
 DATA = Path(__file__).resolve().parents[2] / "shared" / "data" / "inspection"

@@ -47,3 +47,11 @@ class RecordUnavailableError(InputError):
 
 class LeaseLostError(ReasonIADError):
     """An inspection that another server has taken over, because this one was not heard of for too long."""
+
+
+class KeyInUseError(InputError):
+    """An idempotency key whose first request is not answered yet: ask again."""
+
+
+class KeyReusedError(InputError):
+    """An idempotency key that was given with another request before."""

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 from color_tower import NODES, ColorTower, load_color_tower, load_no_tower, load_where_tower, part
+from losing_nodes import losing_a_node
 
 from reason_iad.cli import learn, learn_each
 from reason_iad.cli.app import build_parser
@@ -122,27 +123,11 @@ def on_ray(tmp_path, monkeypatch):
 @pytest.mark.slow
 @pytest.mark.filterwarnings("ignore")
 def test_products_are_learned_on_two_machines_though_one_is_lost(products, tmp_path, monkeypatch, capsys, on_ray):
-    import ray
-    from ray.cluster_utils import Cluster
-
-    cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 1, "include_dashboard": False})
-    try:
-        second = cluster.add_node(num_cpus=1)
-        cluster.wait_for_nodes()
-        real, lost = ray.wait, []
-
-        def losing(*args, **kwargs):
-            if not lost and len(list((tmp_path / "nodes").iterdir())) == 2:
-                lost.append(cluster.remove_node(second, allow_graceful=False))
-            return real(*args, **kwargs)
-
-        monkeypatch.setattr(ray, "wait", losing)
+    with losing_a_node(tmp_path / "nodes", monkeypatch) as cluster:
         given = ("--each", products, "--ray", cluster.address, "--jobs", 2)
         assert run(*given, load=load_where_tower) == 0
         assert "learned 4 of 4 products" in capsys.readouterr().out
-    finally:
-        cluster.shutdown()
-    assert lost
+    assert cluster.lost
     there = facts_of_all()
     here = learned_one_by_one(products, tmp_path / "other", monkeypatch)
     for found in (there, here):  # a product whose machine was lost after it was written is learned once more

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from losing_nodes import losing_a_node
 from scripted_inspector import ScriptedInspector
 
 from reason_iad.cli import inspect
@@ -70,29 +71,13 @@ def contents(folder: Path) -> dict[str, bytes]:
 
 
 def test_a_lot_on_two_machines_is_the_local_one_though_a_machine_is_lost(lot, tmp_path, capsys, monkeypatch):
-    import ray
-    from ray.cluster_utils import Cluster
-
     assert inspect.run(arguments(lot, "--json", "--out", tmp_path / "here"), load_here) == 2
     here = capsys.readouterr()
-    cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 1, "include_dashboard": False})
-    try:
-        second = cluster.add_node(num_cpus=1)
-        cluster.wait_for_nodes()
-        real, lost = ray.wait, []
-
-        def losing(*args, **kwargs):
-            if not lost and len(list((tmp_path / "nodes").iterdir())) == 2:
-                lost.append(cluster.remove_node(second, allow_graceful=False))
-            return real(*args, **kwargs)
-
-        monkeypatch.setattr(ray, "wait", losing)
+    with losing_a_node(tmp_path / "nodes", monkeypatch) as cluster:
         given = arguments(lot, "--json", "--out", tmp_path / "ray", "--ray", cluster.address, "--jobs", "2")
         assert inspect.run(given, load_there) == 2
         there = capsys.readouterr()  # before the cluster, which is of this process, says that it ends
-    finally:
-        cluster.shutdown()
-    assert lost
+    assert cluster.lost
     assert [json.loads(line) for line in there.out.splitlines()] == [json.loads(line) for line in here.out.splitlines()]
     assert "broken.png" in there.err
     assert contents(tmp_path / "ray") == contents(tmp_path / "here")

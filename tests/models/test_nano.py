@@ -96,7 +96,7 @@ def test_each_tower_runs_once_for_an_image(tiny_nano, photo):
             calls.append(("efficientnet", len(images)))
             return tiny_nano.vision.efficientnet(images, size)
 
-    vision = CachedVision(Counting(), capacity=3)
+    vision = CachedVision(Counting())
     first = vision.vit([photo], 224, (7,))[7]
     again = vision.vit([photo, photo], 224, (9, 7))[7]
     vision.efficientnet([photo], 256)
@@ -104,6 +104,27 @@ def test_each_tower_runs_once_for_an_image(tiny_nano, photo):
     assert calls == [("vit", 1), ("efficientnet", 1)]
     torch.testing.assert_close(again[1], first[0])
     torch.testing.assert_close(first, tiny_nano.vision.vit([photo], 224, (7,))[7])
+
+
+def test_kept_features_are_bounded_by_bytes_and_keep_no_batch_alive(photo):
+    side, runs = 32, []
+
+    class Towers:
+        def efficientnet(self, images, size):
+            runs.append(len(images))
+            return {16: torch.stack([torch.full((side, side), float(image[0, 0, 0])) for image in images])}
+
+    photos = [np.full_like(photo, number) for number in range(8)]
+    vision = CachedVision(Towers(), max_bytes=3 * side * side * 4)
+    batch = vision.efficientnet(photos, 256)[16]
+    assert [int(features[0, 0]) for features in batch] == list(range(8))  # all are given, also where few are kept
+    held = [features[16] for features in vision._found.values()]
+    assert sum(one.untyped_storage().nbytes() for one in held) == vision.num_bytes == vision.max_bytes
+    vision.efficientnet(photos[5:], 256)
+    assert runs == [8]
+    vision.efficientnet(photos[:1], 256)
+    assert runs == [8, 1]
+    assert vision.num_bytes == vision.max_bytes
 
 
 @pytest.mark.weights

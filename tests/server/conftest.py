@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
 import browsing
 import numpy as np
 import pytest
-from databases import empty, running_postgres
+from databases import Databases
 from running import running
 from small_inspectors import load_knowledge
 
@@ -32,11 +33,9 @@ def own_home(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.Monke
     monkeypatch.setenv("REASON_IAD_HOME", str(tmp_path_factory.mktemp("home")))
 
 
-@pytest.fixture
-def serve(tmp_path: Path) -> Iterator[Callable[..., Any]]:
-    """Start an app with changed settings; gives a client of it."""
-    from contextlib import ExitStack
-
+@contextmanager
+def serving(folder: Path) -> Iterator[Callable[..., Any]]:
+    """What starts an app with changed settings, its record in `folder`, and gives a client of it."""
     from fastapi.testclient import TestClient
 
     from reason_iad.server.app import create_app
@@ -45,27 +44,34 @@ def serve(tmp_path: Path) -> Iterator[Callable[..., Any]]:
     with ExitStack() as stack:
 
         def start(factory: str = "small_inspectors:load_scripted", **changes: Any) -> TestClient:
-            settings = Settings(**({"data": tmp_path / "data", "factory": factory, "stop_seconds": 5.0} | changes))
+            settings = Settings(**({"data": folder / "data", "factory": factory, "stop_seconds": 5.0} | changes))
             app = create_app(settings, load_knowledge)
             return stack.enter_context(TestClient(app, "http://127.0.0.1", raise_server_exceptions=False))
 
         yield start
 
 
-@pytest.fixture(scope="session")
-def postgres_url() -> Iterator[str]:
-    try:
-        with running_postgres() as server:
-            yield server.url
-    except FileNotFoundError as error:
-        pytest.skip(str(error))
-
-
 @pytest.fixture
-def shared_url(postgres_url: str) -> str:
-    """An empty database that several servers can share."""
-    empty(postgres_url)
-    return postgres_url
+def serve(tmp_path: Path) -> Iterator[Callable[..., Any]]:
+    """Start an app with changed settings; gives a client of it."""
+    with serving(tmp_path) as start:
+        yield start
+
+
+@pytest.fixture(scope="module")
+def serve_all(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[..., Any]]:
+    """The same for a server that all tests of a file share."""
+    folder = tmp_path_factory.mktemp("served")
+    with pytest.MonkeyPatch.context() as patch, serving(folder) as start:
+        patch.setenv("REASON_IAD_HOME", str(folder / "home"))
+        yield start
+
+
+@pytest.fixture(scope="module")
+def kept_url(databases: Databases) -> Iterator[str]:
+    """A database that all tests of a file share."""
+    with databases.fresh() as url:
+        yield url
 
 
 @pytest.fixture(scope="module")

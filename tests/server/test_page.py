@@ -40,6 +40,26 @@ def test_an_image_is_inspected_watched_and_explained(page, picture):
     assert page.inner_text("#verdict-word") == "Defective"
 
 
+def test_an_inspection_whose_answer_was_lost_on_the_way_is_sent_again_and_done_once(page, picture):
+    keys = []
+
+    def lose(route):
+        """The server gets the request, the page no answer."""
+        keys.append(route.request.headers["idempotency-key"])
+        if len(keys) == 1:
+            route.fetch()
+            route.abort()
+        else:
+            route.continue_()
+
+    page.route("**/v1/inspections?wait=0", lose)
+    inspect(page, picture(), "lost on the way.png")
+    assert len(keys) == 2
+    assert keys[0] == keys[1]
+    inspect_again = page.evaluate("fetch('/v1/inspections?text=lost on the way').then((answer) => answer.json())")
+    assert len(inspect_again["inspections"]) == 1
+
+
 def test_map_and_boxes_follow_their_switches(page, picture):
     inspect(page, picture())
     page.locator("#opacity").focus()

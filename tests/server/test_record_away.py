@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import contextlib
 import os
+import shutil
 import subprocess
 import sys
 import time
 from contextlib import contextmanager
+from pathlib import Path
 
 import pytest
 from databases import KEYS, make_certificate, running_objects, running_postgres
 from ports import free_port
+from sqlalchemy import create_engine, text
 from test_several_servers import ready, send, told, until
 
 from reason_iad.store.store import Store
@@ -111,6 +114,36 @@ def test_a_full_disk_costs_nothing(serve, tmp_path, picture):
         client.app.state.reason_iad.store.close()
 
 
+def test_a_database_whose_disk_is_full_costs_nothing(serve, postgres, tmp_path, picture):
+    """Its tables lie on a disk of their own: what the database must have to go on at all is elsewhere."""
+    with small_disk(tmp_path / "disk", "48m") as disk:
+        place = _made(disk / "tables")
+        if os.geteuid() == 0:
+            shutil.chown(place, "postgres")
+            for folder in (tmp_path, *tmp_path.parents):
+                if folder.is_relative_to("/tmp") and folder != Path("/tmp"):
+                    folder.chmod(0o755)  # pytest's are its owner's alone
+        engine = create_engine(postgres.url, isolation_level="AUTOCOMMIT")
+        with engine.connect() as connection:
+            connection.execute(text(f"CREATE TABLESPACE small LOCATION '{place}'"))
+            connection.execute(text("CREATE DATABASE kept TABLESPACE small"))
+        engine.dispose()
+        client = serve(database=postgres.url.replace("/postgres?", "/kept?"))
+        until(lambda: ready(client))
+        held = send(client, picture(), "slow_.png", wait=0).json()["id"]
+        until(lambda: client.get(f"/v1/inspections/{held}").json()["state"] == "running")
+        fill(disk / "filler")
+        time.sleep(4)  # the inspection has ended and its report has no room
+        assert client.get(f"/v1/inspections/{held}").json()["state"] == "running"
+        answers = [send(client, picture(seed=n), wait=0) for n in range(4)]  # while there is room in a page, or 503
+        assert {answer.status_code for answer in answers} <= {202, 503}
+        (disk / "filler").unlink()
+        for identifier in (held, *(answer.json()["id"] for answer in answers if answer.status_code == 202)):
+            until(lambda one=identifier: client.get(f"/v1/inspections/{one}").json()["state"] == "done")
+            assert [kind for kind, _ in told(client, identifier)].count("done") == 1
+        client.__exit__(None, None, None)  # before its disk is gone
+
+
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
@@ -122,14 +155,26 @@ def test_a_full_disk_costs_nothing(serve, tmp_path, picture):
 )
 def test_what_is_away_at_the_start_is_said_at_once_without_a_secret(tmp_path, arguments, said):
     environment = {**os.environ, "AWS_ACCESS_KEY_ID": "key", "AWS_SECRET_ACCESS_KEY": "a-secret"}
+    found = started(tmp_path, *arguments, environment=environment)
+    assert said in found
+    assert "a-secret" not in found
+
+
+def test_a_full_disk_at_the_start_is_said_at_once(tmp_path):
+    with small_disk(tmp_path / "disk", "1m") as disk:
+        fill(disk / "filler")
+        assert "full" in started(disk)
+
+
+def started(folder, *arguments: str, environment=None) -> str:
+    """What `reason-iad serve` says where it cannot begin; it must end by itself, and not by a fault."""
     command = [sys.executable, "-m", "reason_iad.cli.app", "serve", "--port", str(free_port()), "--data", "data"]
     found = subprocess.run(
-        [*command, *arguments], cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=120
+        [*command, *arguments], cwd=folder, env=environment, capture_output=True, text=True, timeout=120
     )
     assert found.returncode == 2, found.stderr
-    assert said in found.stderr
     assert "Traceback" not in found.stderr
-    assert "a-secret" not in found.stderr + found.stdout
+    return found.stdout + found.stderr
 
 
 def test_a_database_is_spoken_to_by_tls_where_its_url_says_so(tmp_path):
@@ -141,8 +186,6 @@ def test_a_database_is_spoken_to_by_tls_where_its_url_says_so(tmp_path):
             target.write_bytes(source.read_bytes())
             target.chmod(0o600)
             if os.geteuid() == 0:
-                import shutil
-
                 shutil.chown(target, "postgres", "postgres")
 
     port = free_port()
@@ -154,8 +197,6 @@ def test_a_database_is_spoken_to_by_tls_where_its_url_says_so(tmp_path):
             secret.write_text(f"{url}{certificate}\n")
             store = Store.open(f"@{secret}", tmp_path / "files")
             with store._sessions() as session:
-                from sqlalchemy import text
-
                 query = "SELECT ssl FROM pg_stat_ssl WHERE pid = pg_backend_pid()"
                 assert session.execute(text(query)).scalar() is True
             store.close()

@@ -14,10 +14,13 @@ from pathlib import Path
 
 import httpx
 import pytest
+from ports import free_port
 from sqlalchemy import text
 
 from reason_iad.errors import InputError
 from reason_iad.server.settings import Limits, new_token
+from reason_iad.store.engine import create
+from reason_iad.store.store import Store
 from reason_iad.store.tokens import KeptToken
 
 HERE = Path(__file__).parent
@@ -85,7 +88,8 @@ def start(shared_url, tmp_path):
     script.write_text(SERVE)
     made = []
 
-    def run(port: int, hours: int = 0, **more) -> tuple[subprocess.Popen, httpx.Client]:
+    def run(hours: int = 0, **more) -> tuple[subprocess.Popen, httpx.Client]:
+        port = free_port()
         command = [sys.executable, script, HERE, tmp_path / "data", shared_url, port, hours, json.dumps(more)]
         process = subprocess.Popen([str(part) for part in command])
         client = httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=60)
@@ -156,12 +160,12 @@ def test_the_places_of_all_servers_count_together(serve, shared_url, picture):
 
 
 def test_a_killed_server_loses_nothing_and_the_other_one_ends_what_it_was_at(start, picture):
-    process, first = start(8411)
+    process, first = start()
     ids = [send(first, picture(), name, wait=0).json()["id"] for name in ("slow_1.png", "part_2.png", "part_3.png")]
     until(lambda: first.get(f"/v1/inspections/{ids[0]}").json()["state"] == "running")
     os.kill(process.pid, signal.SIGKILL)
     process.wait()
-    _, second = start(8412)
+    _, second = start()
     until(lambda: all(second.get(f"/v1/inspections/{one}").json()["state"] == "done" for one in ids), 20)
     kinds = [kind for kind, _ in told(second, ids[0])]
     assert kinds[:2] == ["queued", "started"]
@@ -171,14 +175,14 @@ def test_a_killed_server_loses_nothing_and_the_other_one_ends_what_it_was_at(sta
 
 
 def test_an_inspection_that_outlives_no_server_has_failed_with_its_reason(start, picture):
-    process, first = start(8421)
+    process, first = start()
     identifier = send(first, picture(), "stuck_.png", wait=0).json()["id"]
-    for port in (8422, 8423):
+    for _ in range(2):
         until(lambda client=first: client.get(f"/v1/inspections/{identifier}").json()["state"] == "running")
         until(lambda client=first: client.get("/v1/status").json()["running"] == 1, 20)
         process.kill()
         process.wait()
-        process, first = start(port)
+        process, first = start()
     found = until(lambda: (body := first.get(f"/v1/inspections/{identifier}").json())["state"] == "failed" and body, 20)
     assert "ended twice during this inspection" in found["error"]
     assert [kind for kind, _ in told(first, identifier) if kind != "stage"] == [
@@ -187,8 +191,8 @@ def test_an_inspection_that_outlives_no_server_has_failed_with_its_reason(start,
 
 
 def test_a_server_that_is_stopped_gives_back_what_it_cannot_finish(start, picture):
-    process, first = start(8431)
-    _, second = start(8432)
+    process, first = start()
+    _, second = start()
     ids = [send(client, picture(), "slow_.png", wait=0).json()["id"] for client in (first, second) for _ in range(2)]
     until(lambda: first.get("/v1/status").json()["running"] == 1)
     process.send_signal(signal.SIGTERM)
@@ -199,7 +203,7 @@ def test_a_server_that_is_stopped_gives_back_what_it_cannot_finish(start, pictur
 
 
 def test_servers_whose_clocks_are_an_hour_apart_share_a_record(start, picture):
-    (_, ahead), (_, behind) = start(8441, 1), start(8442, -1)
+    (_, ahead), (_, behind) = start(1), start(-1)
     answers = [send(client, picture(seed=n), f"part_{n}.png") for n in range(3) for client in (ahead, behind)]
     assert [answer.status_code for answer in answers] == [200] * 6
     listed = behind.get("/v1/inspections").json()["inspections"]
@@ -213,7 +217,7 @@ def test_servers_whose_clocks_are_an_hour_apart_share_a_record(start, picture):
 
 def test_a_new_server_takes_over_from_an_old_one_without_refusing_a_request(start, picture):
     """As behind a proxy, which asks /readyz ten times a second and sends to whoever is ready."""
-    ports, ready_now, answers, stop = (8451, 8452), {}, [], threading.Event()
+    ports, ready_now, answers, stop = [], {}, [], threading.Event()
 
     def watch() -> None:
         while not stop.is_set():
@@ -230,14 +234,16 @@ def test_a_new_server_takes_over_from_an_old_one_without_refusing_a_request(star
             with httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=60) as client:
                 answers.append(send(client, picture(seed=number), f"part_{number}.png"))
 
-    old, first = start(ports[0], linger_seconds=6.0)
+    old, first = start(linger_seconds=6.0)
+    ports.append(first.base_url.port)
     watcher = threading.Thread(target=watch)
     watcher.start()
     until(lambda: ready_now.get(ports[0]))
     clients = [threading.Thread(target=load, args=(number,)) for number in range(3)]
     for client in clients:
         client.start()
-    _, second = start(ports[1], linger_seconds=6.0)
+    _, second = start(linger_seconds=6.0)
+    ports.append(second.base_url.port)
     until(lambda: ready_now.get(ports[1]))
     before = len(answers)
     old.send_signal(signal.SIGTERM)
@@ -250,6 +256,29 @@ def test_a_new_server_takes_over_from_an_old_one_without_refusing_a_request(star
         thread.join()
     assert {answer.status_code for answer in answers} <= {200, 202}  # done, or accepted: none was refused
     states = {second.get(f"/v1/inspections/{answer.json()['id']}").json()["state"] for answer in answers}
+    assert states == {"done"}
+
+
+def test_a_newer_server_that_changes_the_tables_under_an_older_one_costs_nothing(start, picture, shared_url, tmp_path):
+    """Its migration comes while the older one inspects: what a later version would add, and then what shuts it out."""
+    _, older = start()
+    held = send(older, picture(), "slow_.png", wait=0).json()["id"]
+    until(lambda: older.get(f"/v1/inspections/{held}").json()["state"] == "running")
+    engine = create(shared_url)
+    with engine.begin() as connection:
+        for table in ("inspections", "events", "audit", "idempotency_keys", "servers"):
+            connection.execute(text(f"ALTER TABLE {table} ADD COLUMN later VARCHAR(16) NOT NULL DEFAULT ''"))
+        connection.execute(text("UPDATE alembic_version SET version_num = '9999'"))
+    until(lambda: older.get(f"/v1/inspections/{held}").json()["state"] == "done")
+    assert send(older, picture(seed=1)).status_code == 200
+    _, beside = start()  # another of the older version, which the newer one lets in
+    assert send(beside, picture(seed=2)).status_code == 200
+    with engine.begin() as connection:
+        connection.execute(text("UPDATE facts SET value = '9999' WHERE name = 'oldest'"))
+    engine.dispose()
+    with pytest.raises(InputError, match="revision 9999, which this version does not know; install the version"):
+        Store.open(shared_url, tmp_path / "data" / "evidence")
+    states = {one["state"] for one in older.get("/v1/inspections").json()["inspections"]}
     assert states == {"done"}
 
 

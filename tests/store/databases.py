@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import shutil
 import socket
@@ -12,6 +13,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import pytest
 from ports import free_port
 
 
@@ -67,17 +69,49 @@ def running_postgres(options: str = "", prepare: Callable[[Path], None] = lambda
             server.stop()
 
 
-def empty(url: str) -> None:
-    """Take everything out of a database."""
-    from sqlalchemy import text
+class Databases:
+    """Empty databases, one for whoever asks, on one PostgreSQL; each is gone when its block ends."""
 
-    from reason_iad.store.engine import create
+    def __init__(self, server: Postgres) -> None:
+        self._url, self._count = server.url, itertools.count()
 
-    engine = create(url)
-    with engine.begin() as connection:
-        connection.execute(text("DROP SCHEMA public CASCADE"))
-        connection.execute(text("CREATE SCHEMA public"))
-    engine.dispose()
+    @contextmanager
+    def fresh(self) -> Iterator[str]:
+        from sqlalchemy import make_url
+
+        name = f"test_{next(self._count)}"
+        self._say(f"CREATE DATABASE {name}")
+        try:
+            yield make_url(self._url).set(database=name).render_as_string(hide_password=False)
+        finally:
+            self._say(f"DROP DATABASE {name} WITH (FORCE)")  # also where a test left a connection open
+
+    def _say(self, statement: str) -> None:
+        from sqlalchemy import create_engine, text
+
+        engine = create_engine(self._url, isolation_level="AUTOCOMMIT")
+        with engine.connect() as connection:
+            connection.execute(text(statement))
+        engine.dispose()
+
+
+@pytest.fixture(scope="session")
+def databases() -> Iterator[Databases]:
+    """A PostgreSQL for all tests of this process."""
+    try:
+        with running_postgres() as server:
+            yield Databases(server)
+    except FileNotFoundError as error:
+        pytest.skip(str(error))
+    except subprocess.CalledProcessError as error:
+        pytest.skip(f"PostgreSQL does not start here: {error.stderr.decode()[-200:]}")
+
+
+@pytest.fixture
+def shared_url(databases: Databases) -> Iterator[str]:
+    """An empty database that several servers can share."""
+    with databases.fresh() as url:
+        yield url
 
 
 KEYS = ("tester", "a-secret-of-the-tests")

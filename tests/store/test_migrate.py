@@ -5,13 +5,13 @@ from __future__ import annotations
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
-from databases import empty
 from made_report import make_report
 from sqlalchemy import text
 
 from reason_iad.errors import InputError
 from reason_iad.store import migrate
 from reason_iad.store.engine import create
+from reason_iad.store.files import open_files
 from reason_iad.store.store import Store
 from reason_iad.types import InspectionRequest
 
@@ -100,10 +100,23 @@ def test_a_program_of_the_revision_before_goes_on_with_these_tables(database_url
     store.close()
 
 
+def test_servers_of_the_revision_before_may_stay_beside_those_of_this_one(database_url, tmp_path):
+    engine = create(database_url)
+    newest, before, *_ = migrate.known()
+    migrate.upgrade(engine, before)
+    store = Store(engine, open_files(tmp_path / "files"))  # as a server that runs while another one migrates
+    identifier = store.accept(InspectionRequest(b"image", name="part.png"))
+    migrate.upgrade(engine)
+    assert store.facts.get("oldest") in migrate.known()[1:]
+    store.start(identifier)
+    store.finish(identifier, make_report(), {})
+    assert (migrate.current(engine), store.get(identifier).state) == (newest, "done")
+    engine.dispose()
+
+
 @pytest.mark.parametrize("several", [4])
-def test_servers_that_start_at_once_on_an_empty_database_migrate_it_once(postgres_url, several):
-    empty(postgres_url)
-    engines = [create(postgres_url) for _ in range(several)]
+def test_servers_that_start_at_once_on_an_empty_database_migrate_it_once(shared_url, several):
+    engines = [create(shared_url) for _ in range(several)]
     with ThreadPoolExecutor(several) as pool:
         before = list(pool.map(migrate.upgrade, engines))
     assert sorted(before, key=str) == [*[migrate.known()[0]] * (several - 1), None]

@@ -16,7 +16,8 @@ from made_report import make_report
 from reason_iad.errors import InputError
 from reason_iad.store.export import export
 from reason_iad.store.record import Filter
-from reason_iad.store.store import INTERRUPTED, Store
+from reason_iad.store.store import Store
+from reason_iad.store.writing import INTERRUPTED
 from reason_iad.types import InspectionReport, InspectionRequest
 
 FUTURE = datetime.now(UTC) + timedelta(days=1)

@@ -116,7 +116,8 @@ class OnnxLayers:
             capture.add_mean(torch.from_numpy(rows))
         segment = None
         if record:
-            parts = [torch.from_numpy(part).transpose(0, 1) for part in rest[: len(kept)]]  # (1, H/G, n, d)
+            # Copies: what is kept for long would keep the pool's memory, which all graphs share, from being used again.
+            parts = [torch.from_numpy(part).clone().transpose(0, 1) for part in rest[: len(kept)]]  # (1, H/G, n, d)
             segment = Segment(tuple(parts[: self._num_layers]), tuple(parts[self._num_layers :]))
         return torch.from_numpy(hidden), segment
 

@@ -1,4 +1,7 @@
-"""Each tower runs once for an image at a size, whoever asks: model, evidence and recognition share the features."""
+"""Each tower runs once for an image at a size, whoever asks: model, evidence and recognition share the features.
+
+What is kept is bounded by bytes and is a copy for each image: a row of a batch would keep the whole batch.
+"""
 
 from __future__ import annotations
 
@@ -17,13 +20,19 @@ if TYPE_CHECKING:
     from reason_iad.models.base import VisionTowers
 
 SHARED_LAYERS = (7, 9, 10, 11)  # what the model, the evidence and the recognition read, in one pass
+MAX_BYTES = 96 << 20  # all features of 35 images; reached within the first minutes, so that memory is level from then
 
 
 class CachedVision:
-    """Vision towers with a cache of the features of recent images; the least recently used are dropped first."""
+    """Vision towers with a cache of the features of recent images; the least recently used are dropped first.
 
-    def __init__(self, vision: VisionTowers, capacity: int = 64) -> None:
-        self._vision, self._capacity = vision, capacity
+    Args:
+        vision: the towers.
+        max_bytes: of features that are kept.
+    """
+
+    def __init__(self, vision: VisionTowers, max_bytes: int = MAX_BYTES) -> None:
+        self._vision, self.max_bytes, self.num_bytes = vision, max_bytes, 0
         self._found: OrderedDict[tuple[str, str, int], dict[int, Tensor]] = OrderedDict()
 
     @property
@@ -57,13 +66,22 @@ class CachedVision:
             vit = tower == "vit"
             maps = self._vision.vit(batch, size, wanted) if vit else self._vision.efficientnet(batch, size)
             for row, key in enumerate(missing):
-                held[key] = {level: values[row] for level, values in maps.items()}
+                held[key] = {level: values[row].clone() for level, values in maps.items()}
         for key in keys:
-            self._found[key] = held[key]
-            self._found.move_to_end(key)
-        while len(self._found) > self._capacity:
-            self._found.popitem(last=False)
+            self._keep(key, held[key])
         return [held[key] for key in keys]
+
+    def _keep(self, key: tuple[str, str, int], features: dict[int, Tensor]) -> None:
+        """Put features behind all others, and drop the first of these where there is no room."""
+        before = self._found.pop(key, {})
+        self._found[key] = features
+        self.num_bytes += _size(features) - _size(before)
+        while self.num_bytes > self.max_bytes:
+            self.num_bytes -= _size(self._found.popitem(last=False)[1])
+
+
+def _size(features: dict[int, Tensor]) -> int:
+    return sum(values.numel() * values.element_size() for values in features.values())
 
 
 def _digest(image: Pixels) -> str:

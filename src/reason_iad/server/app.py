@@ -21,6 +21,7 @@ from reason_iad.errors import InputError, RecordUnavailableError
 from reason_iad.languages import translatable
 from reason_iad.server import (
     routes_board,
+    routes_dialog,
     routes_inspections,
     routes_labels,
     routes_lines,
@@ -96,6 +97,7 @@ def create_app(
         separate_input_output_schemas=False,
     )  # fmt: skip
     app.include_router(routes_inspections.router)
+    app.include_router(routes_dialog.router)
     app.include_router(routes_system.router)
     app.include_router(routes_threshold.router)
     app.include_router(routes_board.router)

@@ -11,8 +11,10 @@ from pydantic import BaseModel, Field
 from reason_iad.errors import InputError
 from reason_iad.languages import told
 from reason_iad.server.access import AppState, Inspector, Server, Viewer, audit, errors
+from reason_iad.server.idempotency import Once
 from reason_iad.server.problems import HttpProblem
 from reason_iad.server.schemas import Strict
+from reason_iad.server.security import Principal
 
 router = APIRouter(tags=["labels"])
 Category = Annotated[str, Query(min_length=1, max_length=100, description="of the inspections")]
@@ -90,9 +92,13 @@ async def picture(id: Id, area: Annotated[int, Path(ge=0, le=1000)], who: Viewer
     return Response(data, media_type="image/jpeg", headers={"Cache-Control": "private, max-age=31536000, immutable"})
 
 
-@router.post("/v1/labels", response_model=LabelBody, status_code=201, responses=errors(404))
-async def name(said: LabelRequest, request: Request, who: Inspector, server: Server) -> Any:
+@router.post("/v1/labels", response_model=LabelBody, status_code=201, responses=errors(404, 409))
+async def name(said: LabelRequest, request: Request, who: Inspector, server: Server, once: Once) -> Any:
     """Name an area; the category's examples have it at once, and inspections that follow use it."""
+    return await once.done(said, lambda: _name(said, request, who, server))
+
+
+async def _name(said: LabelRequest, request: Request, who: Principal, server: AppState) -> Any:
     from reason_iad.store.labels import label
 
     async with server.decoding:
@@ -101,9 +107,13 @@ async def name(said: LabelRequest, request: Request, who: Inspector, server: Ser
     return {**found.__dict__, "notes": [told(one) for one in found.notes]}
 
 
-@router.post("/v1/labels/undo", response_model=QueueBody, responses=errors(404))
-async def undo(said: UndoRequest, request: Request, who: Inspector, server: Server) -> Any:
+@router.post("/v1/labels/undo", response_model=QueueBody, responses=errors(404, 409))
+async def undo(said: UndoRequest, request: Request, who: Inspector, server: Server, once: Once) -> Any:
     """Take a name back."""
+    return await once.done(said, lambda: _undo(said, request, who, server))
+
+
+async def _undo(said: UndoRequest, request: Request, who: Principal, server: AppState) -> Any:
     from reason_iad.store.labels import unlabel
 
     examples = await asyncio.to_thread(unlabel, server.store, said.inspection, said.example, who.name)

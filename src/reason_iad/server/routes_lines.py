@@ -9,9 +9,11 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Path, Query, Request, Response
 
 from reason_iad.errors import InputError
-from reason_iad.server.access import Inspector, Server, Viewer, audit, errors
+from reason_iad.server.access import AppState, Inspector, Server, Viewer, audit, errors
+from reason_iad.server.idempotency import Once
 from reason_iad.server.problems import HttpProblem
 from reason_iad.server.schemas import AlarmBody, LineBody
+from reason_iad.server.security import Principal
 from reason_iad.store.lines import DriftAlarm, LineState
 
 router = APIRouter()
@@ -54,10 +56,14 @@ async def picture(
 
 
 @router.post(
-    "/v1/alarms/{alarm}/acknowledge", tags=["lines"], response_model=AlarmBody, responses=errors(404)
+    "/v1/alarms/{alarm}/acknowledge", tags=["lines"], response_model=AlarmBody, responses=errors(404, 409)
 )  # fmt: skip
-async def acknowledge(alarm: AlarmId, request: Request, who: Inspector, server: Server) -> Any:
+async def acknowledge(alarm: AlarmId, request: Request, who: Inspector, server: Server, once: Once) -> Any:
     """Say that you have seen an alarm: its line watches for drift anew."""
+    return await once.done(None, lambda: _acknowledge(alarm, request, who, server))
+
+
+async def _acknowledge(alarm: str, request: Request, who: Principal, server: AppState) -> Any:
     try:
         found = await asyncio.to_thread(server.store.lines.acknowledge, alarm, who.name)
     except InputError as error:

@@ -18,6 +18,7 @@ from reason_iad import __version__
 from reason_iad.knowledge.translations import names
 from reason_iad.languages import LANGUAGES, _, language, messages, told
 from reason_iad.server.access import Admin, AppState, Server, Viewer, audit, errors, someone, state_of
+from reason_iad.server.idempotency import Once
 from reason_iad.server.intake import read_images
 from reason_iad.server.job_handler import Lesson
 from reason_iad.server.knowledge import profile_facts
@@ -201,12 +202,19 @@ async def profile(category: Name, who: Viewer, server: Server) -> Any:
 
 @router.post(
     "/v1/profiles", tags=["profiles"], response_model=LessonBody, status_code=201,
-    openapi_extra={"requestBody": _LESSON}, responses=errors(408, 413, 415, 500, 503),
+    openapi_extra={"requestBody": _LESSON}, responses=errors(408, 409, 413, 415, 500, 503),
 )  # fmt: skip
-async def learn(request: Request, who: Admin, server: Server) -> Any:
+async def learn(request: Request, who: Admin, server: Server, once: Once) -> Any:
     """Learn a category's profile from images of good parts."""
-    server.queue.check_room()
+    if once.key is None:  # else it may have been learned before, when there was room
+        server.queue.check_room()
     category, images = await read_images(request, server, MAX_LESSON)
+    return await once.done([category, images], lambda: _learn(category, images, request, who, server))
+
+
+async def _learn(
+    category: str, images: list[tuple[bytes, str]], request: Request, who: Principal, server: AppState
+) -> Any:
     from reason_iad.evidence.profile_store import profile_folder
 
     profile_folder(category)  # refuses a name that no folder should have

@@ -14,9 +14,11 @@ from reason_iad.evidence.threshold import Threshold, read_threshold, set_thresho
 from reason_iad.inspection.options import USUAL_OVERKILL
 from reason_iad.inspection.what_if import Outcome, Share, what_if
 from reason_iad.server.access import Admin, AppState, Server, Viewer, audit, errors
+from reason_iad.server.idempotency import Once
 from reason_iad.server.intake import check_text
 from reason_iad.server.problems import HttpProblem
 from reason_iad.server.schemas import Strict
+from reason_iad.server.security import Principal
 
 router = APIRouter(prefix="/v1/profiles/{category}", tags=["profiles"])
 Name = Annotated[str, Path(max_length=100, pattern=r"^[A-Za-z0-9][A-Za-z0-9 _\-]*$", description="of a category")]
@@ -120,9 +122,15 @@ async def choose(category: Name, asked: ThresholdRequest, request: Request, who:
 
 
 @router.post("/threshold/back", response_model=ThresholdBody, responses=errors(404, 408, 409, 413))
-async def go_back(category: Name, asked: TakeBackRequest, request: Request, who: Admin, server: Server) -> Any:
+async def go_back(
+    category: Name, asked: TakeBackRequest, request: Request, who: Admin, server: Server, once: Once
+) -> Any:
     """Go back to the rate before the one that holds."""
     check_text(asked.why)
+    return await once.done(asked, lambda: _go_back(category, asked, request, who, server))
+
+
+async def _go_back(category: str, asked: TakeBackRequest, request: Request, who: Principal, server: AppState) -> Any:
     if read_threshold(_folder(category)).current is None:
         raise HttpProblem(409, "nothing_set", f"no rate was set for {category!r}, so there is none to take back")
     await asyncio.to_thread(take_back, category, who.name, asked.why)

@@ -14,17 +14,19 @@ import secrets
 import socket
 import time
 from collections import deque
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any, cast
 
 from reason_iad import __version__
 from reason_iad.errors import LeaseLostError, RecordUnavailableError
+from reason_iad.server.hearing import Hearing
 from reason_iad.server.job_handler import Task
-from reason_iad.server.mirror import Mirror, sync_quietly
+from reason_iad.server.jobs import Events, Job
+from reason_iad.server.lessons import SharedLessons
 from reason_iad.server.model_workers import ONCE
 from reason_iad.server.problems import HttpProblem
-from reason_iad.server.queue import Events, InspectionQueue, Job
+from reason_iad.server.queue import InspectionQueue
 from reason_iad.server.tracing import Mark
 from reason_iad.server.waiting import LOT_TURN, Priority
 from reason_iad.store.leases import ENDINGS, add_event
@@ -34,13 +36,11 @@ if TYPE_CHECKING:
     from sqlalchemy.orm import Session
 
     from reason_iad.store.leases import Lease, Queued, ServerState
-    from reason_iad.types import InspectionReport, InspectionRequest
+    from reason_iad.types import InspectionReport
 
 BEATS = 4  # signs of life in the time of a lease
 LOOK_SECONDS = 2.0  # after which the record is looked into where no notice came
 TIDY_SECONDS = 600.0  # after which what is no longer of use is forgotten
-SYNC_SECONDS = 5.0  # after which profiles and knowledge are compared with the record's
-TURN_SECONDS = 0.2  # between two looks whether another server has ended its lesson
 QUIET_SECONDS = 15.0  # after which whoever watches gets a sign of life
 _log = logging.getLogger("reason_iad.server")
 
@@ -55,14 +55,12 @@ class SharedQueue(InspectionQueue):
         self._leases = self._store.leases(self.server, self._settings.lease_seconds)
         self._queued: dict[str, Job] = {}  # inspections that wait, oldest first, as far as heard
         self._begun: deque[str] = deque(maxlen=512)  # that waited not long ago
-        self._watched: dict[str, list[tuple[asyncio.Event, bool]]] = {}  # whom to wake, and whether at the end alone
+        self._hearing, self._lessons = Hearing(), SharedLessons(self._store, self._settings.mirror)
         self._locks: dict[str, asyncio.Lock] = {}  # of inspections whose events are being written
         self._told: dict[str, int] = {}  # how many of a job's events are in the record
         self._servers, self._since_lot = 1, 0
-        self._look_soon = asyncio.Event()  # set when profiles or knowledge changed elsewhere
         self._pulse = ThreadPoolExecutor(1, "pulse")  # a sign of life waits behind nothing
         self._tasks: list[asyncio.Task[None]] = []
-        self._mirror = Mirror(self._store) if self._settings.mirror else None
 
     @property
     def waiting(self) -> int:
@@ -97,20 +95,25 @@ class SharedQueue(InspectionQueue):
                 await asyncio.to_thread(self._leases.leave)
         self._pulse.shutdown()
 
-    async def accept(self, request: InspectionRequest, who: str, media_type: str, priority: Priority = "person") -> Job:
-        """Put an inspection into the record, for whichever server is free; see `InspectionQueue.accept`."""
-        job = await self._record(request, who, media_type, priority)
+    def _enter(self, job: Job) -> None:
+        """Put an inspection before all servers, where it is in the record; the rest waits here."""
+        if not job.persisted:
+            super()._enter(job)
+            return
         if job.id not in self._begun:
             self._queued[job.id] = job
         self._wake.set()
-        return job
+
+    async def find(self, identifier: str) -> Job | None:
+        """An inspection that was accepted, at whichever server; how it ended is known for an hour."""
+        return Job(identifier, "inspect", persisted=True)
 
     async def result(self, job: Job, seconds: float) -> bool:
         """Wait for the end of a job at whichever server, or for the end of this server; whether it ended."""
         if not job.persisted:
             return await super().result(job, seconds)
         limit = time.monotonic() + seconds
-        with self._hearing(job.id, at_end=True) as heard:
+        with self._hearing.of(job.id, at_end=True) as heard:
             while not await self._has_ended(job):
                 left = limit - time.monotonic()
                 if left <= 0 or self.draining:
@@ -127,7 +130,7 @@ class SharedQueue(InspectionQueue):
 
     async def _stream(self, identifier: str) -> AsyncIterator[tuple[str, dict[str, Any]] | None]:
         seen, quiet = 0, time.monotonic()
-        with self._hearing(identifier) as heard:
+        with self._hearing.of(identifier) as heard:
             while True:
                 heard.clear()
                 with contextlib.suppress(RecordUnavailableError):
@@ -158,9 +161,10 @@ class SharedQueue(InspectionQueue):
 
         self._listener = self._store.listen(hear)
         self._listener.start()
-        self._tasks = [asyncio.create_task(self._beat(), name="signs of life")]
-        if self._mirror is not None:
-            self._tasks.append(asyncio.create_task(self._keep_mirror(), name="mirror"))
+        self._tasks = [
+            asyncio.create_task(self._beat(), name="signs of life"),
+            asyncio.create_task(self._lessons.keep_alike(), name="mirror"),
+        ]
 
     async def _beat(self) -> None:
         """Say that this server is there, again and again."""
@@ -189,19 +193,6 @@ class SharedQueue(InspectionQueue):
             self._wake.set()
             await asyncio.sleep(self._settings.lease_seconds / BEATS)
 
-    async def _keep_mirror(self) -> None:
-        """Compare profiles and knowledge with the record's, again and again."""
-        while True:
-            await self._sync()
-            with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._look_soon.wait(), SYNC_SECONDS)
-            self._look_soon.clear()
-
-    async def _sync(self) -> None:
-        """Compare profiles and knowledge with the record's, where they are shared through it."""
-        if self._mirror is not None:
-            await asyncio.to_thread(sync_quietly, self._mirror)
-
     def _hear(self, identifier: str, event: str) -> None:
         """Act on a notice; without an id some may have been missed."""
         if event == "queued":
@@ -210,28 +201,11 @@ class SharedQueue(InspectionQueue):
         elif identifier and (self._queued.pop(identifier, None) is not None or event == "started"):
             self._begun.append(identifier)
         elif event == SHELVED:
-            self._look_soon.set()
+            self._lessons.changed()
         ended = event in ENDINGS
-        for heard, at_end in self._watched.get(identifier, ()) if identifier else self._all_watched():
-            if ended or not at_end or not identifier:
-                heard.set()
+        self._hearing.wake(identifier, ended)
         if ended or not identifier:
             self._tell_all()
-
-    def _all_watched(self) -> list[tuple[asyncio.Event, bool]]:
-        return [one for several in self._watched.values() for one in several]
-
-    @contextlib.contextmanager
-    def _hearing(self, identifier: str, at_end: bool = False) -> Iterator[asyncio.Event]:
-        """What is set whenever something happens to an inspection, or when it ends."""
-        entry = (asyncio.Event(), at_end)
-        self._watched.setdefault(identifier, []).append(entry)
-        try:
-            yield entry[0]
-        finally:
-            self._watched[identifier].remove(entry)
-            if not self._watched[identifier]:
-                del self._watched[identifier]
 
     async def _has_ended(self, job: Job) -> bool:
         """Whether an inspection has ended, and with which error."""
@@ -275,7 +249,7 @@ class SharedQueue(InspectionQueue):
 
     async def _do(self, job: Job) -> None:
         if not job.persisted:
-            async with self._turn(job):
+            async with self._lessons.turn() if job.kind in ONCE else contextlib.nullcontext():
                 await super()._do(job)
             return
         self._locks[job.id], self._told[job.id] = asyncio.Lock(), 0
@@ -285,25 +259,6 @@ class SharedQueue(InspectionQueue):
         finally:
             telling.cancel()
             del self._locks[job.id], self._told[job.id]
-
-    @contextlib.asynccontextmanager
-    async def _turn(self, job: Job) -> AsyncIterator[None]:
-        """Wait until no other server changes profiles, for a job that does."""
-        if job.kind not in ONCE:
-            yield
-            return
-        while True:
-            with contextlib.ExitStack() as stack:
-                try:
-                    taken = await asyncio.to_thread(stack.enter_context, self._store.turn("profiles"))
-                except RecordUnavailableError:
-                    taken = False
-                if taken:
-                    await self._sync()  # the lesson goes on where the last one ended, at whichever server
-                    yield
-                    await self._sync()
-                    return
-            await asyncio.sleep(TURN_SECONDS)
 
     async def _tell(self, job: Job) -> None:
         """Write the stages of an inspection down as they come."""

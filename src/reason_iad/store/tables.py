@@ -146,6 +146,25 @@ class RateRow(Base):
     at: Mapped[datetime] = mapped_column(UtcTime)
 
 
+class IdempotencyRow(Base):
+    """What came of a request that a client may send again, under the key that it gave it."""
+
+    __tablename__ = "idempotency_keys"
+    __table_args__ = (
+        Index("ix_idempotency_keys_created_at", "created_at"),
+        Index("ix_idempotency_keys_inspection_id", "inspection_id"),
+    )
+
+    who: Mapped[str] = mapped_column(String(100), primary_key=True)
+    key: Mapped[str] = mapped_column(String(255), primary_key=True)
+    fingerprint: Mapped[str] = mapped_column(String(64))  # of the request
+    claim: Mapped[str] = mapped_column(String(32))  # of whoever is at it
+    created_at: Mapped[datetime] = mapped_column(UtcTime)
+    claimed_until: Mapped[datetime | None] = mapped_column(UtcTime)  # then another may do it; None where it is done
+    inspection_id: Mapped[str | None] = mapped_column(ForeignKey("inspections.id", ondelete="CASCADE"))
+    answer: Mapped[dict[str, Any] | None] = mapped_column(Json)  # where it made no inspection
+
+
 class ShelfRow(Base):
     """A folder of profiles or knowledge that servers share through the record."""
 

@@ -41,6 +41,7 @@ if TYPE_CHECKING:
     from reason_iad.models.base import VisionTowers
 
 SHOTS = (1, 4)
+FEATURE_BYTES = 4 << 20  # of one image, by both towers at all sizes that are asked for
 SMALL_SHARE = 0.7  # of defects that are drawn smaller than usual,
 REACH = (0.15, 0.6)  # by so much, evenly in the logarithm: most then cover 0.03 to 1 % of the image
 
@@ -140,7 +141,7 @@ def prepare_shard(
 
     from reason_iad.evidence.memory_bank import MemoryBank
 
-    shared: Any = CachedVision(vision, 4 * len(references) + 16)
+    shared: Any = CachedVision(vision, (len(references) + 4) * FEATURE_BYTES)
     banks = {k: MemoryBank.build(references[:k], shared) for k in SHOTS if k <= len(references)}
     tensors: dict[str, Tensor] = {}
     records = []

@@ -1,6 +1,6 @@
 // The page: inspect, follow, ask, correct, look back. It talks to the same interface as every other client.
 "use strict";
-import { $, FEEDBACK, LANGUAGE, WORDS, _, answerBars, badge, cut, drawBoxes, duration, digits, el, fillSelect, icon, likely, low, meter, percent, plain, several, webLink, when } from "/assets/view.js";
+import { $, FEEDBACK, LANGUAGE, WORDS, _, answerBars, badge, cut, drawBoxes, duration, digits, el, fetchOnce, fillSelect, icon, likely, low, meter, percent, plain, several, webLink, when } from "/assets/view.js";
 import { showThreshold } from "/assets/threshold.js";
 
 const STAGES = { queued: _("Waiting for its turn"), read: _("Reading the image"), recognize: _("Recognizing the category"), evidence: _("Comparing with good parts"), knowledge: _("Looking up knowledge"), prefix: _("Showing it to the model"), verdict: _("Reasoning about the verdict"), naming: _("Naming the defect"), details: _("Describing the defect"), nearest: _("Finding the nearest normal patch"), question: _("Answering your question"), pictures: _("Drawing the map") };
@@ -15,7 +15,7 @@ async function api(path, options = {}) {
   headers.set("Accept-Language", LANGUAGE);
   const token = sessionStorage.getItem("token");
   if (token) headers.set("Authorization", `Bearer ${token}`);
-  const answer = await fetch(path, { ...options, headers });
+  const answer = await fetchOnce(path, { ...options, headers });
   if (answer.ok) return answer;
   let detail = { code: String(answer.status), message: answer.statusText };
   try { detail = (await answer.json()).error; } catch { /* no JSON: a proxy answered */ }

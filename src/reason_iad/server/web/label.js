@@ -1,6 +1,6 @@
 // Name defects: one area at a time, what teaches most first; one key a name, u takes the last one back.
 "use strict";
-import { $, LANGUAGE, _ } from "/assets/view.js";
+import { $, LANGUAGE, _, fetchOnce } from "/assets/view.js";
 
 const KEYS = "123456789abcdefghijklmnopqrtvwxyz"; // s skips and u takes back
 const state = { category: "", types: [], waiting: [], passed: new Set(), done: [], url: null };
@@ -11,7 +11,7 @@ async function ask(path, body) {
   const headers = { "Accept-Language": LANGUAGE, ...(token() ? { Authorization: `Bearer ${token()}` } : {}) };
   const options = { headers };
   if (body) Object.assign(options, { method: "POST", headers: { ...headers, "Content-Type": "application/json" }, body: JSON.stringify(body) });
-  const answer = await fetch(path, options);
+  const answer = await fetchOnce(path, options);
   if (answer.ok) return answer;
   const found = await answer.json().catch(() => null);
   throw new Error(answer.status === 401 ? _("Sign in on the first page, in this tab.") : found?.error?.message || answer.statusText);

@@ -17,6 +17,24 @@ export function several(one, many, count, values = {}) {
 
 export const $ = (id) => document.getElementById(id);
 
+const inSeconds = (seconds) => new Promise((done) => { setTimeout(done, 1000 * seconds); });
+const isAtIt = async (answer) => answer.status === 409 && (await answer.clone().json().catch(() => null))?.error?.code === "in_progress";
+
+// `fetch`. Where no answer to a POST comes, the same once more under the same key: the server does it once, however often it arrives.
+export async function fetchOnce(path, options = {}) {
+  if (options.method !== "POST") return fetch(path, options);
+  const headers = new Headers(options.headers), pauses = [1, 2, 4];
+  headers.set("Idempotency-Key", Array.from(crypto.getRandomValues(new Uint8Array(16)), (n) => n.toString(16).padStart(2, "0")).join(""));
+  for (let looks = 45; ;) {
+    let answer = null, lost = null;
+    try { answer = await fetch(path, { ...options, headers }); } catch (error) { lost = error; }
+    if (answer && looks > 0 && await isAtIt(answer)) { looks -= 1; await inSeconds(2); continue; }
+    if (answer && ![502, 504].includes(answer.status)) return answer; // what a proxy says when its server went away
+    if (!pauses.length) { if (lost) throw lost; return answer; }
+    await inSeconds(pauses.shift());
+  }
+}
+
 export function el(tag, attributes = {}, ...children) {
   const node = document.createElement(tag);
   for (const [name, value] of Object.entries(attributes)) {
