@@ -16,7 +16,12 @@ from __future__ import annotations
 
 import argparse
 import sys
+from collections.abc import Callable
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from reason_iad.calibration.rows import Row
 
 CANDIDATES = (
     (0.0, 0.76, 0.31), (0.0, 0.0, 1.0), (0.0, 0.5, 0.5), (0.0, 0.3, 1.0), (0.3, 0.1, 1.0), (0.3, 0.3, 0.5),
@@ -51,11 +56,8 @@ def report(args: argparse.Namespace) -> None:
     import numpy as np
 
     from reason_iad.calibration.fusion import Quality, fit_fusion
-    from reason_iad.calibration.rows import Row, RowFile
-    from reason_iad.inspection.panel import EVIDENCE, PanelMemory, join_defect
-    from reason_iad.inspection.session import DETECTION
+    from reason_iad.calibration.rows import RowFile
     from reason_iad.inspection.verdict import Fusion, less
-    from reason_iad.metrics.intervals import bootstrap
     from reason_iad.models.nano import read_adapter
     from reason_iad.models.sources import default_adapter
     from reason_iad.types import AnswerOffset
@@ -92,35 +94,48 @@ def report(args: argparse.Namespace) -> None:
             made = Fusion(record["bias"], record["model"], record["evidence"], "")
             told = "a fit on TRAIN (not cross-fitted here)" if rows is train else "a fit on TRAIN"
             show(f"{told}{tail}", rows, of(made, rows, offset))
-    truth, names = np.array([row["defective"] for row in test]), ("nano", EVIDENCE, "a model that guesses")
-    guesses = np.random.default_rng(0).normal(0, 2, len(test))
-    memory, voices = PanelMemory(), []
-    for number, (row, guess) in enumerate(zip(test, guesses, strict=True)):
-        voices.append(dict(zip(names, (said(row, True), row["score"], 1 / (1 + np.exp(-guess))), strict=True)))
-        memory.add(DETECTION, str(number), {name: [p, 1 - p] for name, p in voices[-1].items()})
-    weights = memory.weights(DETECTION)
-    print(
-        "\nPanel on TEST, without labels\n\n| voice | balanced accuracy at 0.5 | AUROC | calibration error | log loss |"
-    )
-    print("|---|---|---|---|---|")
-    for name in names:
-        show(name, test, [voice[name] for voice in voices])
-    joined = [join_defect(voice, weights)[0] for voice in voices]
-    show("the panel", test, joined)
-    evidence = np.array([row["score"] for row in test])
-
-    def gain(index: np.ndarray) -> float:
-        from reason_iad.metrics.classification import auroc
-
-        return auroc(truth[index], np.array(joined)[index]) - auroc(truth[index], evidence[index])
-
-    print(f"\nAUROC of the panel less that of the evidence: {bootstrap(range(len(test)), gain)}")
-    for name, weight in weights.items():
-        print(f"{name}: finds {weight.found:.2f}, spares {weight.spared:.2f}, keeps {weight.share:.2f} of its weight")
+    for name, rows in (("TRAIN", train), ("TEST", test)):
+        show_panel(name, rows, show)
     spent = [row["seconds"] for row in (*train, *test) if "seconds" in row]
     products = [offset for _, offset in spent if offset > 0.05]
     print(f"\nmedian seconds an image {np.median([image for image, _ in spent]):.2f}; of the offset, once a product, "
           f"{np.median(products):.2f} (n={len(products)})")  # fmt: skip
+
+
+def show_panel(name: str, rows: list[Row], show: Callable[[str, list[Row], list[float]], None]) -> None:
+    """Print what nano, the comparison and a model that guesses say together, without labels."""
+    import numpy as np
+
+    from reason_iad.inspection.panel import good_votes, join_defect
+    from reason_iad.inspection.panel_weights import EVIDENCE, earn
+    from reason_iad.inspection.verdict import less
+    from reason_iad.metrics.classification import auroc
+    from reason_iad.metrics.intervals import bootstrap
+    from reason_iad.types import AnswerOffset
+
+    truth, rng = np.array([row["defective"] for row in rows]), np.random.default_rng(0)
+    goods: dict[str, dict[str, list[float]]] = {}
+    voices = []
+    for row in rows:
+        mean, pairs = row["offset"], row["goods"]
+        offset = AnswerOffset(tuple(odds for odds, _ in pairs), mean, tuple(score for _, score in pairs))
+        votes = {"nano": less(row["model"], offset), EVIDENCE: row["score"]}
+        voices.append(votes | {"a model that guesses": float(1 / (1 + np.exp(-rng.normal(0, 2))))})
+        for item, said in good_votes({"nano": offset}):
+            guess = float(1 / (1 + np.exp(-rng.normal(0, 2))))
+            goods.setdefault(item, {n: [p, 1 - p] for n, p in (said | {"a model that guesses": guess}).items()})
+    weights = earn([{n: [p, 1 - p] for n, p in votes.items()} for votes in voices], list(goods.values()))
+    print(f"\nPanel on {name}, without labels: {weights.how}\n")
+    print("| voice | balanced accuracy at 0.5 | AUROC | calibration error | log loss |\n|---|---|---|---|---|")
+    for voice in voices[0]:
+        show(voice, rows, [votes[voice] for votes in voices])
+    joined = np.array([join_defect(votes, weights)[0] for votes in voices])
+    show("the panel", rows, joined.tolist())
+    evidence = np.array([row["score"] for row in rows])
+    gain = bootstrap(range(len(rows)), lambda i: auroc(truth[i], joined[i]) - auroc(truth[i], evidence[i]))
+    print(f"\nAUROC of the panel less that of the comparison: {gain}")
+    if weights.found is not None:
+        print({name: round(float(w), 2) for name, w in zip(weights.names, weights.found.weights, strict=True)})
 
 
 def choose(args: argparse.Namespace) -> None:
@@ -128,7 +143,7 @@ def choose(args: argparse.Namespace) -> None:
     import numpy as np
 
     from reason_iad.calibration.fusion import Quality, crossed, features_of
-    from reason_iad.calibration.rows import Row, RowFile
+    from reason_iad.calibration.rows import RowFile
     from reason_iad.metrics.classification import auroc
 
     rows = RowFile.open(args.train).rows

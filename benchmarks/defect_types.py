@@ -7,23 +7,27 @@ both are of `train`, apart by group: that is what constants were chosen on, and 
 the manifest's; of an image with boxes that name types each box counts by itself. "given": the area is the mask's or the
 box's. "found": it is the one that the comparison with good parts finds (8 of `train`; of paired categories the image's
 own template; without good parts, what stands out in the image itself); what it misses is wrong. Intervals are of a
-bootstrap over test images. Beside it: a linear probe (logistic regression) on the same numbers of the given area's
-first description. Descriptions are kept in --cache; a run that was cut off goes on.
+bootstrap over test images. With --ask, types are named by knowledge, look and model, too (`defect_unseen.py`): alone
+where there are 0 examples, beside what the model alone says; else joined with the examples. Beside the others: a linear
+probe (logistic regression) on the same numbers of the given area's first description. Descriptions are kept in --cache;
+a run that was cut off goes on.
 """
 
 from __future__ import annotations
 
 import argparse
 import csv
+import functools
 import json
 import math
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from defect_unseen import KNOWN, Answered, Asker, told
 
 from reason_iad.datasets.masks import read_mask
 from reason_iad.evidence.compare import compare
@@ -32,6 +36,7 @@ from reason_iad.evidence.memory_bank import MemoryBank
 from reason_iad.evidence.paired import compare_paired
 from reason_iad.evidence.regions import find_regions
 from reason_iad.images import read_image
+from reason_iad.inspection.details import SURE_OF_TYPE
 from reason_iad.metrics.classification import auroc, expected_calibration_error
 from reason_iad.naming.describe import LENGTH, describe_areas, fit_box
 from reason_iad.naming.examples import DefectExample, DefectExamples, overlap
@@ -39,6 +44,7 @@ from reason_iad.naming.few_shot import weighted
 from reason_iad.naming.namer import NONE, Namer, NamerSettings
 from reason_iad.naming.teach import standing_out
 
+Heard = Callable[["Area"], dict[str, float]]
 GOODS, DRAWS, SHOTS = 8, 10, (1, 4, 8)
 PAIRED = {"bare_pcb"}
 UNKNOWN = 0.05  # share of areas whose type has no example, as constants are fitted for
@@ -244,9 +250,9 @@ class Tally:
 
 
 def measure(
-    train: Sequence[Area], test: Sequence[Area], shots: int, where: str, settings: NamerSettings
+    train: Sequence[Area], test: Sequence[Area], shots: int, where: str, settings: NamerSettings, said: Heard
 ) -> dict[str, Any]:
-    """One arm: `shots` examples a type, areas given or found."""
+    """One arm: `shots` examples a type, areas given or found, joined with what knowledge, look and model say."""
     kinds = sorted({area.kind for area in train} & {area.kind for area in test})
     test = [area for area in test if area.kind in kinds]
     same = bool({area.image for area in train} & {area.image for area in test})
@@ -265,14 +271,14 @@ def measure(
                 plain.right[i].append(0.0)
         guesses = probe(chosen, vectors, kinds)
         for i, vector, guess in zip(seen, vectors, guesses, strict=True):
-            named = namer.name(vector)
+            named = namer.name(vector, said(test[i]))
             assert named is not None
             best = next(one for one in named.types if one.name != NONE)
             tally.right[i].append(float(best.name == test[i].kind))
             plain.right[i].append(float(kinds[int(guess)] == test[i].kind))
             sure.append(named.best.probability)
             right.append(named.best.name == test[i].kind)
-            if named.best.probability >= 0.5 and named.best.name != NONE:
+            if named.best.probability >= SURE_OF_TYPE and named.best.name != NONE:
                 stated.append(named.best.name == test[i].kind)
         if shots > 1:
             refused += [
@@ -286,6 +292,44 @@ def measure(
     if refused:
         found["none_auroc"] = round(float(np.mean(refused)), 3)
     return found
+
+
+def ask_all(root: Path, category: str, test: Sequence[Area], cache: Path) -> dict[str, Answered]:
+    """What the model says of each image of some areas; nothing where the knowledge does not name these types."""
+    if category not in KNOWN:
+        return {}
+    rows, images = rows_of(root), {area.image for area in test}
+    asker = Asker(root, category, rows, cache)
+    return {row["image"]: asker.ask(row, category in PAIRED) for row in rows if row["image"] in images}
+
+
+def heard(answered: dict[str, Answered], area: Area) -> dict[str, float]:
+    """What knowledge, look and model say of each type of one area, by the name that the data give it."""
+    if area.image not in answered:
+        return {}
+    one = answered[area.image]
+    return dict(zip(one.names, map(float, one.joined), strict=True))
+
+
+def measure_unseen(answered: dict[str, Answered], test: Sequence[Area], where: str) -> dict[str, Any]:
+    """Without any example: by knowledge, look and model, and by the model alone."""
+    ours, model, sure, told_ = [], [], [], []
+    for area in test:
+        one = answered[area.image]
+        right = one.names.index(area.kind)
+        model.append(float(int(one.model.argmax()) == right))
+        if where == "found" and area.found is None:
+            ours.append(0.0)
+            continue
+        p = one.joined
+        ours.append(float(int(p.argmax()) == right))
+        sure.append(float(p.max()))
+        told_.append(bool(ours[-1]))
+    kinds, images = [area.kind for area in test], [area.image for area in test]
+    stated = [right for right, p in zip(told_, sure, strict=True) if p >= SURE_OF_TYPE]
+    return {"ours": told(ours, kinds, images), "model": told(model, kinds, images),
+            "ece": round(expected_calibration_error(told_, sure), 3), "stated": round(len(stated) / len(sure), 3),
+            "right_when_stated": round(float(np.mean(stated)), 3) if stated else None}  # fmt: skip
 
 
 def _refusals(
@@ -363,6 +407,7 @@ def main() -> None:
     parser.add_argument("--cache", type=Path, required=True)
     parser.add_argument("--only", nargs="+", default=[])
     parser.add_argument("--split", choices=("train", "test"), default="test")
+    parser.add_argument("--ask", action="store_true", help="ask the model, too: 0 examples, and what it adds to some")
     parser.add_argument("--json", type=Path)
     parser.add_argument("--fit", action="store_true", help="print constants fitted on train, and measure nothing")
     args = parser.parse_args()
@@ -391,9 +436,13 @@ def main() -> None:
                 parts[category] = train
                 continue
             test = train if args.split == "train" else load_areas(root, category, "test", args.cache, vision)
-            for shots in SHOTS:
+            answered = ask_all(root, category, test, args.cache) if args.ask else {}
+            for shots in (0, *SHOTS) if answered else SHOTS:
                 for where in ("given", "found"):
-                    found = measure(train, test, shots, where, settings)
+                    if shots:
+                        found = measure(train, test, shots, where, settings, functools.partial(heard, answered))
+                    else:
+                        found = measure_unseen(answered, test, where)
                     results[f"{category} {shots} {where}"] = found
                     print(category, shots, where, json.dumps(found), flush=True)
     if args.fit:

@@ -1,70 +1,110 @@
-"""When are two annotators of a panel one voice? A model that repeats the comparison, joined with it and apart.
+"""Is a panel ever worse than the best of its voices? Simulated voices over a grid of skills, and what weighs them.
 
-    python benchmarks/panel_voices.py [--images 240] [--draws 12]
+    python benchmarks/panel_voices.py [--draws 8]
 
-Simulated: the comparison, a model that repeats it with noise and with or without skill of its own, one that guesses,
-and with or without a good model of another kind. Printed are AUROC, balanced accuracy and log loss of the panel.
+The comparison (its log-odds calibrated, or two to three times too sure) stands beside models that know much, little
+or nothing of their own, that repeat it, that guess around 0 or always surely; on many products or one, with four known
+good parts of each or none. Printed is AUROC of the panel less that of its best voice, over the grid, for the
+weights that are used, for equal ones, and for those of a linear discriminant that knows every label.
 """
 
 from __future__ import annotations
 
 import argparse
+from collections import defaultdict
 from typing import Any
 
 import numpy as np
 
-from reason_iad.inspection import panel
-from reason_iad.inspection.panel import EVIDENCE, PanelMemory, join_defect
-from reason_iad.inspection.session import DETECTION
-from reason_iad.metrics.classification import auroc, balanced_accuracy
+from reason_iad.metrics.anchored import anchored
+from reason_iad.metrics.classification import auroc
+
+# Own skill in standard deviations, scale, share of the comparison that is repeated, whether it is always sure.
+GUESS, SURE_GUESS = (0.0, 2.0, 0.0, False), (0.0, 1.0, 0.0, True)
+REPEATS, READS, GOOD, FAIR = (
+    (0.0, 0.6, 1.0, False),
+    (0.3, 1.5, 1.0, False),
+    (2.0, 2.0, 0.3, False),
+    (1.0, 2.0, 0.3, False),
+)
+PANELS = {
+    "a guesser": (GUESS,),
+    "one that guesses and is always sure": (SURE_GUESS,),
+    "one that repeats the comparison, a guesser": (REPEATS, GUESS),
+    "one that reads it and adds noise, a guesser": (READS, GUESS),
+    "one that reads it, one that guesses and is sure": (READS, SURE_GUESS),
+    "a good model, a guesser": (GOOD, GUESS),
+    "a good model, one that guesses and is sure": (GOOD, SURE_GUESS),
+    "a good model, a fair one": (GOOD, FAIR),
+    "two good models": (GOOD, GOOD),
+    "a fair model": (FAIR,),
+    "a good model, a fair one, one that reads, a guesser": (GOOD, FAIR, READS, GUESS),
+}
+COMPARISONS = ((0.7, 1.0), (0.7, 3.0), (2.0, 1.0), (2.0, 2.0), (3.0, 1.0))  # skill, and times too sure
+LOTS = ((130, 11, 4, 0.5), (240, 1, 4, 0.5), (240, 1, 0, 0.5), (400, 1, 4, 0.05))  # images, products, goods, defective
 
 
-def simulate(count: int, noise: float, skill: float, good: bool, seed: int) -> tuple[Any, dict[str, Any]]:
-    """Truth (n,), and log-odds of each voice (n,)."""
-    rng = np.random.default_rng(seed)
-    truth = rng.random(count) < 0.5
-    sign = np.where(truth, 1.0, -1.0)
-    evidence = 1.2 * sign + rng.normal(0, 1.5, count)
-    odds = {"reader": evidence + skill * sign + rng.normal(0, noise, count), EVIDENCE: evidence}
-    odds["guess"] = rng.normal(0, 2, count)
-    if good:
-        odds["good"] = 1.2 * sign + rng.normal(0, 1.5, count)
-    return truth, odds
+def simulate(voices: Any, comparison: Any, lot: Any, rng: np.random.Generator) -> tuple[Any, Any, Any, Any]:
+    """Log-odds of the comparison (n,) and of the voices (n, m), which are known good parts, and the truth (n,)."""
+    (skill, sure), (images, products, goods, defective) = comparison, lot
+    n = images + products * goods
+    product = np.r_[rng.integers(0, products, images), np.repeat(np.arange(products), goods)]
+    known = np.arange(n) >= images
+    truth = ~known & (rng.random(n) < defective)
+    anchor = np.clip(sure * (skill * (truth * skill + rng.normal(0, 1, n)) - skill**2 / 2), -9, 9)
+    scores = []
+    for own, scale, repeated, always in voices:
+        said = 3.0 * np.sign(rng.normal(0, 1, n)) if always else scale * (own * truth + rng.normal(0, 1, n))
+        said = said + repeated * anchor + rng.normal(0, 2, products)[product]
+        if goods:  # less what it says of good parts, of which each is compared with the others
+            mean = np.array([said[known & (product == one)].mean() for one in range(products)])
+            said = (said - mean[product]) * np.where(known, goods / (goods - 1), 1.0)
+        scores.append(np.clip(said, -9, 9))
+    return anchor, np.array(scores).T, known, truth
 
 
-def joined(odds: dict[str, Any], bound: float) -> Any:
-    """Probability of a defect by the panel (n,), annotators joined from a correlation on, whatever is left."""
-    panel.ALIKE = panel.COPIES = bound
-    said = {name: 1 / (1 + np.exp(-values)) for name, values in odds.items()}
-    votes = [{name: float(values[i]) for name, values in said.items()} for i in range(len(odds["guess"]))]
-    memory = PanelMemory()
-    for number, vote in enumerate(votes):
-        memory.add(DETECTION, str(number), {name: [p, 1 - p] for name, p in vote.items()})
-    return np.array([join_defect(vote, memory.weights(DETECTION))[0] for vote in votes])
+def labeled(anchor: Any, scores: Any, truth: Any) -> Any:
+    """A linear discriminant that knows every label."""
+    both = np.c_[anchor, scores]
+    within = sum(np.cov(both[truth == side].T) * (truth == side).mean() for side in (True, False))
+    ahead = both[truth].mean(0) - both[~truth].mean(0)
+    return both @ np.linalg.solve(within + 1e-6 * np.eye(len(ahead)), ahead)
 
 
 def main() -> None:
     """Print the table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--images", type=int, default=240)
-    parser.add_argument("--draws", type=int, default=12)
+    parser.add_argument("--draws", type=int, default=8)
     args = parser.parse_args()
-    print("| voices | own skill | correlation | one voice: AUROC, balanced accuracy, log loss | apart |")
-    print("|---|---|---|---|---|")
-    for good in (False, True):
-        for skill in (0.0, 0.3):
-            for noise in (1.0, 0.8, 0.6, 0.45, 0.35, 0.25, 0.15, 0.08):
-                found: dict[float, list[tuple[float, float, float]]] = {0.5: [], 1.01: []}
-                alike = []
-                for seed in range(args.draws):
-                    truth, odds = simulate(args.images, noise, skill, good, seed)
-                    alike.append(np.corrcoef(odds["reader"], odds[EVIDENCE])[0, 1])
-                    for bound, rows in found.items():
-                        p = np.clip(joined(odds, bound), 1e-6, 1 - 1e-6)
-                        loss = -float(np.mean(np.where(truth, np.log(p), np.log(1 - p))))
-                        rows.append((auroc(truth, p), balanced_accuracy(truth, p > 0.5), loss))
-                cells = [", ".join(f"{value:.3f}" for value in np.mean(rows, axis=0)) for rows in found.values()]
-                print(f"| {3 + good} | {skill} | {np.mean(alike):.3f} | {cells[0]} | {cells[1]} |", flush=True)
+    print("| panel beside the comparison | lots | used: mean | worst | equal: mean | worst | with labels: mean |")
+    print("|---|---|---|---|---|---|---|")
+    everywhere: dict[str, list[float]] = defaultdict(list)
+    for name, voices in PANELS.items():
+        found = defaultdict(list)
+        for comparison in COMPARISONS:
+            for lot in LOTS:
+                gains = defaultdict(list)
+                for draw in range(args.draws):
+                    anchor, scores, known, truth = simulate(voices, comparison, lot, np.random.default_rng(draw))
+                    told, fit = ~known, anchored(anchor, scores, known)
+                    both = np.c_[anchor, scores][told]
+                    best = max(auroc(truth[told], one) for one in both.T)
+                    joined = {"used": anchor[told] + fit.worth(scores[told]).sum(1), "equal": both.sum(1)}
+                    joined["labeled"] = labeled(anchor[told], scores[told], truth[told])
+                    for kind, said in joined.items():
+                        gains[kind].append(auroc(truth[told], said) - best)
+                for kind, values in gains.items():
+                    found[kind].append(float(np.mean(values)))
+        used, equal, told_all = (found[kind] for kind in ("used", "equal", "labeled"))
+        print(f"| {name} | {len(used)} | {np.mean(used):+.3f} | {min(used):+.3f} | {np.mean(equal):+.3f} | "
+              f"{min(equal):+.3f} | {np.mean(told_all):+.3f} |", flush=True)  # fmt: skip
+        for kind, values in found.items():
+            everywhere[kind] += values
+    for kind, values in everywhere.items():
+        below = np.mean(np.array(values) < -0.01)
+        print(
+            f"{kind}: mean {np.mean(values):+.4f}, worst {min(values):+.3f}, {below:.1%} of {len(values)} below -0.01"
+        )
 
 
 if __name__ == "__main__":

@@ -332,6 +332,12 @@ class AnswerOffset(_Checked):
 
     log_odds: tuple[float, ...]  # of a defect, of each good part beside the others
     mean: float
+    scores: tuple[float, ...] = ()  # anomaly scores of the same good parts; empty without a comparison
+
+    @property
+    def pairs(self) -> list[list[float]]:
+        """Log-odds and anomaly score of each good part; none without a comparison."""
+        return [list(pair) for pair in zip(self.log_odds, self.scores, strict=False)]
 
 
 @dataclass(frozen=True)

@@ -58,7 +58,13 @@ def test_a_wrong_file_is_refused_with_its_fault(data, tmp_path, capsys, text, sa
 
 @pytest.mark.parametrize(
     ("more", "said"),
-    [(["--shard", "2/2"], "expected i/n"), (["--limit", "0"], "above 0"), (["--shots", "-1"], "from 0 to 64")],
+    [
+        (["--shard", "2/2"], "expected i/n"),
+        (["--limit", "0"], "above 0"),
+        (["--shots", "-1"], "from 0 to 64"),
+        (["--reason", "never", "--shots", "0"], "nothing to compare"),
+        (["--reason", "never", "--evidence", "off"], "nothing to compare"),
+    ],
 )
 def test_wrong_options_are_refused(data, tmp_path, capsys, more, said):
     assert mmad(data, tmp_path / "run", *more) == 2

@@ -34,21 +34,27 @@ def lot(tmp_path, monkeypatch):
     return tmp_path
 
 
-def run(lot, loaded, capsys, *models, broken=()):
+asked: list[tuple[str, str]] = []  # how the models of the last run were asked, and about good parts
+
+
+def run(lot, loaded, capsys, *models, broken=(), more=("--reason", "always")):
     """The command with simulated models; gives its exit code, the reports, and what was said of errors."""
     vision = CachedVision(PooledVision())
+    asked.clear()
 
     def load(args, tell):
         loaded.append(args.model)
         if args.model in broken:
             raise ModelError(f"{args.model} cannot be reached; check that it runs")
-        options = InspectorOptions(latents="off", injection="off", knowledge="none", model=args.model)
+        asked.append((args.reason, args.offset))
+        options = InspectorOptions(
+            latents="off", injection="off", knowledge="none", model=args.model, reason=args.reason, offset=args.offset
+        )
         return Inspector(options, SimulatedModel(args.model), vision, KnowledgeBase([]))
 
     flags = [flag for name in models for flag in ("--model", name)]
     args = build_parser().parse_args(
-        ["inspect", str(lot / "lot"), "--reference", str(lot / "good"), *flags, "--knowledge", "none", "--json",
-         "--reason", "always"]
+        ["inspect", str(lot / "lot"), "--reference", str(lot / "good"), *flags, "--knowledge", "none", "--json", *more]
     )  # fmt: skip
     code = guarded(lambda: command.run(args, load))
     out, err = capsys.readouterr()
@@ -77,9 +83,25 @@ def test_a_model_that_fails_ends_the_panel_and_what_the_others_said_is_kept(lot,
     assert loaded == ["openai:b"]  # the other had reported on every image
 
 
+def test_every_model_is_asked_about_every_image_and_about_known_good_parts(lot, capsys):
+    code, _, said = run(lot, [], capsys, "openai:a", "openai:b", more=())
+    assert code == 0, said
+    assert asked == [("always", "on")] * 2
+    code, _, _ = run(lot, [], capsys, "openai:a", "openai:b", more=("--reason", "never", "--offset", "off"))
+    assert (code, asked) == (0, [("never", "off")] * 2)
+
+
+def test_faithfulness_is_that_of_the_model_whose_words_the_report_has(lot, capsys):
+    code, reports, said = run(lot, [], capsys, "openai:a", "openai:b", more=("--reason", "always", "--faithfulness"))
+    assert code == 0, said
+    assert all(report.faithfulness is not None and report.faithfulness.rows for report in reports)
+    assert all(any("faithful the answer is was measured on that of openai:" in n for n in r.notes) for r in reports)
+
+
 def test_what_a_panel_cannot_do_is_refused(lot, capsys):
-    assert main(["inspect", str(lot / "lot"), "--model", "openai:a", "--model", "openai:b", "--faithfulness"]) == 2
-    assert "with the panel" in capsys.readouterr().err
+    flags = ["--model", "openai:a", "--model", "openai:b", "--faithfulness", "--lot"]
+    assert main(["inspect", str(lot / "lot"), *flags]) == 2
+    assert "--faithfulness with --lot and the panel" in capsys.readouterr().err
 
 
 def test_a_panel_of_one_model_twice_is_refused(lot, capsys):

@@ -10,15 +10,9 @@ import pytest
 from made_report import make_report
 
 from reason_iad.errors import InputError, ModelError
-from reason_iad.inspection.panel import (
-    ENOUGH,
-    EVIDENCE,
-    PanelMemory,
-    combine,
-    join_defect,
-    join_options,
-    remember,
-)
+from reason_iad.inspection.panel import combine, good_votes, join_defect, join_options, remember
+from reason_iad.inspection.panel_memory import GOOD, PanelMemory
+from reason_iad.inspection.panel_weights import ENOUGH, EVIDENCE
 from reason_iad.inspection.session import DETECTION, DETECTION_QUESTION
 from reason_iad.metrics.classification import auroc, balanced_accuracy
 from reason_iad.models.registry import check_model, members_of
@@ -41,10 +35,10 @@ def joined(truth, said, names, known=None):
     memory = PanelMemory()
     for item in range(len(truth) if known is None else known):
         memory.add(DETECTION, str(item), {n: [said[i, item], 1 - said[i, item]] for i, n in enumerate(names)})
-    weights = memory.weights(DETECTION)
+    weights = memory.agreed(DETECTION)
     return np.array(
         [join_defect({n: said[i, k] for i, n in enumerate(names)}, weights)[0] for k in range(len(truth))]
-    ), weights
+    ), weights.known
 
 
 NAMES = ("good", "fair", "poor", "evidence")
@@ -77,32 +71,72 @@ def test_two_models_that_err_together_share_their_weight():
     assert auroc(truth, found) >= max(auroc(truth, one) for one in said) - 0.01
 
 
-def reading_the_evidence(n, noise, seed=0, fourth=True):
-    """Truth, and voices of which one repeats the evidence with something of its own."""
+def test_copies_of_the_comparison_are_one_voice_without_it_and_nothing_is_told():
+    truth, said = voices(240, (1.2, 1.2, 0.0), copy=(0, 1))
+    assert joined(truth, said, ("one", "its copy", "guess"))[1] == {}
+
+
+def beside_the_comparison(n, seed=0, goods=44, guess_is_sure=False, **models):
+    """Truth, votes on items and good parts; of models own skill, noise, and what each repeats of the comparison."""
     rng = np.random.default_rng(seed)
-    truth = rng.random(n) < 0.5
+    truth = np.r_[rng.random(n) < 0.5, np.zeros(goods, dtype=bool)]
     sign = np.where(truth, 1.0, -1.0)
-    evidence = 1.2 * sign + rng.normal(0, 1.5, n)
-    odds = [evidence + 0.3 * sign + rng.normal(0, noise, n), evidence, rng.normal(0, 2, n)]
-    odds += [1.2 * sign + rng.normal(0, 1.5, n)] if fourth else []
-    return truth, 1 / (1 + np.exp(-np.array(odds)))
+    odds = {EVIDENCE: 1.5 * sign + rng.normal(0, 1.7, n + goods)}
+    odds["guess"] = rng.normal(0, 2, n + goods)
+    if guess_is_sure:
+        odds["guess"] = 3.0 * np.sign(odds["guess"])
+    for name, (own, noise, repeated) in models.items():
+        odds[name] = own * (sign + 1) + repeated * odds[EVIDENCE] + rng.normal(0, noise, n + goods)
+    said = {name: 1 / (1 + np.exp(-np.clip(values, -9, 9))) for name, values in odds.items()}
+    return truth[:n], [{name: float(p[i]) for name, p in said.items()} for i in range(n + goods)]
 
 
-def test_a_model_that_repeats_the_evidence_is_one_voice_with_it_where_three_are_left():
-    truth, said = reading_the_evidence(240, 0.6)
-    found, weights = joined(truth, said, ("reader", "evidence", "guess", "good"))
-    assert np.corrcoef(np.log(said[0] / (1 - said[0])), np.log(said[1] / (1 - said[1])))[0, 1] > 0.9
-    assert weights["reader"].share <= 0.5
-    assert weights["good"].share > 1.5 * weights["reader"].share
-    assert auroc(truth, found) > max(auroc(truth, one) for one in said)
+def panel_of(truth, votes):
+    """Probabilities of a defect by the panel, weights, and the best of its voices."""
+    memory = PanelMemory()
+    for number, vote in enumerate(votes):
+        memory.add(DETECTION if number < len(truth) else GOOD, str(number), {n: [p, 1 - p] for n, p in vote.items()})
+    weights = memory.on_defects(votes[0])
+    found = np.array([join_defect(vote, weights)[0] for vote in votes[: len(truth)]])
+    best = max(auroc(truth, np.array([vote[name] for vote in votes[: len(truth)]])) for name in votes[0])
+    return found, weights, best
 
 
-def test_where_fewer_would_be_left_it_keeps_its_own_voice_unless_it_is_a_copy():
-    truth, said = reading_the_evidence(240, 0.6, fourth=False)
-    found, weights = joined(truth, said, ("reader", "evidence", "guess"))
-    assert weights["guess"].evidence_for(0.9) < weights["evidence"].evidence_for(0.9) / 2
-    assert auroc(truth, found) > auroc(truth, joined(truth, said, ("reader", "evidence", "guess"), known=0)[0])
-    assert joined(truth, reading_the_evidence(240, 0.1, fourth=False)[1], ("copy", "evidence", "guess"))[1] == {}
+@pytest.mark.parametrize("guess_is_sure", [False, True])
+@pytest.mark.parametrize("seed", range(3))
+def test_beside_the_comparison_a_guesser_and_one_that_repeats_it_earn_next_to_nothing(guess_is_sure, seed):
+    truth, votes = beside_the_comparison(240, seed, guess_is_sure=guess_is_sure, reader=(0.0, 1.0, 0.9))
+    found, weights, best = panel_of(truth, votes)
+    worth = weights.worth({EVIDENCE: 0.9, "guess": 0.95, "reader": 0.95})
+    assert abs(worth["guess"]) < 0.3
+    assert auroc(truth, found) > best - 0.01
+
+
+def test_a_model_that_knows_more_than_the_comparison_earns_weight_and_lifts_the_panel():
+    truth, votes = beside_the_comparison(240, good=(1.0, 1.5, 0.2))
+    found, weights, best = panel_of(truth, votes)
+    assert auroc(truth, found) > best + 0.01
+    assert weights.merit("good") > weights.merit("guess")
+    assert weights.worth({EVIDENCE: 0.5, "good": 0.95})["good"] > 0.5  # also where others say nothing
+    assert "agreement on 240 images and from sparing 44 known good parts" in weights.how
+
+
+def test_before_anything_is_shown_the_comparison_decides_alone():
+    votes = {EVIDENCE: 0.8, "a": 0.1, "b": 0.1}
+    weights = PanelMemory().on_defects(votes)
+    assert join_defect(votes, weights)[0] == pytest.approx(0.8)
+    assert weights.worth(votes)["a"] == 0.0
+    assert "the comparison decides until" in weights.how
+
+
+def test_good_parts_are_told_from_each_other_and_copies_of_one_are_none():
+    one = AnswerOffset((1.0, 2.0, 3.0), 2.0, (0.1, 0.2, 0.3))
+    other = AnswerOffset((0.0, 0.0, 3.0), 1.0, (0.1, 0.2, 0.3))
+    votes = [said for _, said in good_votes({"a": one, "b": other, "c": None})]
+    assert [said[EVIDENCE] for said in votes] == [0.1, 0.2, 0.3]
+    odds = [[math.log(said[name] / (1 - said[name])) for name in "ab"] for said in votes]
+    assert np.array(odds) == pytest.approx(np.array([[-1.5, -1.5], [0.0, -1.5], [1.5, 3.0]]))
+    assert not list(good_votes({"a": AnswerOffset((1.0, 2.0), 1.5, (0.1, 0.2)), "b": None}))
 
 
 def test_of_few_items_or_two_voices_nothing_is_told():
@@ -123,11 +157,11 @@ def test_options_are_joined_by_how_often_each_is_right():
         memory.add("Defect Classification", str(item), said)
         truth.append(true)
         votes.append(said)
-    weights = memory.weights("Defect Classification")
+    weights = memory.agreed("Defect Classification")
     right = [int(np.argmax(join_options(v, weights)[0])) == t for v, t in zip(votes, truth, strict=True)]
     alone = [int(np.argmax(v["a"])) == t for v, t in zip(votes, truth, strict=True)]
     assert sum(right) >= sum(alone)
-    assert weights["random"].worth(4) < weights["b"].worth(4) < weights["a"].worth(4)
+    assert weights.of("random").worth(4) < weights.of("b").worth(4) < weights.of("a").worth(4)
 
 
 def test_the_memory_is_kept_by_what_the_models_are_and_goes_on(tmp_path, monkeypatch):
@@ -158,7 +192,7 @@ def test_a_joined_report_says_who_said_what():
     assert said["b"] < 0.2  # less what it says of good parts
     assert said[EVIDENCE] == one.evidence.anomaly_score
     assert "The panel on a defect: a 0.90" in " ".join(report.notes)
-    assert "equal weights" in report.probability_note
+    assert "the comparison decides until" in report.probability_note
     assert InspectionReport.from_json(report.to_json()) == report
     assert memory.count(DETECTION) == 1
 

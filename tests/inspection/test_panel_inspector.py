@@ -17,8 +17,9 @@ from reason_iad.images import encode_png
 from reason_iad.inspection import panel_inspector
 from reason_iad.inspection.inspector import Inspector
 from reason_iad.inspection.options import InspectorOptions
-from reason_iad.inspection.panel import EVIDENCE, PanelMemory
 from reason_iad.inspection.panel_inspector import PanelInspector, load_panel
+from reason_iad.inspection.panel_memory import PanelMemory
+from reason_iad.inspection.panel_weights import EVIDENCE
 from reason_iad.inspection.session import DETECTION
 from reason_iad.knowledge.retrieve import KnowledgeBase
 from reason_iad.models.vision_cache import CachedVision

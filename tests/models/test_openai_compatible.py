@@ -19,6 +19,7 @@ from reason_iad.errors import InputError, ModelError
 from reason_iad.inspection.served import ServedDialog
 from reason_iad.models.base import Capabilities, is_open
 from reason_iad.models.openai_compatible import Connection, OpenAICompatible
+from reason_iad.models.server_limits import ServerLimits
 from reason_iad.models.turns import letting_others, taking_turns
 
 PICTURE = np.full((40, 60, 3), (200, 30, 30), dtype=np.uint8)
@@ -258,3 +259,15 @@ def test_models_of_a_server_are_listed_as_they_are_named(url, capsys) -> None:
     assert capsys.readouterr().out.split() == ["openai:a", "openai:b"]
     assert main(["models", "--server", url.replace("/v1", "/no")]) == 2
     assert "does not list its models" in capsys.readouterr().err
+
+
+def test_a_refusal_that_two_requests_meet_counts_once() -> None:
+    limits = ServerLimits()
+    content = [{"type": "text", "text": "a"}, {"type": "image_url"}, {"type": "image_url"}]
+    sent = [limits.fitted(content, {"max_tokens": 8}) for _ in range(2)]  # under way at once
+    words = "At most 1 image(s) may be provided in one prompt."
+    assert all(limits.learn(words, one, content) for one in sent)
+    assert limits.pictures_apart == 1
+    assert limits.learn(words, limits.fitted(content, {}), content)
+    assert limits.pictures_apart == 2
+    assert not limits.learn(words, limits.fitted(content, {}), content)

@@ -10,7 +10,7 @@ from reason_iad.errors import InputError
 from reason_iad.images import read_image
 from reason_iad.models.vision import BundledVision
 from reason_iad.naming import teach
-from reason_iad.naming.change import measure_change
+from reason_iad.naming.change import NAMES, measure_change
 from reason_iad.naming.describe import BLOCKS, LENGTH, describe_areas, split_blocks
 from reason_iad.naming.labels import Labels, NamedArea, NamedImage
 from reason_iad.naming.teach import Teacher
@@ -120,11 +120,18 @@ def track(change: tuple[int, int, int, int] | None, value: int) -> np.ndarray:
         ((40, 18, 46, 38), 240, "gap"),
     ],
 )
-def test_what_a_change_touches_tells_the_kinds_of_faults_apart(box, value, kind):
-    lighter, none, one, more, *_ = measure_change(track(box, value), track(None, 0), (36, 14, 50, 56))
-    touched = int(np.abs([none, one, more]).argmax())
-    assert (lighter > 0) == (kind in ("hole", "notch", "gap"))
-    assert touched == {"island": 0, "hole": 0, "spur": 1, "notch": 1, "bridge": 2, "gap": 2}[kind]
+def test_what_a_change_joins_and_cuts_tells_the_kinds_of_faults_apart(box, value, kind):
+    numbers = dict(zip(NAMES, measure_change(track(box, value), track(None, 0), (36, 14, 50, 56)), strict=True))
+    assert (numbers["lighter"] > 0) == (kind in ("hole", "notch", "gap"))
+    assert (numbers["linked"] > 0) == (kind not in ("island", "hole"))
+    assert (numbers["joins"] > 0, numbers["cuts"] > 0) == (kind in ("bridge", "gap"),) * 2
+
+
+def test_a_thin_wall_keeps_a_hole_enclosed():
+    numbers = dict(
+        zip(NAMES, measure_change(track((40, 21, 46, 29), 240), track(None, 0), (36, 16, 50, 40)), strict=True)
+    )
+    assert numbers["linked"] == 0  # one pixel of the track is left above it
 
 
 def test_nothing_changed_and_nothing_to_tell_is_zero():

@@ -19,9 +19,12 @@ from reason_iad.benchmark.runner import describe
 from reason_iad.benchmark.setting import Setting
 from reason_iad.errors import InputError
 from reason_iad.files import sha256, write_whole
-from reason_iad.inspection.panel import EVIDENCE, PanelMemory, join_defect, join_options
+from reason_iad.inspection.panel import good_votes, join_defect, join_options
+from reason_iad.inspection.panel_memory import GOOD, PanelMemory
+from reason_iad.inspection.panel_weights import EVIDENCE
 from reason_iad.inspection.session import DETECTION
 from reason_iad.inspection.verdict import logit
+from reason_iad.types import AnswerOffset
 
 LOG = "records-0-of-1.jsonl"
 
@@ -58,6 +61,8 @@ def join_runs(out: Path, setting: Setting, members: Mapping[str, Path], fingerpr
         kind, votes = _votes(records)
         if len(votes) > 1:
             memory.add(kind, f"{id_} {next(iter(records.values()))['image_sha256']}", votes)
+        for item, spared in good_votes({name: _offset(record) for name, record in records.items()}):
+            memory.add(GOOD, item, {name: [p, 1 - p] for name, p in spared.items()})
     memory.save()
     joined = [_joined(row, said[row["id"]], memory) for row in plan.rows if row["id"] in said]
     write_whole(out / LOG, "".join(json.dumps(record) + "\n" for record in joined))
@@ -79,15 +84,24 @@ def _votes(records: Mapping[str, Record]) -> tuple[str, dict[str, list[float]]]:
     return DETECTION, votes
 
 
+def _offset(record: Record) -> AnswerOffset | None:
+    """What a model said of good parts, where its run has kept it."""
+    goods = record.get("goods")
+    if not goods:
+        return None
+    odds, scores = zip(*goods, strict=True)
+    return AnswerOffset(odds, record["offset"], scores)
+
+
 def _joined(row: Record, records: Mapping[str, Record], memory: PanelMemory) -> dict[str, Any]:
     first = next(iter(records.values()))
     kind, votes = _votes(records)
-    weights = memory.weights(kind)
     if first["yes"] is None:
-        found, worth = join_options(votes, weights)
+        found, worth = join_options(votes, memory.agreed(kind))
         probabilities = list(found)
     else:
-        defect, worth = join_defect({name: said[0] for name, said in votes.items()}, weights)
+        on_defect = {name: said[0] for name, said in votes.items()}
+        defect, worth = join_defect(on_defect, memory.on_defects(on_defect))
         probabilities = [1 - defect] * len(first["options"])
         probabilities[first["yes"]] = defect
     best = max(range(len(probabilities)), key=probabilities.__getitem__)

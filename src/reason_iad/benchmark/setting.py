@@ -7,8 +7,9 @@ import hashlib
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from reason_iad.errors import InputError
 from reason_iad.files import sha256_of_json
-from reason_iad.inspection.options import InspectorOptions, setting
+from reason_iad.inspection.options import NOTHING_TO_COMPARE, InspectorOptions, setting
 
 
 @dataclass(frozen=True)
@@ -22,6 +23,12 @@ class Setting(InspectorOptions):
     category: Literal["recognized", "given"] = setting(
         "recognized", "whether the true category is told; oracle knowledge tells it in any case"
     )
+
+    def __post_init__(self) -> None:
+        """Refuse settings that have no meaning."""
+        super().__post_init__()
+        if self.reason == "never" and not self.shots:
+            raise InputError(NOTHING_TO_COMPARE)
 
     def to_mapping(self) -> dict[str, Any]:
         """All fields as plain values."""

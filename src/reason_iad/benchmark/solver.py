@@ -210,7 +210,7 @@ class InspectorSolver:
             "base": _rounded(trace.base_answer),
             "references": len(session.context.references),
             "evidence": None if summary is None else round(summary.anomaly_score, 6),
-            **({} if offset is None else {"offset": offset.mean}),
+            **({} if offset is None else {"offset": offset.mean, "goods": offset.pairs}),
             "recognized": session.context.category,
             "stopped": trace.stopped,
             "unstable": trace.unstable,

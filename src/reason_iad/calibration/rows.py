@@ -142,7 +142,8 @@ def collect(
     """Ask about every case that was not asked about yet.
 
     A row has the model's probability of a defect, the anomaly score (0.5 without a comparison), the mean log-odds of a
-    defect on the good parts (None where there is none to ask about), the truth, and the seconds of image and offset.
+    defect on the good parts (None where there is none to ask about), log-odds and anomaly score of each of them, the
+    truth, and the seconds of image and offset.
 
     Args:
         inspector: without a fit of the model, which would be a fit on top of another.
@@ -177,6 +178,7 @@ def collect(
                 "defective": case.defective, "model": round(reply.probability_of(YES), 7),
                 "score": 0.5 if summary is None else round(summary.anomaly_score, 6),
                 "offset": None if offset is None else offset.mean,
+                "goods": [] if offset is None else offset.pairs,
                 "seconds": [round(asked - began, 3), round(time.monotonic() - asked, 3)],
             }
         )  # fmt: skip

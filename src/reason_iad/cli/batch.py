@@ -11,7 +11,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
-from reason_iad.errors import ReasonIADError
+from reason_iad.errors import InputError, ReasonIADError
+from reason_iad.inspection.options import NOTHING_TO_COMPARE
 from reason_iad.types import InspectionReport, InspectionRequest
 
 if TYPE_CHECKING:
@@ -84,6 +85,21 @@ def check_method(args: argparse.Namespace, category: str | None = None) -> None:
     check_model(args.model)
     if category is not None and find_profile(category) is None:
         KnowledgeBase.load().check_category(category)
+
+
+def check_comparison(args: argparse.Namespace) -> None:
+    """Refuse to leave the model out where there is nothing to compare with: nobody would be left to judge.
+
+    Raises:
+        InputError: says what is lacking.
+    """
+    if args.reason != "never" or ((args.reference or args.lot) and args.evidence != "off"):
+        return
+    from reason_iad.evidence.profile_store import find_profile, list_profiles
+
+    learned = list_profiles() if args.category is None else find_profile(args.category)
+    if not learned or args.evidence == "off":
+        raise InputError(NOTHING_TO_COMPARE)
 
 
 def load_inspector(args: argparse.Namespace, progress: Callable[[str], None]) -> InspectsImages:

@@ -17,6 +17,7 @@ from reason_iad.cli.benchmark_runs import (
     choose_pool,
     merged_options,
     needed,
+    run_options,
     say_faults,
     say_outcome,
     setting_names,
@@ -150,6 +151,7 @@ def run_mmad(args: argparse.Namespace) -> int:
 def _ask_panel(given: dict[str, Any], setting: Setting, out: Path, args: argparse.Namespace) -> int:
     """Ask every model of a panel, one after the other, then join their answers."""
     from reason_iad.benchmark.panel import join_runs, member_folder
+    from reason_iad.inspection.panel_inspector import of_member
     from reason_iad.models.fingerprint import of_model
     from reason_iad.models.registry import check_model, members_of
 
@@ -159,7 +161,7 @@ def _ask_panel(given: dict[str, Any], setting: Setting, out: Path, args: argpars
     worst = 0
     for name, folder in folders.items():
         note(f"asking {name}")
-        alone = _as_served(dataclasses.replace(setting, model=name), given)
+        alone = _as_served(of_member(setting, name), given)
         mine = {key: value for key, value in given.items() if key != "parallel" or name.startswith("openai:")}
         worst = max(worst, ask_all(mine, {alone: folder}, args))
     count = join_runs(out, setting, folders, {name: of_model(name) for name in names})
@@ -230,7 +232,6 @@ def run_detect(args: argparse.Namespace) -> int:
     from reason_iad.benchmark.detect import DetectSetting, DetectSolver
     from reason_iad.benchmark.detect_run import run_detection
     from reason_iad.benchmark.detect_summary import summarize_detection
-    from reason_iad.benchmark.plan import Shard
     from reason_iad.datasets.registry import read_dataset
 
     given = merged_options(args)
@@ -238,19 +239,9 @@ def run_detect(args: argparse.Namespace) -> int:
     root, out = needed(given, "root", Path), needed(given, "out", Path)
     dataset = read_dataset(root, given.get("layout", "auto"))
     make = functools.partial(DetectSolver.load, setting.model, given.get("cache"), given.get("threads", 1))
-    progress = ProgressLine("images")
-    outcome, faults = run_detection(
-        dataset,
-        setting,
-        out,
-        choose_pool(given, None, make),
-        Shard.parse(given.get("shard", "0/1")),
-        given.get("limit"),
-        args.retry_errors,
-        60 * given["minutes"] if "minutes" in given else None,
-        progress.show,
-    )
-    progress.clear()
+    pool = choose_pool(given, None, make)
+    with ProgressLine("images") as progress:
+        outcome, faults = run_detection(dataset, setting, out, pool, **run_options(given, args, progress))
     for line in dataset.taken:
         note(f"taken: {line}")
     say_faults([str(fault) for fault in faults])

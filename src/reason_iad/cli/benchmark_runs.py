@@ -8,7 +8,7 @@ import json
 import sys
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Self
 
 from reason_iad.errors import InputError
 from reason_iad.inspection.options import declared_settings
@@ -36,7 +36,6 @@ def setting_names() -> tuple[str, ...]:
 
 def ask_all(given: dict[str, Any], folders: dict[Setting, Path], args: argparse.Namespace) -> int:
     """Ask all questions under all settings and print what came of each."""
-    from reason_iad.benchmark.plan import Shard
     from reason_iad.benchmark.runner import run_questions
     from reason_iad.datasets.manifest import seen_categories
     from reason_iad.datasets.questions import read_questions
@@ -45,22 +44,25 @@ def ask_all(given: dict[str, Any], folders: dict[Setting, Path], args: argparse.
     questions = read_questions(root, file, bool(given.get("known_faults")))
     say_faults([str(fault) for fault in questions.faults])
     facts = {"images": len(questions.samples), "seen_categories": seen_categories(root)}
-    progress = ProgressLine()
-    outcome = run_questions(
-        questions,
-        folders,
-        choose_pool(given, next(iter(folders))),
-        facts,
-        Shard.parse(given.get("shard", "0/1")),
-        given.get("limit"),
-        args.retry_errors,
-        60 * given["minutes"] if "minutes" in given else None,
-        progress.show,
-    )
-    progress.clear()
+    pool = choose_pool(given, next(iter(folders)))
+    with ProgressLine() as progress:
+        outcome = run_questions(questions, folders, pool, facts, **run_options(given, args, progress))
     say_outcome(outcome, "questions asked")
     show_summaries(folders, args.json)
     return 2 if outcome.errors else 0
+
+
+def run_options(given: dict[str, Any], args: argparse.Namespace, progress: ProgressLine) -> dict[str, Any]:
+    """What `run_questions` and `run_detection` take alike: which part of the work, how long, and who is told."""
+    from reason_iad.benchmark.plan import Shard
+
+    return {
+        "shard": Shard.parse(given.get("shard", "0/1")),
+        "limit": given.get("limit"),
+        "retry_errors": args.retry_errors,
+        "seconds": 60 * given["minutes"] if "minutes" in given else None,
+        "on_progress": progress.show,
+    }
 
 
 def say_faults(faults: list[str]) -> None:
@@ -178,6 +180,14 @@ class ProgressLine:
     def __init__(self, unit: str = "questions") -> None:
         self._live, self._said, self._unit = sys.stderr.isatty(), 0.0, unit
 
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Take the line away."""
+        if self._live:
+            sys.stderr.write("\r\x1b[K")
+
     def show(self, progress: Progress) -> None:
         """Tell how far the run is, not too often."""
         from reason_iad.reporting.text import duration
@@ -198,8 +208,3 @@ class ProgressLine:
             line += f", {_('{count} errors', count=progress.errors)}"
         sys.stderr.write(f"\r\x1b[K{line}" if self._live else f"reason-iad: {line}\n")
         sys.stderr.flush()
-
-    def clear(self) -> None:
-        """Take the line away."""
-        if self._live:
-            sys.stderr.write("\r\x1b[K")

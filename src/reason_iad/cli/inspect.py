@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from reason_iad.cli.batch import Loader, check_method, load_inspector
+from reason_iad.cli.batch import Loader, check_comparison, check_method, load_inspector
 from reason_iad.cli.lot import Plan, inspect_lot, look_for_images, stopped_like_ctrl_c
 from reason_iad.cli.method import add_method_options
 from reason_iad.cli.recorder import Recorder
@@ -84,7 +84,7 @@ def run(args: argparse.Namespace, load_inspector: Loader = load_inspector) -> in
     asked = InspectionRequest("checked before any image is read", args.category, (), args.question, args.choices)
     _check(args)
     lot = None if args.watch else look_for_images(args)  # and say so, before anything that takes time
-    if args.reason is None and (lot is None or len(lot.images) > 1):
+    if args.reason is None and (lot is None or len(lot.images) > 1):  # a panel asks about each, see `of_member`
         args.reason = "auto"  # most parts of a lot are good: the model is asked where it could change the verdict
     check_method(args, args.category)
     references, scale = _read_references(args)
@@ -132,6 +132,7 @@ def _check(args: argparse.Namespace) -> None:
         )
     if args.watch and args.jobs > 1:
         raise InputError("found --jobs with --watch; expected one of them: a hot folder is inspected by one process")
+    check_comparison(args)
 
 
 def _open_folder(args: argparse.Namespace, references: Sequence[LoadedImage]) -> ReportFolder:

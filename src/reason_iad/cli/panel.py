@@ -30,8 +30,11 @@ def check_panel(args: argparse.Namespace) -> None:
     Raises:
         InputError: says what.
     """
-    if args.faithfulness:
-        raise InputError(f"found --faithfulness with the panel {args.model}; expected one model: leave one of them out")
+    if args.faithfulness and (args.lot or args.watch):
+        other = "--lot" if args.lot else "--watch"
+        raise InputError(
+            f"found --faithfulness with {other} and the panel {args.model}; expected one model: leave one of them out"
+        )
 
 
 def by_panel(jobs: Iterable[Job], args: argparse.Namespace, load: Loader, tell: Tell) -> Iterator[Outcome]:
@@ -40,8 +43,9 @@ def by_panel(jobs: Iterable[Job], args: argparse.Namespace, load: Loader, tell: 
     Raises:
         ReasonIADError: a model cannot be used; what the others reported is kept.
     """
-    from reason_iad.inspection.panel import PanelMemory, combine, remember
+    from reason_iad.inspection.panel import combine, remember
     from reason_iad.inspection.panel_inspector import usual_rate
+    from reason_iad.inspection.panel_memory import PanelMemory
     from reason_iad.models.fingerprint import of_model
     from reason_iad.models.registry import members_of
 
@@ -112,8 +116,13 @@ class _Pass:
     """One model of the panel over all images, in a process of its own where it runs here."""
 
     def __init__(self, name: str, args: argparse.Namespace, jobs: Sequence[Job], load: Loader, tell: Tell) -> None:
+        from reason_iad.cli.method import method_options
+        from reason_iad.inspection.panel_inspector import of_member
+
         self.name, self._jobs, self._load, self._tell = name, jobs, load, tell
-        self._args = argparse.Namespace(**{**vars(args), "model": name, "out": None, "record": None})
+        asked = of_member(method_options(args), name)
+        changed = {"model": name, "reason": asked.reason, "offset": asked.offset, "out": None, "record": None}
+        self._args = argparse.Namespace(**{**vars(args), **changed})
         self.reports: dict[str, InspectionReport] = {}
         self.errors: dict[str, ReasonIADError] = {}
         self.maps: Maps = {}

@@ -96,12 +96,11 @@ def run_reproduce(args: argparse.Namespace) -> int:
     )
     if args.dry_run:
         return 0
-    progress = ProgressLine()
     limited = 60 * args.minutes if args.minutes is not None else None
-    outcome = run_questions(
-        questions, by_setting, pool, limit=args.limit, seconds=limited, on_progress=progress.show
-    )  # fmt: skip
-    progress.clear()
+    with ProgressLine() as progress:
+        outcome = run_questions(
+            questions, by_setting, pool, limit=args.limit, seconds=limited, on_progress=progress.show
+        )  # fmt: skip
     _write_result(args, questions, folders, outcome)
     return 2 if outcome.errors else 0
 

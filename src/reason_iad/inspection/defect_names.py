@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 
 from reason_iad.evidence.compare import EvidenceMap
 from reason_iad.images import Pixels
-from reason_iad.inspection.details import SURE, TYPE_QUESTION, option_of
+from reason_iad.inspection.details import SURE_OF_TYPE, TYPE_QUESTION, option_of
 from reason_iad.inspection.dialog import Reply
 from reason_iad.inspection.nearest import Compared
 from reason_iad.inspection.session import CLASSIFICATION, Session
@@ -128,7 +128,7 @@ class DefectNamer:
             types = tuple(OptionProbability(one.name, one.probability) for one in named.types[:MOST_TOLD])
         best = types[0]
         kind = self.kind_of(best.text)
-        sure = best.probability >= SURE and best.text != NONE
+        sure = best.probability >= SURE_OF_TYPE and best.text != NONE
         return DefectNaming(
             defect_type=best.text if sure else None,
             types=types,

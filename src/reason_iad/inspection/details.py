@@ -20,6 +20,7 @@ Choose = Callable[[str, Sequence[str], str | None, bool], Reply]  # question, op
 
 TYPE_QUESTION = "What type of defect does the object have?"
 SURE = 0.5  # below, an answer is not stated as fact
+SURE_OF_TYPE = 0.6  # from here nine of ten types that are stated are right on training images (docs/naming.md)
 PLACE_QUESTION = "Where in the image is the defect?"
 LOOK_QUESTION = "Which description fits the defect best?"
 LOOKS = tuple(

@@ -21,7 +21,7 @@ from reason_iad.inspection.dialog import Dialog, Reply
 from reason_iad.inspection.offset import GoodPart, Offsets, is_wanted
 from reason_iad.inspection.open_dialog import OpenDialog
 from reason_iad.inspection.option_fusion import OptionFusion
-from reason_iad.inspection.options import InspectorOptions
+from reason_iad.inspection.options import NOTHING_TO_COMPARE, InspectorOptions
 from reason_iad.inspection.prompts import citation_notes, image_parts, product_parts
 from reason_iad.inspection.screening import NOT_ASKED, AnswerRange, LazyDialog, SilentDialog, screen
 from reason_iad.inspection.served import CLOSED, ServedDialog
@@ -107,10 +107,7 @@ class Judge:
 
     def _judge_by_evidence(self, context: Context, limits: VerdictOptions) -> Judged:
         if context.summary is None:
-            raise InputError(
-                "found --reason never and nothing to compare the image with; expected normal references or a learned "
-                "profile: add --reference, or leave --reason out"
-            )
+            raise InputError(NOTHING_TO_COMPARE)
         session = dataclasses.replace(self._session(context, SilentDialog(), None), fusion=EVIDENCE_ALONE)
         probability = session.probability(0.5)
         verdict, reasons = decide(probability, context.summary, limits, None, context.unsuitable, asked=False)

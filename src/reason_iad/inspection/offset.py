@@ -156,8 +156,10 @@ class Offsets:
 
     def _of(self, key: bytes, source: EvidenceSource, vision: VisionTowers, ask: Ask) -> AnswerOffset | None:
         if key not in self._found:
-            odds = tuple(round(logit(ask(part)), 4) for part in good_parts(source, vision))
-            self._found[key] = AnswerOffset(odds, round(sum(odds) / len(odds), 4)) if odds else None
+            parts = good_parts(source, vision)
+            odds = tuple(round(logit(ask(part)), 4) for part in parts)
+            scores = tuple(round(part.evidence.anomaly_score, 6) for part in parts if part.evidence is not None)
+            self._found[key] = AnswerOffset(odds, round(sum(odds) / len(odds), 4), scores) if odds else None
             if len(self._found) > MAX_KEPT:
                 self._asking.pop(self._found.popitem(last=False)[0], None)
         self._found.move_to_end(key)

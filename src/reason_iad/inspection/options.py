@@ -26,6 +26,10 @@ if TYPE_CHECKING:
 Group = Literal["method", "model"]
 _KEY = "setting"
 USUAL_OVERKILL = 0.02  # share of good parts that may be stopped, where nobody set another
+NOTHING_TO_COMPARE = (
+    "found --reason never and nothing to compare the image with; expected normal references or a learned profile: add "
+    "--reference, or leave --reason out"
+)
 
 
 @dataclass(frozen=True)
@@ -206,6 +210,8 @@ class InspectorOptions:
             object.__setattr__(self, declared.name, declared.check(getattr(self, declared.name)))
         if self.backbone is not None and self.streams != "default":
             raise InputError(f"found backbone {self.backbone} and streams {self.streams}; expected one of them")
+        if self.reason == "never" and self.evidence == "off":
+            raise InputError(NOTHING_TO_COMPARE)
 
     @classmethod
     def from_mapping(cls, values: Mapping[str, Any]) -> Self:

@@ -13,14 +13,15 @@ import dataclasses
 import json
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 from reason_iad import __version__
 from reason_iad.errors import ModelError, ModelUnavailableError, ReasonIADError
 from reason_iad.files import home, sha256, write_whole
 from reason_iad.inspection.inspector import Inspector
 from reason_iad.inspection.options import USUAL_OVERKILL, InspectorOptions
-from reason_iad.inspection.panel import PanelMemory, combine, remember
+from reason_iad.inspection.panel import combine, remember
+from reason_iad.inspection.panel_memory import PanelMemory
 from reason_iad.types import InspectionReport, InspectionRequest
 
 if TYPE_CHECKING:
@@ -50,9 +51,7 @@ class PanelInspector(Inspector):
     def with_options(self, options: InspectorOptions) -> PanelInspector:
         """See `Inspector.with_options`."""
         super().with_options(options)  # refuses another panel
-        members = {
-            name: one.with_options(dataclasses.replace(options, model=name)) for name, one in self.members.items()
-        }
+        members = {name: one.with_options(of_member(options, name)) for name, one in self.members.items()}
         return PanelInspector(options, members, self.memory)
 
     def open(self, request: InspectionRequest, clock: Clock | None = None) -> Session:
@@ -127,6 +126,20 @@ class PanelInspector(Inspector):
         return next(iter(self.members.values()))
 
 
+Options = TypeVar("Options", bound=InspectorOptions)
+
+
+def of_member(options: Options, name: str) -> Options:
+    """How one model of a panel is asked.
+
+    About every image, since a vote that is missing tells nothing of who is right, and about the good parts that are
+    known, since sparing them is what earns weight.
+    """
+    reason = "always" if options.reason in (None, "auto") else options.reason
+    offset = "on" if options.offset == "auto" else options.offset
+    return dataclasses.replace(options, model=name, reason=reason, offset=offset)
+
+
 def load_panel(options: InspectorOptions, say: Say) -> PanelInspector:
     """Load the models of a panel beside each other, over the same towers and knowledge.
 
@@ -138,12 +151,12 @@ def load_panel(options: InspectorOptions, say: Say) -> PanelInspector:
     from reason_iad.models.registry import load_model, members_of
 
     names = members_of(options.model)
-    first = Inspector.load(dataclasses.replace(options, model=names[0]), say)
+    first = Inspector.load(of_member(options, names[0]), say)
     members = {names[0]: first}
     for name in names[1:]:
         say(f"loading model {name}")
         one = copy.copy(first)
-        one.options = dataclasses.replace(options, model=name)
+        one.options = of_member(options, name)
         one.model, one._settings = load_model(name, first.vision, options.loading, say)
         one._offsets = Offsets()
         members[name] = one

@@ -1,8 +1,4 @@
-"""Talking to an OpenAI-compatible server: patience, what each server refuses, and its own words about errors.
-
-Servers differ in what they take: some refuse log-probabilities or a temperature, some want `max_completion_tokens` for
-`max_tokens`. What one refuses is left out from then on; what it says in an error, also inside a 200, is shown.
-"""
+"""Talking to an OpenAI-compatible server: patience, and its own words about errors, also those inside a 200."""
 
 from __future__ import annotations
 
@@ -17,6 +13,7 @@ from threading import local
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from reason_iad.errors import ModelError, ModelUnavailableError
+from reason_iad.models.server_limits import ServerLimits
 from reason_iad.models.turns import Gate, letting_others
 from reason_iad.types import ServerCost
 from reason_iad.words import counted
@@ -27,26 +24,7 @@ if TYPE_CHECKING:
 URL_VARIABLE, KEY_VARIABLE = "OPENAI_BASE_URL", "OPENAI_API_KEY"
 _AGAIN = {408, 409, 425, 429, 500, 502, 503, 504, 529}  # what may pass
 _REFUSING = {400, 422, 500, 501}  # answers of servers to a parameter they do not take
-# What may be left out, and how servers name it in a refusal.
-_OPTIONAL = {
-    "top_logprobs": r"top_?logprobs",
-    "logprobs": r"logprobs?\b",
-    "temperature": r"temperature",
-    "seed": r"\bseed\b",
-    "response_format": r"response_format|json_schema|json schema|grammar",
-    "guided_choice": r"guided_choice|guided decoding|guided_",
-    "structured_outputs": r"structured_outputs|structured outputs?",
-    "reasoning_effort": r"reasoning_effort|reasoning effort",
-    "chat_template_kwargs": r"chat_template_kwargs|enable_thinking|thinking_budget",
-    "thinking_budget_tokens": r"thinking_budget_tokens|thinking_budget",
-}
 _OVERLOADED = {429, 503, 529}
-_SINGLE = re.compile(  # how servers say that they take one picture only
-    r"(?:at most|only|max(?:imum)?(?: of)?|up to) (?:1|one|a single)\b[^.]{0,40}\b(?:image|picture)s?"
-    r"|(?:multiple|several|more than one|too many)\b[^.]{0,20}\b(?:image|picture)s?"
-    r"|(?:image|picture)s?\b[^.]{0,40}\b(?:at most|limit(?:ed)? (?:is|to|of)?) ?(?:1|one)\b",
-    re.IGNORECASE,
-)
 _USED_UP = re.compile(r"could not finish the message|output limit was reached", re.IGNORECASE)  # by a thought
 
 
@@ -85,10 +63,7 @@ class ChatClient:
         """Connect with the first question, not before."""
         self._model, self._connection, self._sleep = model, connection, sleep
         self._client: httpx.Client | None = None
-        self._most_logprobs: int | None = None  # alternatives of a token that the server gives at most, where known
-        self._counts_completion = False  # whether it wants max_completion_tokens
-        self.refused: set[str] = set()  # parameters that the server does not take
-        self.pictures_apart = 0  # 1 where each picture needs a message of its own, 2 where it takes one alone
+        self.limits = ServerLimits()
         self.gate = Gate()
         self._spent = local()  # by the requests of this thread
 
@@ -98,8 +73,7 @@ class ChatClient:
         Raises:
             ModelError: the server does not answer, or answers with an error.
         """
-        messages = _messages(content, self.pictures_apart)
-        answer = self._post({"model": self._model, "messages": messages, **settings}, content)
+        answer = self._post(content, {"model": self._model, **settings})
         self._count(answer.get("usage"))
         choices = answer.get("choices")
         if not isinstance(choices, list) or not choices or not isinstance(choices[0], dict):
@@ -152,8 +126,8 @@ class ChatClient:
                 f"server: check the address (it usually ends in /v1) and {KEY_VARIABLE}"
             ) from error
 
-    def _post(self, body: dict[str, Any], content: list[dict[str, Any]]) -> dict[str, Any]:
-        """Send a request, again after what may pass, with growing pauses.
+    def _post(self, content: list[dict[str, Any]], settings: dict[str, Any]) -> dict[str, Any]:
+        """Send a request as the server takes it, again after what may pass, with growing pauses.
 
         Raises:
             ModelUnavailableError: the server cannot be reached, does not answer, or knows neither us nor the model.
@@ -165,7 +139,7 @@ class ChatClient:
         while attempt <= connection.retries:
             wait = connection.backoff_seconds * 2**attempt * random.uniform(0.8, 1.2)  # noqa: S311 - spreads retries
             attempt += 1
-            sent = self._adapted(body)
+            sent = self.limits.fitted(content, settings)
             try:
                 with letting_others(), self.gate.through():
                     response = self._open().post(f"{connection.url}/chat/completions", json=sent)
@@ -181,12 +155,8 @@ class ChatClient:
                 words = error_words(answer) or " ".join(response.text.split())[:200] or response.reason_phrase
                 if status == 400 and _USED_UP.search(words):
                     return {"choices": [{"finish_reason": "length", "message": {"content": None}}]}
-                if status in _REFUSING and self._take_apart(words, content):
-                    body["messages"] = _messages(content, self.pictures_apart)
+                if status in _REFUSING and self.limits.learn(words, sent, content):
                     attempt -= 1
-                    continue
-                if status in _REFUSING and self._give_way(words, sent):
-                    attempt -= 1  # every way given shortens the request, so this ends
                     continue
                 if status not in _AGAIN:
                     self._refuse(status, words, response.status_code < 400)
@@ -217,40 +187,6 @@ class ChatClient:
             code = error.get("code") if isinstance(error, dict) else answer.get("code")
             return (code if isinstance(code, int) and 400 <= code < 600 else 400), answer
         return response.status_code, answer
-
-    def _take_apart(self, words: str, content: list[dict[str, Any]]) -> bool:
-        """Send fewer pictures a message from now on, where a refusal is about several; False where it is not."""
-        if self.pictures_apart > 1 or _num_pictures(content) < 2 or not _SINGLE.search(words):
-            return False
-        self.pictures_apart += 1
-        return True
-
-    def _adapted(self, body: dict[str, Any]) -> dict[str, Any]:
-        """A request as this server takes it."""
-        sent = {name: value for name, value in body.items() if name not in self.refused}
-        if "logprobs" not in sent:
-            sent.pop("top_logprobs", None)
-        if self._most_logprobs is not None and "top_logprobs" in sent:
-            sent["top_logprobs"] = min(sent["top_logprobs"], self._most_logprobs)
-        if self._counts_completion and "max_tokens" in sent:
-            sent["max_completion_tokens"] = sent.pop("max_tokens")
-        return sent
-
-    def _give_way(self, words: str, sent: dict[str, Any]) -> bool:
-        """Note what a refusal is about; False where it is about nothing that can be left out or put otherwise."""
-        said = words.casefold()
-        if "max_tokens" in sent and re.search(r"max_?(?:completion_)?tokens", said) and "max_completion_tokens" in said:
-            self._counts_completion = True
-            return True
-        most = re.search(r"(?:between \d+ and|at most|less than or equal to|<=|max(?:imum)?(?: \w+){0,3}) ?(\d+)", said)
-        if "top_logprobs" in sent and "logprobs" in said and most and int(most[1]) < sent["top_logprobs"]:
-            self._most_logprobs = int(most[1])
-            return True
-        for name, pattern in _OPTIONAL.items():
-            if name in sent and re.search(pattern, said):
-                self.refused.add(name)
-                return True
-        return False
 
     def _open(self) -> httpx.Client:
         if self._client is None:
@@ -317,29 +253,3 @@ def _asked_wait(response: httpx.Response) -> float:
         return max(0.0, float(response.headers.get("Retry-After", 0)))
     except ValueError:
         return 0.0
-
-
-def _num_pictures(content: list[dict[str, Any]]) -> int:
-    return sum(part.get("type") == "image_url" for part in content)
-
-
-def _messages(content: list[dict[str, Any]], apart: int) -> list[dict[str, Any]]:
-    """One message; or one a picture, each acknowledged; or one with the last picture alone.
-
-    >>> text, picture = {"type": "text", "text": "a"}, {"type": "image_url"}
-    >>> [len(_messages([text, picture, text, picture, text], apart)) for apart in (0, 1, 2)]
-    [1, 3, 1]
-    """
-    if not apart or _num_pictures(content) < 2:
-        return [{"role": "user", "content": content}]
-    places = [place for place, part in enumerate(content) if part.get("type") == "image_url"]
-    if apart > 1:
-        kept = [part for place, part in enumerate(content) if place == places[-1] or place not in places]
-        return [{"role": "user", "content": kept}]
-    messages: list[dict[str, Any]] = []
-    for first, last in zip([0, *(place + 1 for place in places[:-2])], places[:-1], strict=True):
-        messages += [
-            {"role": "user", "content": content[first : last + 1]},
-            {"role": "assistant", "content": "Seen."},
-        ]
-    return [*messages, {"role": "user", "content": content[places[-2] + 1 :]}]

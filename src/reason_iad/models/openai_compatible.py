@@ -88,7 +88,8 @@ class OpenAICompatible:
             1: "The server takes one picture a message: references and image were sent one by one.",
             2: "The server takes one picture alone: it was shown the image, not the references.",
         }
-        return (said[self._client.pictures_apart],) if self._client.pictures_apart else ()
+        apart = self._client.limits.pictures_apart
+        return (said[apart],) if apart else ()
 
     def ask_at_once(self, most: int) -> None:
         """Let up to `most` requests be under way, as several threads need."""
@@ -167,7 +168,7 @@ class OpenAICompatible:
     def _try_form(self, content: list[dict[str, Any]], form: dict[str, Any], **settings: Any) -> dict[str, Any] | None:
         """An answer under a constraint, or None where the server refuses it."""
         answer = self._ask(content, max_tokens=self._room, **settings, **form)
-        if any(name in self._client.refused for name in form):
+        if any(name in self._client.limits.refused for name in form):
             return None
         if _is_cut(answer) and self._room < _LONG:  # a thought came before the answer
             self._room = _LONG

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from reason_iad.evidence.memory_bank import MemoryBank
     from reason_iad.models.base import VisionTowers
 
-DESCRIPTION_VERSION = 1  # grows when what a number means changes
+DESCRIPTION_VERSION = 2  # grows when what a number means changes
 VIT_LAYER, VIT_SIDE, WHOLE_SIDE, WINDOW_SIDE = 9, 224, 448, 224
 SOURCE = "efficientnet-16@448"  # features of good parts that areas are compared with
 MOST_CELLS = 40  # of an area that are compared with good parts
@@ -88,6 +88,7 @@ def describe_areas(
     vit = _numpy(vision.vit([pixels], VIT_SIDE, [VIT_LAYER])[VIT_LAYER][0])  # (16, 16, 384)
     whole = _numpy(vision.efficientnet([pixels], WHOLE_SIDE)[16][0])  # (28, 28, 112)
     good = None if template is None else resize(template, image_hw) if template.shape[:2] != image_hw else template
+    tones = None if good is None else change.tones_of(good)
     windows, measured = [window_around(box, image_hw) for box in boxes], []
     crops = [resize(np.ascontiguousarray(pixels[window]), (WINDOW_SIDE, WINDOW_SIDE)) for window in windows]
     seen = _numpy(vision.efficientnet(crops, WINDOW_SIDE)[16])  # (n, 14, 14, 112)
@@ -98,7 +99,7 @@ def describe_areas(
             "numbers": numbers,
             "change": np.zeros(BLOCKS["change"], np.float32)
             if good is None
-            else change.measure_change(pixels, good, box),
+            else change.measure_change(pixels, good, box, tones),
             "window": pool(seen[index], inside[window]),
             "residual": _residual(whole, inside, bank),
             "area": pool(vit, inside),

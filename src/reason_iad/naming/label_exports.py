@@ -8,7 +8,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
-from reason_iad.errors import ImageError, InputError
+from reason_iad.errors import InputError
 from reason_iad.naming.labels import EXPECTED, FloatBox, LabelCollector, Labels
 
 MAX_BYTES = 500_000_000
@@ -151,7 +151,7 @@ def _read_label_studio(path: Path, tasks: Sequence[dict[str, Any]]) -> Labels:
         done = [one for one in task.get("annotations") or [] if isinstance(one, dict) and not one.get("was_cancelled")]
         results = [one for each in done[-1:] for one in each.get("result") or [] if isinstance(one, dict)]
         if not results:
-            collector.count("{} tasks without an annotation: left out".replace("{} tasks", "tasks ({})"))
+            collector.count("tasks without an annotation ({}): left out")
             continue
         file = collector.image(name)
         if file is not None:
@@ -323,6 +323,3 @@ def _cvat_box(tag: str, given: dict[str, str], collector: LabelCollector) -> Flo
         pairs = [point.split(",") for point in given["points"].split(";")]
         return around((_number(x), _number(y)) for x, y in pairs)
     raise ValueError(tag)
-
-
-__all__ = ["ImageError", "around", "around_rotated", "read_export"]
