@@ -22,6 +22,12 @@ DATA = Path(__file__).resolve().parents[2] / "shared" / "data" / "inspection"
 
 TORCH_SEED = 67280421310721  # what torch begins with: a test that imports it first draws the same as after others
 
+
+def pytest_xdist_auto_num_workers() -> int:
+    """One process more than cores, for much of the suite waits for servers; each takes up to 1.5 GB."""
+    return min(4, (os.cpu_count() or 1) + 1)
+
+
 settings.register_profile("repeatable", derandomize=True, database=None)
 settings.load_profile("repeatable")
 

@@ -64,15 +64,17 @@ def test_no_order_reaches_a_prompt(encoder: Any, mode: Any, caplog: pytest.LogCa
 @pytest.mark.weights
 @pytest.mark.skipif(not (files.home() / "weights").is_dir(), reason="the bundled weights are not in the cache")
 def test_orders_in_knowledge_do_not_flip_a_verdict(monkeypatch: pytest.MonkeyPatch) -> None:
+    from reason_iad.images import read_image
     from reason_iad.inspection.inspector import Inspector
     from reason_iad.inspection.options import InspectorOptions
 
     demo = Path(load_entries.__code__.co_filename).parents[1] / "data" / "demo"
-    references = [demo / f"tablet_reference_{n}.jpg" for n in (1, 2, 3)]
+    references = tuple(read_image(demo / f"tablet_reference_{n}.jpg") for n in (1, 2, 3))  # prepared once
     inspector = Inspector.load(InspectorOptions(latents="off", injection="off"))
     texts = [f"{sly} {order}" for sly in SLY for order in ORDERS]
     orders = [entry(n, text, "normal" if n % 2 else "defect") for n, text in enumerate(texts)]
-    poisoned = KnowledgeBase([*orders, *load_entries()], categories=load_categories())
+    tablet = [known for known in load_entries() if known.category == "tablet"]  # all would take long to embed
+    poisoned = KnowledgeBase([*orders, *tablet], categories=load_categories())
     clean, changes = inspector.knowledge, {}
     for image, never in (("tablet_crack.jpg", "normal"), ("tablet_normal.jpg", "defective")):
         reports = []
