@@ -27,7 +27,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from defect_unseen import KNOWN, Answered, Asker, told
+from defect_unseen import KNOWN, Answered, Asker, Tally
 
 from reason_iad.datasets.masks import read_mask
 from reason_iad.evidence.compare import compare
@@ -220,35 +220,6 @@ def probe(examples: Sequence[Area], queries: np.ndarray, kinds: Sequence[str]) -
     return chosen
 
 
-@dataclass
-class Tally:
-    """What came of the test areas of one arm, over all draws."""
-
-    right: list[list[float]]  # by test area, over draws
-    kinds: list[str]
-    images: list[str]
-
-    def macro(self, chosen: np.ndarray | None = None) -> float:
-        """Mean over types of the share named rightly, of all areas or of some (with repeats)."""
-        indices = np.arange(len(self.kinds)) if chosen is None else chosen
-        shares: dict[str, list[float]] = {}
-        for index in indices:
-            if self.right[index]:
-                shares.setdefault(self.kinds[index], []).append(float(np.mean(self.right[index])))
-        return float(np.mean([np.mean(one) for one in shares.values()]))
-
-    def told(self) -> dict[str, Any]:
-        """The macro accuracy with its interval: 1,000 bootstraps over images."""
-        rng = np.random.default_rng(0)
-        names = sorted(set(self.images))
-        by_image = {name: [i for i, image in enumerate(self.images) if image == name] for name in names}
-        some = [self.macro(np.concatenate([by_image[names[int(i)]] for i in rng.integers(0, len(names), len(names))]))
-                for _ in range(1000)]  # fmt: skip
-        low, high = np.quantile(some, (0.025, 0.975))
-        return {"accuracy": round(self.macro(), 3), "interval": [round(float(low), 3), round(float(high), 3)],
-                "areas": len(self.kinds), "images": len(names)}  # fmt: skip
-
-
 def measure(
     train: Sequence[Area], test: Sequence[Area], shots: int, where: str, settings: NamerSettings, said: Heard
 ) -> dict[str, Any]:
@@ -327,7 +298,8 @@ def measure_unseen(answered: dict[str, Answered], test: Sequence[Area], where: s
         told_.append(bool(ours[-1]))
     kinds, images = [area.kind for area in test], [area.image for area in test]
     stated = [right for right, p in zip(told_, sure, strict=True) if p >= SURE_OF_TYPE]
-    return {"ours": told(ours, kinds, images), "model": told(model, kinds, images),
+    return {"ours": Tally([[one] for one in ours], kinds, images).told(),
+            "model": Tally([[one] for one in model], kinds, images).told(),
             "ece": round(expected_calibration_error(told_, sure), 3), "stated": round(len(stated) / len(sure), 3),
             "right_when_stated": round(float(np.mean(stated)), 3) if stated else None}  # fmt: skip
 

@@ -26,6 +26,7 @@ from reason_iad.inspection.inspector import Inspector
 from reason_iad.inspection.option_fusion import OptionFusion, OptionWeights, Spoken
 from reason_iad.inspection.options import InspectorOptions
 from reason_iad.inspection.session import CLASSIFICATION
+from reason_iad.metrics.intervals import bootstrap
 from reason_iad.types import InspectionRequest
 
 REFERENCES = 4
@@ -100,22 +101,31 @@ class Asker:
             return Answered(row["image"], row["defect_type"], names, held["model"], held["words"])
 
 
-def macro(right: Sequence[float], kinds: Sequence[str]) -> float:
-    """Mean over types."""
-    return float(np.mean([np.mean([r for r, k in zip(right, kinds, strict=True) if k == kind]) for kind in set(kinds)]))
+@dataclass
+class Tally:
+    """What came of test areas, over all draws of examples."""
 
+    right: list[list[float]]  # by test area, over draws
+    kinds: list[str]
+    images: list[str]
 
-def told(right: Sequence[float], kinds: Sequence[str], images: Sequence[str]) -> dict[str, Any]:
-    """Macro accuracy with its interval, by a bootstrap over images."""
-    rng, names = np.random.default_rng(0), sorted(set(images))
-    of = {name: [i for i, image in enumerate(images) if image == name] for name in names}
-    some = []
-    for _ in range(1000):
-        chosen = [i for j in rng.integers(0, len(names), len(names)) for i in of[names[int(j)]]]
-        some.append(macro([right[i] for i in chosen], [kinds[i] for i in chosen]))
-    low, high = np.quantile(some, (0.025, 0.975))
-    return {"accuracy": round(macro(right, kinds), 3), "interval": [round(float(low), 3), round(float(high), 3)],
-            "areas": len(right), "images": len(names)}  # fmt: skip
+    def macro(self, chosen: np.ndarray) -> float:
+        """Mean over types of the share named rightly, of some areas (with repeats)."""
+        shares: dict[str, list[float]] = {}
+        for index in chosen:
+            if self.right[index]:
+                shares.setdefault(self.kinds[index], []).append(float(np.mean(self.right[index])))
+        return float(np.mean([np.mean(one) for one in shares.values()]))
+
+    def told(self) -> dict[str, Any]:
+        """The macro accuracy with its interval, images drawn again."""
+        names = sorted(set(self.images))
+        by_image = {name: [i for i, image in enumerate(self.images) if image == name] for name in names}
+        found = bootstrap(
+            range(len(names)), lambda drawn: self.macro(np.concatenate([by_image[names[int(i)]] for i in drawn]))
+        )
+        return {"accuracy": round(found.value, 3), "interval": [round(found.low, 3), round(found.high, 3)],
+                "areas": len(self.kinds), "images": len(names)}  # fmt: skip
 
 
 def main() -> None:
@@ -143,7 +153,7 @@ def main() -> None:
     found = {}
     for name in ("model", "joined"):
         right = [float(one.names[int(getattr(one, name).argmax())] == one.kind) for one in answered]
-        found[name] = told(right, kinds, images)
+        found[name] = Tally([[one] for one in right], kinds, images).told()
         print(name, json.dumps(found[name]), flush=True)
     if args.json:
         args.json.write_text(json.dumps(found, indent=1) + "\n")

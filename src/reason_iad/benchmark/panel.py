@@ -7,7 +7,6 @@ time. Weights come from the agreement on all questions that were asked, type by 
 from __future__ import annotations
 
 import json
-import math
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -23,7 +22,7 @@ from reason_iad.inspection.panel import good_votes, join_defect, join_options
 from reason_iad.inspection.panel_memory import GOOD, PanelMemory
 from reason_iad.inspection.panel_weights import EVIDENCE
 from reason_iad.inspection.session import DETECTION
-from reason_iad.inspection.verdict import logit
+from reason_iad.inspection.verdict import logit, sigmoid
 from reason_iad.types import AnswerOffset
 
 LOG = "records-0-of-1.jsonl"
@@ -77,7 +76,7 @@ def _votes(records: Mapping[str, Record]) -> tuple[str, dict[str, list[float]]]:
     votes = {}
     for name, record in records.items():
         odds = logit(record["model"][record["yes"]]) - (record.get("offset") or 0.0)
-        defect = 1 / (1 + math.exp(-odds))
+        defect = sigmoid(odds)
         votes[name] = [defect, 1 - defect]
     if first["evidence"] is not None:
         votes[EVIDENCE] = [first["evidence"], 1 - first["evidence"]]

@@ -18,18 +18,14 @@ from reason_iad.inspection.offset import COPIES
 from reason_iad.inspection.panel_memory import GOOD, PanelMemory
 from reason_iad.inspection.panel_weights import EVIDENCE, Agreed, Votes, Weights
 from reason_iad.inspection.session import DETECTION, DETECTION_QUESTION, YES
-from reason_iad.inspection.verdict import VerdictOptions, decide, less
+from reason_iad.inspection.verdict import VerdictOptions, decide, less, sigmoid
 from reason_iad.types import Answer, AnswerOffset, InspectionReport, OptionProbability, ServerCost, Voice
 
 
 def join_defect(votes: Mapping[str, float], weights: Weights) -> tuple[float, dict[str, float]]:
     """Probability of a defect from those of the voices; and what each vote is worth, in log-odds."""
     worth = weights.worth(votes)
-    return _share(math.fsum(worth.values())), worth
-
-
-def _share(odds: float) -> float:
-    return 1 / (1 + math.exp(-min(max(odds, -30.0), 30.0)))
+    return sigmoid(math.fsum(worth.values())), worth
 
 
 def join_options(votes: Votes, agreed: Agreed) -> tuple[tuple[float, ...], dict[str, float]]:
@@ -80,7 +76,7 @@ def good_votes(offsets: Mapping[str, AnswerOffset | None]) -> Iterator[tuple[str
         for name, one in known.items():
             if one.scores == scores:
                 odds, others = one.log_odds[number], len(scores) - 1
-                votes[name] = _share(odds - (math.fsum(one.log_odds) - odds) / others)
+                votes[name] = sigmoid(odds - (math.fsum(one.log_odds) - odds) / others)
         yield f"{parts} {number}", votes
 
 
@@ -128,7 +124,7 @@ def combine(reports: Mapping[str, InspectionReport], memory: PanelMemory, max_ov
     apart = None
     if EVIDENCE in votes:
         models = [name for name in votes if name != EVIDENCE]
-        apart = (_share(math.fsum(worth[name] for name in models)), _share(worth[EVIDENCE]))
+        apart = (sigmoid(math.fsum(worth[name] for name in models)), sigmoid(worth[EVIDENCE]))
     unsuitable = None if first.evidence is None else first.evidence.unsuitable
     verdict, reasons = decide(probability, first.evidence, VerdictOptions(max_overkill), apart, unsuitable)
     ranked = sorted((name for name in names if name in votes), key=lambda name: -weights.merit(name))

@@ -7,7 +7,6 @@ probability of a defect. Where even the highest one is that of a normal part, as
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -16,7 +15,7 @@ from reason_iad.errors import ModelError
 from reason_iad.inspection.dialog import Dialog, Reply, answer_of
 from reason_iad.inspection.options import InspectorOptions
 from reason_iad.inspection.prompts import clean
-from reason_iad.inspection.verdict import Fusion, VerdictOptions, decide, logit
+from reason_iad.inspection.verdict import Fusion, VerdictOptions, decide, logit, sigmoid
 from reason_iad.types import Answer, EvidenceSummary, LatentTrace
 
 SLACK = 0.5  # log-odds beyond what was seen, at either end
@@ -101,7 +100,7 @@ def screen(
         return None
     found = []
     for odds in (answers.lowest - SLACK, answers.highest + SLACK, answers.middle):
-        model = 1 / (1 + math.exp(-odds))
+        model = sigmoid(odds)
         probability = fusion.probability(model, evidence.anomaly_score)
         verdict, _ = decide(probability, evidence, limits, fusion.alone(model, evidence.anomaly_score), unsuitable)
         if verdict != "normal":

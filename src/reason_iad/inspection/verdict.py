@@ -60,7 +60,7 @@ class Fusion:
         total = self.bias + self.model * logit(model)
         if evidence is not None:
             total += self.evidence * logit(evidence)
-        return 1 / (1 + math.exp(-total))
+        return sigmoid(total)
 
     def alone(self, model: float, evidence: float | None) -> tuple[float, float] | None:
         """What model and evidence would each say had the other said nothing; None where only one of them spoke."""
@@ -146,10 +146,19 @@ def logit(p: float) -> float:
     return math.log(p / (1 - p))
 
 
+def sigmoid(odds: float) -> float:
+    """Probability of log-odds, the inverse of `logit`; those beyond 30 are taken as 30.
+
+    >>> sigmoid(0.0), round(sigmoid(logit(0.2)), 6)
+    (0.5, 0.2)
+    """
+    return 1 / (1 + math.exp(-min(max(odds, -30.0), 30.0)))
+
+
 def less(model: float, offset: AnswerOffset | None) -> float:
     """A model's probability of a defect, less what it says of good parts.
 
     >>> less(0.5, None), round(less(0.9, AnswerOffset((2.2, 2.2), 2.2)), 2)
     (0.5, 0.5)
     """
-    return model if offset is None else 1 / (1 + math.exp(offset.mean - logit(model)))
+    return model if offset is None else sigmoid(logit(model) - offset.mean)

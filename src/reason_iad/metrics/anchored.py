@@ -124,7 +124,7 @@ def _claimed(scores: Floats, anchor: Floats) -> Floats:
 def _two_classes(odds: Floats) -> tuple[float, float]:
     """Share of class 1, and how far its mean lies above that of class 0, where log-odds `odds` (n,) are right."""
     bias = _frequency(odds)
-    ones = _share(odds + np.log(bias / (1 - bias)))
+    ones = _sigmoid(odds + np.log(bias / (1 - bias)))
     share = float(ones.mean())
     gap = float((ones @ odds) / ones.sum() - ((1 - ones) @ odds) / (1 - ones).sum())
     return min(max(share, 1e-3), 1 - 1e-3), max(gap, 1e-6)
@@ -134,7 +134,7 @@ def _frequency(odds: Floats) -> float:
     """Share of class 1 among items whose likelihood ratios have the logarithms `odds` (n,)."""
     share = 0.5
     for _ in range(30):
-        share = (float(_share(odds + np.log(share / (1 - share))).sum()) + FEWEST / 2) / (len(odds) + FEWEST)
+        share = (float(_sigmoid(odds + np.log(share / (1 - share))).sum()) + FEWEST / 2) / (len(odds) + FEWEST)
     return share
 
 
@@ -154,6 +154,6 @@ def _not_below_zero(noise: Floats, gap: Floats) -> Floats:
         kept &= weights > 0
 
 
-def _share(odds: Floats) -> Floats:
+def _sigmoid(odds: Floats) -> Floats:
     result: Floats = 1 / (1 + np.exp(-np.clip(odds, -50, 50)))
     return result
