@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 from made_line import CATEGORY, Broker, film, photo
 from ports import free_port
+from until import until
 
 from reason_iad.cli.app import main
 from reason_iad.cli.line import open_record, run_line
@@ -87,13 +88,6 @@ def parts(folder: Path) -> list[LineMessage]:
     return [one for one in map(LineMessage.model_validate_json, rows) if one.part is not None]
 
 
-def wait_for(condition: Any, seconds: float = 90.0) -> None:
-    limit = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < limit, "it does not happen"
-        time.sleep(0.05)
-
-
 def ask(url: str, token: str | None = None, body: bytes | None = None) -> tuple[int, str]:
     request = urllib.request.Request(url, body, {} if token is None else {"authorization": f"Bearer {token}"})
     try:
@@ -112,11 +106,11 @@ def test_a_part_is_called_by_http_and_state_and_metrics_are_told(tmp_path: Path,
     source = f'kind = "file"\npath = "{tmp_path}/film.mp4"'
     thread, stop = running(read_line(write(tmp_path, source, 'kind = "http"', http)))
     url = f"http://127.0.0.1:{port}"
-    wait_for(lambda: "frames" in json.loads(state_of(url)) and json.loads(state_of(url))["frames"] > 0)
+    until(lambda: "frames" in json.loads(state_of(url)) and json.loads(state_of(url))["frames"] > 0)
     assert ask(f"{url}/trigger", None, b"A-1")[0] == 401
     assert ask(f"{url}/trigger", "secret", b"A-1")[0] == 202
     assert ask(f"{url}/other", "secret")[0] == 404
-    wait_for(lambda: len(parts(tmp_path)) == 1)
+    until(lambda: len(parts(tmp_path)) == 1)
     status, text = ask(f"{url}/metrics", "secret")
     stop.set()
     thread.join(60)
@@ -141,10 +135,10 @@ def test_a_part_is_called_by_mqtt_and_an_old_call_is_not(tmp_path: Path, profile
     film(tmp_path / "film.mp4", [False] * 60)
     trigger = f'kind = "mqtt"\nhost = "127.0.0.1"\nport = {broker.port}\ntopic = "plc/part"'
     thread, stop = running(read_line(write(tmp_path, f'kind = "file"\npath = "{tmp_path}/film.mp4"', trigger)))
-    wait_for(lambda: (tmp_path / "parts.jsonl").exists())  # it was told that the line is started
+    until(lambda: (tmp_path / "parts.jsonl").exists())  # it was told that the line is started
     time.sleep(1.0)
     single("plc/part", "B-2", hostname="127.0.0.1", port=broker.port, qos=1)
-    wait_for(lambda: len(parts(tmp_path)) == 1)
+    until(lambda: len(parts(tmp_path)) == 1)
     stop.set()
     thread.join(60)
     (one,) = parts(tmp_path)
@@ -157,8 +151,8 @@ def test_a_call_without_a_picture_is_told_as_not_inspected(tmp_path: Path, profi
     source = f'kind = "snapshot"\nurl = "http://127.0.0.1:{free_port()}/none"'
     http = f"[http]\nport = {port}\n"
     thread, stop = running(read_line(write(tmp_path, source, 'kind = "http"\nwait = 0.5', http)))
-    wait_for(lambda: ask_quietly(f"http://127.0.0.1:{port}/trigger", b"C-3") == 202)
-    wait_for(lambda: len(parts(tmp_path)) == 1)
+    until(lambda: ask_quietly(f"http://127.0.0.1:{port}/trigger", b"C-3") == 202)
+    until(lambda: len(parts(tmp_path)) == 1)
     stop.set()
     thread.join(60)
     (one,) = parts(tmp_path)

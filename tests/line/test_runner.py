@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 from made_line import CATEGORY, Broker, belt, film, photo
+from until import until
 
 from reason_iad.cli.line import open_record, run_line
 from reason_iad.errors import InputError
@@ -84,12 +85,12 @@ def test_what_waits_is_told_after_a_broker_was_killed_each_once_and_in_order(
     )  # fmt: skip
     running = threading.Thread(target=run_line, args=(settings, threading.Event(), COMPARING))
     running.start()
-    wait_for(lambda: len(heard) >= 3)
+    until(lambda: len(heard) >= 3)
     broker.kill()
     time.sleep(1.0)
     broker.start()
     running.join(120)
-    wait_for(lambda: len({one.id for one in heard}) == 10)
+    until(lambda: len({one.id for one in heard}) == 10)
     client.disconnect()
     client.loop_stop()
     first = list({one.id: one for one in heard}.values())
@@ -107,7 +108,7 @@ def test_parts_beyond_the_room_and_of_a_dead_process_are_told_as_not_inspected(t
     stop = threading.Event()
     running = threading.Thread(target=run_line, args=(settings, stop, COMPARING))
     running.start()
-    wait_for(lambda: (tmp_path / "parts.jsonl").exists() and len(told(tmp_path / "parts.jsonl")) >= 4, 60)
+    until(lambda: (tmp_path / "parts.jsonl").exists() and len(told(tmp_path / "parts.jsonl")) >= 4, 60)
     stop.set()
     running.join(60)
     found = [one.part for one in told(tmp_path / "parts.jsonl") if one.part is not None]
@@ -151,7 +152,7 @@ def test_dimmer_light_raises_one_alarm_with_two_pictures_and_changes_nothing(tmp
     stop = threading.Event()
     running = threading.Thread(target=run_line, args=(settings, stop, COMPARING))
     running.start()
-    wait_for(lambda: (tmp_path / "parts.jsonl").exists() and len(told(tmp_path / "parts.jsonl")) >= 42, 120)
+    until(lambda: (tmp_path / "parts.jsonl").exists() and len(told(tmp_path / "parts.jsonl")) >= 42, 120)
     stop.set()
     running.join(60)
     (drift,) = [one.drift for one in told(tmp_path / "parts.jsonl") if one.drift is not None]
@@ -176,13 +177,6 @@ def test_a_line_without_a_profile_or_with_a_twin_does_not_start(tmp_path: Path) 
         run_line(settings, threading.Event(), COMPARING)
     with filelock.FileLock(tmp_path / "data" / ".line-press.lock"), pytest.raises(InputError, match="another process"):
         run_line(settings, threading.Event(), COMPARING)
-
-
-def wait_for(condition: Any, seconds: float = 60.0) -> None:
-    limit = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < limit, "it does not happen"
-        time.sleep(0.05)
 
 
 def test_messages_are_what_the_schema_says(tmp_path: Path, profile: Any) -> None:

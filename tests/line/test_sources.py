@@ -17,6 +17,7 @@ import numpy as np
 import pytest
 from made_line import belt, film, photo
 from ports import free_port
+from until import until
 
 from reason_iad.errors import InputError
 from reason_iad.images import encode_jpeg, encode_png
@@ -132,9 +133,9 @@ def test_an_rtsp_camera_is_read_lost_and_found_again(rtsp: Any, monkeypatch: pyt
     assert frame.pixels.shape == (240, 320, 3)
     assert frame.pixels[20, 20].min() > 150  # the light bar of the test picture
     server.kill()
-    wait_for(lambda: told == ["camera_lost"])
+    until(lambda: told == ["camera_lost"])
     rtsp(port)
-    wait_for(lambda: told == ["camera_lost", "camera_back"])
+    until(lambda: told == ["camera_lost", "camera_back"])
     assert take(capture).pixels.shape == (240, 320, 3)
     assert capture.losses == 1
     capture.stop()
@@ -237,7 +238,7 @@ def test_a_folder_that_goes_and_comes_back_is_waited_for(tmp_path: Path, monkeyp
     capture.start()
     assert take(capture).name == "a.png"
     folder.rename(tmp_path / "away")
-    wait_for(lambda: told == ["camera_lost"])
+    until(lambda: told == ["camera_lost"])
     (tmp_path / "away" / "b.png").write_bytes(encode_png(photo(seed=1)))
     (tmp_path / "away").rename(folder)
     frame = take(capture)
@@ -324,10 +325,3 @@ def take(capture: Capture, seconds: float = 30.0) -> Frame:
             return frame
         capture.raise_error()
     raise AssertionError("no picture came")
-
-
-def wait_for(condition: Any, seconds: float = 30.0) -> None:
-    limit = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < limit, "it does not happen"
-        time.sleep(0.05)

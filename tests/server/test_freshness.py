@@ -8,7 +8,8 @@ import time
 from pathlib import Path
 
 import pytest
-from test_several_servers import ready, send, until
+from test_several_servers import ready, send
+from until import until
 
 RIVETS = """\
 name: Rivet plate

@@ -7,7 +7,8 @@ from concurrent.futures import ThreadPoolExecutor
 import httpx
 import pytest
 from running import running
-from test_several_servers import ready, send, until
+from test_several_servers import ready, send
+from until import until
 
 
 @pytest.fixture(scope="module", params=["sqlite", "postgresql"])

@@ -6,11 +6,11 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import httpx
 from ports import free_port
+from until import until
 
 HERE = Path(__file__).parent
 SERVE = """
@@ -33,18 +33,6 @@ def started(tmp_path: Path) -> tuple[subprocess.Popen[bytes], str]:
     script.write_text(SERVE)
     process = subprocess.Popen([sys.executable, str(script), str(tmp_path / "data"), str(port), str(HERE)])
     return process, f"http://127.0.0.1:{port}"
-
-
-def until(found, seconds: float = 60.0):
-    limit = time.monotonic() + seconds
-    while time.monotonic() < limit:
-        try:
-            if result := found():
-                return result
-        except httpx.TransportError:
-            pass
-        time.sleep(0.05)
-    raise AssertionError("it did not happen in time")
 
 
 def alive(process: int) -> bool:

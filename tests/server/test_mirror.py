@@ -93,7 +93,8 @@ def test_knowledge_goes_along_and_what_is_made_from_it_stays(machines):
 
 def test_a_profile_that_one_server_learned_serves_at_the_other(serve, shared_url, tmp_path, monkeypatch, picture):
     """Two servers with a home each; the profile's rate travels, too."""
-    from test_several_servers import ready, until
+    from test_several_servers import ready
+    from until import until
 
     homes = [tmp_path / f"home-{number}" for number in range(2)]
     clients = []

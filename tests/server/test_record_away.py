@@ -15,7 +15,8 @@ import pytest
 from databases import KEYS, make_certificate, running_objects, running_postgres
 from ports import free_port
 from sqlalchemy import create_engine, text
-from test_several_servers import ready, send, told, until
+from test_several_servers import ready, send, told
+from until import until
 
 from reason_iad.store.store import Store
 

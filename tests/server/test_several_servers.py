@@ -16,6 +16,7 @@ import httpx
 import pytest
 from ports import free_port
 from sqlalchemy import text
+from until import until
 
 from reason_iad.errors import InputError
 from reason_iad.server.settings import Limits, new_token
@@ -49,18 +50,6 @@ if __name__ == "__main__":
 def send(client, data: bytes, name: str = "part.png", wait: float = 30, **query):
     extra = "".join(f"&{key}={value}" for key, value in query.items())
     return client.post(f"/v1/inspections?wait={wait}{extra}", files={"image": (name, data, "image/png")})
-
-
-def until(found, seconds: float = 30.0):
-    limit = time.monotonic() + seconds
-    while True:
-        try:
-            if result := found():
-                return result
-        except httpx.TransportError:
-            pass
-        assert time.monotonic() < limit, "it did not happen in time"
-        time.sleep(0.05)
 
 
 def ready(client) -> bool:

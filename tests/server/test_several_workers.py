@@ -7,6 +7,7 @@ import signal
 import time
 
 import pytest
+from until import until
 
 from reason_iad.errors import InputError
 from reason_iad.server.settings import Settings
@@ -15,13 +16,6 @@ from reason_iad.server.settings import Settings
 def send(client, data: bytes, name: str = "part.png", wait: float = 30, **query):
     extra = "".join(f"&{key}={value}" for key, value in query.items())
     return client.post(f"/v1/inspections?wait={wait}{extra}", files={"image": (name, data, "image/png")})
-
-
-def until(found, seconds: float = 30.0) -> None:
-    limit = time.monotonic() + seconds
-    while not found():
-        assert time.monotonic() < limit, "it did not happen in time"
-        time.sleep(0.05)
 
 
 @pytest.fixture
@@ -54,13 +48,12 @@ def test_an_inspection_whose_process_is_killed_twice_is_marked_failed_and_costs_
         workers = two.get("/v1/status?whole=true").json()["whole"]["workers"]
         return [one["pid"] for one in workers if one["id"] == doomed and one["pid"]]
 
-    doomed = send(two, picture(), "slow_0.png", wait=0).json()["id"]
-    until(at_it)
+    doomed = send(two, picture(), "stuck_0.png", wait=0).json()["id"]  # so it is at it until it is killed
+    (first,) = until(at_it)
     other = send(two, picture(), "slow_1.png", wait=0).json()["id"]
-    (first,) = at_it()
     os.kill(first, signal.SIGKILL)
-    until(lambda: at_it() and at_it() != [first])
-    os.kill(at_it()[0], signal.SIGKILL)
+    (second,) = until(lambda: [pid for pid in at_it() if pid != first])
+    os.kill(second, signal.SIGKILL)
     until(lambda: two.get(f"/v1/inspections/{doomed}").json()["state"] == "failed")
     assert "ended twice during it" in two.get(f"/v1/inspections/{doomed}").json()["error"]
     until(lambda: two.get(f"/v1/inspections/{other}").json()["state"] == "done")

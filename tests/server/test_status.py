@@ -7,10 +7,10 @@ import json
 import os
 import re
 import signal
-import time
 from pathlib import Path
 
 import pytest
+from until import until
 
 from reason_iad.server.settings import Token
 from reason_iad.store.store import Store
@@ -27,14 +27,6 @@ LINE = {
 def send(client, data: bytes, name: str = "part.png", wait: float = 30, **query):
     extra = "".join(f"&{key}={value}" for key, value in query.items())
     return client.post(f"/v1/inspections?wait={wait}{extra}", files={"image": (name, data, "image/png")})
-
-
-def until(found, seconds: float = 30.0):
-    limit = time.monotonic() + seconds
-    while not (result := found()):
-        assert time.monotonic() < limit, "it did not happen in time"
-        time.sleep(0.05)
-    return result
 
 
 def whole(client):
@@ -58,8 +50,7 @@ def test_the_whole_tells_who_is_at_what_and_what_waits(serve, picture, tmp_path)
     until(lambda: client.get("/v1/status").json()["running"] == 2)
     for n in range(3):
         send(client, picture(), f"lot_{n}.png", wait=0, priority="lot")
-    until(lambda: all(one["doing"] for one in whole(client)["workers"]))
-    found = whole(client)
+    found = until(lambda: (now := whole(client)) and all(one["doing"] for one in now["workers"]) and now)
     assert {one["id"] for one in found["workers"]} == set(slow)
     assert {one["doing"] for one in found["workers"]} == {"inspect"}
     assert len({one["pid"] for one in found["workers"]}) == 2

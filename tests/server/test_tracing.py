@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 from small_inspectors import load_knowledge
+from until import until
 
 from reason_iad.errors import InputError
 from reason_iad.server.app import create_app
@@ -21,13 +22,6 @@ from reason_iad.server.tracing import Tracing
 pytest.importorskip("opentelemetry.sdk", reason="OpenTelemetry is an extra")
 
 CLIENT = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"  # a traceparent, of the standard's example
-
-
-def until(found, seconds: float = 30.0) -> None:
-    limit = time.monotonic() + seconds
-    while not found():
-        assert time.monotonic() < limit, "it did not happen in time"
-        time.sleep(0.05)
 
 
 @contextmanager
@@ -102,8 +96,7 @@ def test_both_tries_of_a_job_whose_process_died_are_in_its_trace(traced, picture
     client, exporter = traced
     identifier = send(client, picture(), "slow_secret.png", wait=0).json()["id"]
     workers = lambda: client.get("/v1/status?whole=true").json()["whole"]["workers"]  # noqa: E731
-    until(lambda: any(one["doing"] for one in workers()))
-    (busy,) = [one for one in workers() if one["doing"]]
+    (busy,) = until(lambda: [one for one in workers() if one["doing"]])
     assert (busy["doing"], busy["id"]) == ("inspect", identifier)
     os.kill(busy["pid"], signal.SIGKILL)
     until(lambda: client.get(f"/v1/inspections/{identifier}").json()["state"] == "done")

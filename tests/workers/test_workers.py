@@ -7,12 +7,12 @@ import signal
 import subprocess
 import sys
 import threading
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import made_handlers
 import pytest
+from until import until
 
 from reason_iad.errors import ImageError, ModelError, ReasonIADError, WorkerLostError
 from reason_iad.processor import cores
@@ -32,13 +32,6 @@ def alive(process: int) -> bool:
         return Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
     except OSError:
         return False
-
-
-def until(found) -> None:
-    limit = time.monotonic() + WAIT
-    while not found():
-        assert time.monotonic() < limit, "it did not happen in time"
-        time.sleep(0.02)
 
 
 def test_results_come_in_the_order_of_the_tasks_though_later_ones_are_faster(pool):
