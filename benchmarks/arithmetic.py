@@ -16,6 +16,7 @@ import os
 import tempfile
 import time
 from collections.abc import Callable
+from copy import deepcopy
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -29,13 +30,28 @@ LIMITS = {
 PROMPT, QUESTION, CANDIDATES, SUFFIX = 350, 40, 5, 16
 
 
+def sizes_of(shape: Any) -> dict[str, tuple[int, ...]]:
+    """The weights of a llama decoder by transformers' names, and how large each is."""
+    width, inner, kept = shape.hidden_size, shape.intermediate_size, shape.num_key_value_heads * shape.head_width
+    layer = {
+        "self_attn.q_proj": (width, width), "self_attn.k_proj": (kept, width), "self_attn.v_proj": (kept, width),
+        "self_attn.o_proj": (width, width), "mlp.gate_proj": (inner, width), "mlp.up_proj": (inner, width),
+        "mlp.down_proj": (width, inner), "input_layernorm": (width,), "post_attention_layernorm": (width,),
+    }  # fmt: skip
+    found: dict[str, tuple[int, ...]] = {
+        f"model.layers.{number}.{name}.weight": size
+        for number in range(shape.num_layers)
+        for name, size in layer.items()
+    }
+    return {**found, "model.embed_tokens.weight": (shape.vocab_size, width), "model.norm.weight": (width,)}
+
+
 def decoders(folder: Path) -> dict[str, Callable[[], Any]]:
     """What builds the bundled language model's layers in every arithmetic, with the same random weights."""
     import torch
 
     from reason_iad.models.graph_cache import new_session
-    from reason_iad.models.int8 import quantize_linears
-    from reason_iad.models.llama import Llama, Matrix
+    from reason_iad.models.llama import Llama, TiedHead
     from reason_iad.models.llama_graph import LlamaShape, write_llama
     from reason_iad.models.onnx_layers import OnnxLayers
     from reason_iad.models.torch_layers import TorchLayers
@@ -43,28 +59,26 @@ def decoders(folder: Path) -> dict[str, Callable[[], Any]]:
 
     shape = LlamaShape(576, 1536, 30, 9, 3, 49152, 1e-5, 1e5, 2048)
     generator = torch.Generator().manual_seed(0)
+    sizes = sizes_of(shape)
     state = {
-        f"model.{name}": torch.ones(value.shape)
-        if value.dim() == 1
-        else torch.empty(value.shape).normal_(std=0.04, generator=generator)
-        for name, value in Llama(shape).state_dict().items()
+        name: torch.ones(size) if len(size) == 1 else torch.empty(size).normal_(std=0.04, generator=generator)
+        for name, size in sizes.items()
     }
 
-    def in_torch(int8: bool, kept: torch.dtype | None) -> TorchLayers:
-        decoder, head = Llama.of(shape, state), Matrix(shape.hidden_size, shape.vocab_size)
-        head.weight = decoder.embed_tokens.weight
-        return TorchLayers(*((quantize_linears(decoder), quantize_linears(head)) if int8 else (decoder, head)), kept)
+    def in_torch(dtype: torch.dtype) -> TorchLayers:
+        return TorchLayers(Llama.of(shape, state.__getitem__, dtype), TiedHead(state["model.embed_tokens.weight"]))
 
     def in_onnxruntime() -> OnnxLayers:
         write_llama(folder, "decoder", shape, lambda name: state[name].numpy())
         session = new_session(folder / "decoder.onnx", threads())
-        return OnnxLayers(session, state["model.embed_tokens.weight"], shape.num_layers, partial(in_torch, False, None))
+        return OnnxLayers(
+            session, state["model.embed_tokens.weight"], shape.num_layers, partial(in_torch, torch.float32)
+        )
 
     return {
-        "torch float32": partial(in_torch, False, None),
+        "torch float32": partial(in_torch, torch.float32),
         "onnxruntime float32": in_onnxruntime,
-        "torch int8, keys float32": partial(in_torch, True, None),
-        "torch int8, keys bfloat16": partial(in_torch, True, torch.bfloat16),
+        "torch bfloat16": partial(in_torch, torch.bfloat16),
     }
 
 
@@ -85,7 +99,7 @@ def towers(folder: Path) -> dict[str, Any]:
     return {
         "torch float32": full,
         "onnxruntime float32": OnnxVision(transformer, towers, vit["embeddings.position_embeddings"]),
-        "torch bfloat16": BundledVision(full.transformer, full.convolutional, halved=True),
+        "torch bfloat16": BundledVision(deepcopy(full.transformer), deepcopy(full.convolutional), halved=True),
     }
 
 

@@ -79,7 +79,7 @@ def plain_float32(inspector: Any) -> Any:
     from reason_iad.recognition.prototypes import CategoryPrototypes
 
     vision = CachedVision(BundledVision.load_torch())
-    model = NanoModel.load(vision=vision, arithmetic=Arithmetic("float32", "float32", "float32"))
+    model = NanoModel.load(vision=vision, arithmetic=Arithmetic("float32", "float32"))
     _, settings = read_adapter(default_adapter())
     return Inspector(inspector.options, model, vision, inspector.knowledge, CategoryPrototypes.load(), settings)
 

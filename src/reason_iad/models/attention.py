@@ -59,16 +59,15 @@ class Segment:
 
 @dataclass
 class Recorder:
-    """Collects the keys and values that a forward pass computes, layer by layer, in the type that they are kept in."""
+    """Collects the keys and values that a forward pass computes, layer by layer."""
 
-    dtype: torch.dtype | None = None  # that of the pass where None
     keys: list[Tensor] = field(default_factory=list)
     values: list[Tensor] = field(default_factory=list)
 
     def add(self, key: Tensor, value: Tensor) -> None:
         """Keep one layer's keys and values (1, H/G, n, d), contiguous: candidates read them hundreds of times."""
-        self.keys.append(key.to(self.dtype or key.dtype).contiguous())
-        self.values.append(value.to(self.dtype or value.dtype).contiguous())
+        self.keys.append(key.contiguous())
+        self.values.append(value.contiguous())
 
     def segment(self) -> Segment:
         """The recorded tokens as one segment."""
@@ -147,10 +146,12 @@ def shared_prefix_attention(
         return output.transpose(1, 2), None
     past = [segment.of(layer) for segment in segments]
     mask = _suffix_mask(query, attention_mask)
+    wanted = capture if capture is not None and layer in capture.layers else None
+    if query.shape[0] == 1 and wanted is None and window is None:
+        return _attend_alone(query, key, value, past, mask, scaling).transpose(1, 2), None
     seen = [None] * len(segments) if window is None else list(window[1:])
     if window is not None:
         mask = mask & window[0]
-    wanted = capture if capture is not None and layer in capture.layers else None
     blocks = []
     for begin in range(0, query.shape[2], QUERY_BLOCK):
         rows = slice(begin, begin + QUERY_BLOCK)
@@ -181,6 +182,21 @@ def _suffix_mask(query: Tensor, attention_mask: Tensor | None) -> Tensor:
     return torch.ones(length, length, dtype=torch.bool, device=query.device).tril()[None, None]
 
 
+def _attend_alone(
+    query: Tensor, key: Tensor, value: Tensor, past: list[tuple[Tensor, Tensor]], mask: Tensor, scaling: float
+) -> Tensor:
+    """One suffix by torch's fused kernel, behind a joined copy of what stands before it: (1, H, S, d) to the same."""
+    stored = sum(k.shape[2] for k, _ in past)
+    return F.scaled_dot_product_attention(
+        query,
+        torch.cat([*(k for k, _ in past), key], dim=2),
+        torch.cat([*(v for _, v in past), value], dim=2),
+        attn_mask=F.pad(mask, (stored, 0), value=True),
+        scale=scaling,
+        enable_gqa=query.shape[1] != key.shape[1],
+    )
+
+
 def _attend(
     query: Tensor,
     key: Tensor,
@@ -192,24 +208,23 @@ def _attend(
 ) -> Tensor:
     """One softmax over what is near of the segments, and the suffix: query (M, H, s, d), scaled, to (M, H, s, d).
 
-    Products run in the type that the segments are kept in; the softmax sums in float32 whatever that is.
+    The softmax sums in float32, whatever the products run in.
     """
     rows, heads, length, width = query.shape
-    kept = past[0][0].dtype
     kv_heads, groups = key.shape[1], heads // key.shape[1]
-    grouped = query.to(kept).view(rows, kv_heads, groups, length, width).transpose(0, 1)  # (H/G, M, G, s, d)
+    grouped = query.view(rows, kv_heads, groups, length, width).transpose(0, 1)  # (H/G, M, G, s, d)
     flat = grouped.reshape(kv_heads, -1, width)  # all rows against the one stored copy, in one product a head
     shape = (kv_heads, rows, groups, length, -1)
     scores = [(flat @ k[0].transpose(1, 2)).view(shape) for k, _ in past]
     scores = [s if seen is None else s.masked_fill(~seen, float("-inf")) for s, seen in zip(scores, near, strict=True)]
-    own_keys, own_values = key.to(kept).transpose(0, 1), value.to(kept).transpose(0, 1)  # (H/G, M, S, d)
+    own_keys, own_values = key.transpose(0, 1), value.transpose(0, 1)  # (H/G, M, S, d)
     own = (flat.view(kv_heads, rows, -1, width) @ own_keys.transpose(-1, -2)).view(shape)  # (H/G, M, G, s, S)
     scores.append(own.masked_fill(~mask.transpose(0, 1).unsqueeze(2), float("-inf")))
     weights = torch.softmax(torch.cat(scores, dim=-1), dim=-1)
     if capture is not None:
         capture.add(weights)
     parts = torch.split(weights, [s.shape[-1] for s in scores], dim=-1)
-    output = (parts[-1].reshape(kv_heads, rows, groups * length, -1) @ own_values).to(query.dtype)
+    output = parts[-1].reshape(kv_heads, rows, groups * length, -1) @ own_values
     flat_output = output.view(kv_heads, -1, width)
     for part, (_, v) in zip(parts, past, strict=False):
         flat_output = flat_output + part.reshape(kv_heads, -1, part.shape[-1]) @ v[0]

@@ -1,11 +1,13 @@
 """A llama decoder in torch, as far as the bundled model needs one: what transformers' computes, without its import.
 
-The parameters carry transformers' names, so its weights load as they are. Attention is that of `attention`.
+Queries, keys and values come from one product, gate and up from another. Matrices may be held in bfloat16: then
+products and attention run in it, while norms, rotations and what the layers add to stay in float32. Attention is that
+of `attention`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import torch
@@ -13,6 +15,11 @@ from torch import Tensor, nn
 
 from reason_iad.models.attention import shared_prefix_attention
 from reason_iad.models.llama_graph import LlamaShape
+
+_JOINED = {  # matrices that are multiplied as one
+    "qkv_proj": ("q_proj", "k_proj", "v_proj"),
+    "gate_up_proj": ("gate_proj", "up_proj"),
+}
 
 
 class LlamaOutput(NamedTuple):
@@ -29,6 +36,10 @@ class Matrix(nn.Linear):
 
     def reset_parameters(self) -> None:
         """Leave the memory as it is."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(..., in) to (..., out), computed in the type of the weights and given in it."""
+        return nn.functional.linear(x.to(self.weight.dtype), self.weight)
 
 
 class Table(nn.Embedding):
@@ -56,19 +67,16 @@ class Attention(nn.Module):
     def __init__(self, shape: LlamaShape, layer: int) -> None:
         super().__init__()
         self.layer_idx, self.width = layer, shape.head_width
-        kept = shape.num_key_value_heads * shape.head_width
-        self.q_proj = Matrix(shape.hidden_size, shape.hidden_size)
-        self.k_proj = Matrix(shape.hidden_size, kept)
-        self.v_proj = Matrix(shape.hidden_size, kept)
+        self.heads, self.kept = shape.num_heads, shape.num_key_value_heads
+        self.qkv_proj = Matrix(shape.hidden_size, (self.heads + 2 * self.kept) * self.width)
         self.o_proj = Matrix(shape.hidden_size, shape.hidden_size)
 
     def forward(self, x: Tensor, turn: tuple[Tensor, Tensor], mask: Tensor | None, **options: Any) -> Tensor:
         """(M, S, D) to (M, S, D)."""
-        query, key, value = (
-            part(x).unflatten(-1, (-1, self.width)).transpose(1, 2) for part in (self.q_proj, self.k_proj, self.v_proj)
-        )  # (M, heads, S, d)
-        query, key = _turned(query, *turn), _turned(key, *turn)
-        attended, _ = shared_prefix_attention(self, query, key, value, mask, **options)
+        heads = self.qkv_proj(x).unflatten(-1, (-1, self.width)).transpose(1, 2)  # (M, all heads, S, d)
+        turned = _turned(heads[:, : self.heads + self.kept], *turn).to(heads.dtype)
+        query, key = torch.split(turned, [self.heads, self.kept], dim=1)
+        attended, _ = shared_prefix_attention(self, query, key, heads[:, -self.kept :], mask, **options)
         result: Tensor = self.o_proj(attended.flatten(2))
         return result
 
@@ -78,14 +86,13 @@ class FeedForward(nn.Module):
 
     def __init__(self, shape: LlamaShape) -> None:
         super().__init__()
-        self.gate_proj = Matrix(shape.hidden_size, shape.intermediate_size)
-        self.up_proj = Matrix(shape.hidden_size, shape.intermediate_size)
+        self.gate_up_proj = Matrix(shape.hidden_size, 2 * shape.intermediate_size)
         self.down_proj = Matrix(shape.intermediate_size, shape.hidden_size)
-        self.act_fn = nn.SiLU()
 
     def forward(self, x: Tensor) -> Tensor:
         """(..., D) to (..., D)."""
-        result: Tensor = self.down_proj(self.act_fn(self.gate_proj(x)) * self.up_proj(x))
+        gate, up = self.gate_up_proj(x).chunk(2, dim=-1)
+        result: Tensor = self.down_proj(nn.functional.silu(gate) * up)
         return result
 
 
@@ -116,11 +123,19 @@ class Llama(nn.Module):
         self.norm = RootMeanSquareNorm(shape.hidden_size, shape.norm_eps)
 
     @classmethod
-    def of(cls, shape: LlamaShape, state: Mapping[str, Tensor]) -> Llama:
-        """A decoder with the weights `model.*` of `state`, in float32, which are taken over without a copy."""
-        decoder, front = cls(shape), "model."
-        named = {name.removeprefix(front): value.float() for name, value in state.items() if name.startswith(front)}
-        decoder.load_state_dict(named, assign=True)
+    def of(cls, shape: LlamaShape, read: Callable[[str], Tensor], dtype: torch.dtype = torch.float32) -> Llama:
+        """A decoder whose weights `read` gives by transformers' names, one by one; its matrices are held in `dtype`."""
+        decoder, state = cls(shape), {}
+        for name, part in decoder.named_modules():
+            if "weight" not in part._parameters:
+                continue
+            layer, _, kind = name.rpartition(".")
+            pieces = [read(f"model.{layer}{'.' * bool(layer)}{one}.weight") for one in _JOINED.get(kind, (kind,))]
+            kept = dtype if isinstance(part, Matrix) else torch.float32
+            state[f"{name}.weight"] = (
+                torch.cat([piece.to(kept) for piece in pieces]) if pieces[1:] else pieces[0].to(kept)
+            )
+        decoder.load_state_dict(state, assign=True)
         return decoder.eval().requires_grad_(False)
 
     def get_input_embeddings(self) -> nn.Embedding:
@@ -143,6 +158,25 @@ class Llama(nn.Module):
         angles = positions[..., None].float() * (1.0 / self.shape.rope_theta**steps)
         angles = torch.cat([angles, angles], dim=-1)[:, None]
         return angles.cos(), angles.sin()
+
+
+class TiedHead(nn.Module):
+    """Logits by the table of tokens (V, D), in its type: those of the wanted tokens alone where they are named."""
+
+    def __init__(self, table: Tensor) -> None:
+        super().__init__()
+        self.register_buffer("weight", table)
+
+    def forward(self, hidden: Tensor, wanted: Tensor | None = None) -> Tensor:
+        """(..., D) to (..., V); the logits of tokens that are not wanted are not computed and not a number."""
+        table: Tensor = self.weight  # type: ignore[assignment]
+        rows = hidden.reshape(-1, hidden.shape[-1])  # one product: by candidate it would read the table for each
+        if wanted is None:
+            found = nn.functional.linear(rows, table)
+        else:
+            found = rows.new_full((len(rows), len(table)), float("nan"))
+            found[:, wanted] = nn.functional.linear(rows, table[wanted])
+        return found.view(*hidden.shape[:-1], -1)
 
 
 def _turned(x: Tensor, cosines: Tensor, sines: Tensor) -> Tensor:

@@ -12,11 +12,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 from torch import Tensor
-from torch.nn import functional as F
 
 from reason_iad.errors import ModelError
 from reason_iad.models.attention import AttentionCapture, Segment
 from reason_iad.models.base import Nudge
+from reason_iad.models.llama import TiedHead
 from reason_iad.models.torch_layers import TorchLayers, table_rms
 
 if TYPE_CHECKING:
@@ -37,7 +37,6 @@ class OnnxLayers:
 
     device = torch.device("cpu")
     dtype = torch.float32
-    kept_dtype: torch.dtype | None = None
 
     def __init__(
         self,
@@ -47,6 +46,7 @@ class OnnxLayers:
         differentiable: Callable[[], TorchLayers],
     ) -> None:
         self._session, self._table, self._num_layers = session, table, num_layers
+        self._head = TiedHead(table)
         self._load_differentiable = differentiable
         self._differentiable: TorchLayers | None = None
         self._joined: tuple[tuple[Segment, ...], dict[str, Any]] = ((), {})
@@ -63,10 +63,7 @@ class OnnxLayers:
 
     def logits(self, hidden: Tensor, wanted: Tensor | None = None) -> Tensor:
         """(..., D) to (..., V), float32; only those of the wanted tokens are computed, the others are not a number."""
-        if wanted is None:
-            return F.linear(hidden, self._table)
-        found = hidden.new_full((*hidden.shape[:-1], self._table.shape[0]), float("nan"))
-        found[..., wanted] = F.linear(hidden, self._table[wanted])
+        found: Tensor = self._head(hidden, wanted)
         return found
 
     @property

@@ -15,8 +15,7 @@ from reason_iad import weights
 from reason_iad.errors import ModelError
 from reason_iad.models.decoder import DecoderLayers, Tokenizer
 from reason_iad.models.graph_cache import NoRoomError, open_graph, stored, tell
-from reason_iad.models.int8 import quantize_linears
-from reason_iad.models.llama import Llama, Matrix
+from reason_iad.models.llama import Llama, TiedHead
 from reason_iad.models.llama_graph import write_llama
 from reason_iad.models.onnx_layers import OnnxLayers
 from reason_iad.models.sources import DECODER, PARTS, decoder_source, read_shape
@@ -69,14 +68,10 @@ class SmolLM:
         return OnnxLayers(session, table, self.shape.num_layers, lambda: self.in_torch(Arithmetic("float32")))
 
     def in_torch(self, arithmetic: Arithmetic, device: str = "cpu") -> TorchLayers:
-        """The decoder in torch: in float32, or with 8-bit products where the arithmetic asks for them."""
-        decoder = Llama.of(self.shape, {name: torch.from_numpy(self.matrix(name)) for name in self._names})
-        head = Matrix(self.shape.hidden_size, self.shape.vocab_size)
-        head.weight = decoder.embed_tokens.weight
-        kept = torch.bfloat16 if arithmetic.keys == "bfloat16" else None
-        if arithmetic.weights != "int8":
-            return TorchLayers(decoder.to(device), head.to(device), kept)
-        return TorchLayers(quantize_linears(decoder), quantize_linears(head), kept)
+        """The decoder in torch: in float32, or with its matrices in bfloat16 where the arithmetic asks for them."""
+        dtype = torch.bfloat16 if arithmetic.weights == "bfloat16" else torch.float32
+        decoder = Llama.of(self.shape, lambda name: torch.from_numpy(self.matrix(name)), dtype).to(device)
+        return TorchLayers(decoder, TiedHead(decoder.embed_tokens.weight))
 
     def matrix(self, name: str) -> npt.NDArray[np.float32]:
         """A weight by name in float32, updated."""

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from reason_iad.models.attention import AttentionCapture, Recorder, Segment, register_attention
 from reason_iad.models.base import Nudge
 from reason_iad.models.hybrid import LayerStates
+from reason_iad.models.llama import TiedHead
 
 FULL, RECURRENT = "full_attention", frozenset({"linear_attention", "conv"})  # transformers' names of kinds of layers
 
@@ -25,13 +26,11 @@ class TorchLayers:
     Args:
         text_model: the decoder; its attention is `shared_prefix_attention`.
         lm_head: gives the logits.
-        kept_dtype: in which keys and values are kept, that of the pass where None.
     """
 
-    def __init__(self, text_model: nn.Module, lm_head: nn.Module, kept_dtype: torch.dtype | None = None) -> None:
+    def __init__(self, text_model: nn.Module, lm_head: nn.Module) -> None:
         self.text_model = text_model.eval().requires_grad_(False)
         self.lm_head = lm_head.eval().requires_grad_(False)
-        self.kept_dtype = kept_dtype
         kinds = getattr(getattr(text_model, "config", None), "layer_types", None) or ()
         hybrid = bool(set(kinds) & RECURRENT)
         self.attention_layers = tuple(i for i, kind in enumerate(kinds) if kind == FULL) if hybrid else None
@@ -76,7 +75,7 @@ class TorchLayers:
         **extra: Any,
     ) -> tuple[Tensor, Segment | None]:
         """See `DecoderLayers.run`; what else `extra` holds reaches every layer."""
-        recorder = Recorder(self.kept_dtype) if record else None
+        recorder = Recorder() if record else None
         allowed: Any = None if mask is None else mask[None, None]
         states = None
         if self.attention_layers is not None:
@@ -105,7 +104,10 @@ class TorchLayers:
         return hidden, found
 
     def logits(self, hidden: Tensor, wanted: Tensor | None = None) -> Tensor:
-        """(..., D) to (..., V), float32; all, whatever is wanted: heads differ too much to be cut."""
+        """(..., D) to (..., V), float32; of an open model all, whatever is wanted: heads differ too much to be cut."""
+        if isinstance(self.lm_head, TiedHead):
+            found: Tensor = self.lm_head(hidden, wanted)
+            return found
         config = getattr(self.text_model, "config", None)
         result: Tensor = self.lm_head(hidden).float()
         scale = getattr(config, "logits_scaling", 1.0)  # of Granite

@@ -1,6 +1,7 @@
 """A ViT of the DINOv2 architecture in torch: transformers' `Dinov2Model` up to its last layer, without its import.
 
-The parameters carry the names of the weights' file.
+The parameters carry the names of the weights' file. Linear maps may be held in bfloat16: then products and attention
+run in it, while norms and what the layers add to stay in float32.
 """
 
 from __future__ import annotations
@@ -52,6 +53,14 @@ def stretch_positions(positions: Tensor, side: int) -> Tensor:
     return torch.cat([positions[:, :1], grid.permute(0, 2, 3, 1).reshape(1, -1, width)], dim=1)
 
 
+class Linear(nn.Linear):
+    """A linear map that computes in the type of its weights, whatever it is given."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(..., in) to (..., out)."""
+        return F.linear(x.to(self.weight.dtype), self.weight, self.bias)
+
+
 class Scale(nn.Module):
     """A factor a channel."""
 
@@ -71,9 +80,9 @@ class Layer(nn.Module):
         super().__init__()
         self.num_heads = num_heads
         self.norm1, self.norm2 = nn.LayerNorm(width, eps=NORM_EPS), nn.LayerNorm(width, eps=NORM_EPS)
-        kinds = {name: nn.Linear(width, width) for name in ("query", "key", "value")}
-        self.attention = _Module(attention=_Module(**kinds), output=_Module(dense=nn.Linear(width, width)))
-        self.mlp = _Module(fc1=nn.Linear(width, mlp_ratio * width), fc2=nn.Linear(mlp_ratio * width, width))
+        kinds = {name: Linear(width, width) for name in ("query", "key", "value")}
+        self.attention = _Module(attention=_Module(**kinds), output=_Module(dense=Linear(width, width)))
+        self.mlp = _Module(fc1=Linear(width, mlp_ratio * width), fc2=Linear(mlp_ratio * width, width))
         self.layer_scale1, self.layer_scale2 = Scale(width), Scale(width)
 
     def forward(self, x: Tensor) -> Tensor:

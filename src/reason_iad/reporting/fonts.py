@@ -60,7 +60,7 @@ def font_of(code: str) -> Font | None:
 
 
 def _by_fontconfig(code: str) -> Font | None:
-    """What the system itself would take for the language."""
+    """What the system itself would take for the language, if it has numbers and Latin letters, too: some have none."""
     program = shutil.which("fc-match")
     if program is None or code in ("en", "de"):
         return None
@@ -68,7 +68,8 @@ def _by_fontconfig(code: str) -> Font | None:
     done = subprocess.run(asked, capture_output=True, text=True, check=False, timeout=10)  # noqa: S603
     path, _tab, rest = done.stdout.partition("\t")
     index, _tab, spoken = rest.partition("\t")
-    fits = any(one.startswith(code) for one in spoken.split("|"))
+    languages = spoken.split("|")
+    fits = any(one.startswith(code) for one in languages) and "en" in languages
     return Font(Path(path), int(index) & 0xFFFF) if fits and Path(path).is_file() else None
 
 

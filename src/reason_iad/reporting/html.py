@@ -24,7 +24,7 @@ import numpy as np
 from reason_iad import __version__
 from reason_iad.images import Pixels, encode_jpeg, encode_png, resize
 from reason_iad.knowledge.translations import told
-from reason_iad.languages import _, language, number, several
+from reason_iad.languages import _, language, moment, number, several
 from reason_iad.reporting import text
 from reason_iad.reporting.curve import HEIGHT, WIDTH, reward_curve
 from reason_iad.reporting.figures import COLORMAP, MAX_ALPHA, FloatMap, map_overlay
@@ -296,7 +296,7 @@ def _parts(template: str, **values: Any) -> Iterator[str]:
             script=markupsafe.Markup(script),  # noqa: S704
             style=markupsafe.Markup((_TEMPLATES / "page.css").read_text("utf-8")),  # noqa: S704
             script_hash=digest,
-            written=now.strftime("%Y-%m-%d %H:%M %z"),
+            written=moment(now, "short"),
             version=__version__,
             language=language(),
             legend=legend_gradient(),

@@ -57,7 +57,7 @@ export function svg(tag, attributes = {}, ...children) {
 const ICONS = {
   normal: [["circle", { cx: 12, cy: 12, r: 11, fill: "currentColor" }], ["path", { d: "M6.5 12.5l3.7 3.7 7.3-8", fill: "none", stroke: "var(--panel)", "stroke-width": 2.6, "stroke-linecap": "round", "stroke-linejoin": "round" }]],
   defective: [["path", { d: "M7.4 1h9.2L23 7.4v9.2L16.6 23H7.4L1 16.6V7.4z", fill: "currentColor" }], ["path", { d: "M8 8l8 8M16 8l-8 8", stroke: "var(--panel)", "stroke-width": 2.6, "stroke-linecap": "round" }]],
-  uncertain: [["path", { d: "M12 1l11 11-11 11L1 12z", fill: "currentColor" }], ["path", { d: "M9.3 9.6c0-3.6 5.6-3.4 5.4-.2-.1 1.9-2.7 2-2.7 4.3", fill: "none", stroke: "var(--panel)", "stroke-width": 2.1, "stroke-linecap": "round" }], ["circle", { cx: 12, cy: 17, r: 1.35, fill: "var(--panel)" }]],
+  uncertain: [["path", { d: "M12 3l9.5 17.5h-19z", fill: "currentColor", stroke: "currentColor", "stroke-width": 3, "stroke-linejoin": "round" }], ["path", { d: "M9.6 11.2c0-3 4.9-2.9 4.8-.2-.1 1.7-2.4 1.8-2.4 3.9", fill: "none", stroke: "var(--panel)", "stroke-width": 2, "stroke-linecap": "round" }], ["circle", { cx: 12, cy: 18.4, r: 1.3, fill: "var(--panel)" }]],
 };
 export const icon = (verdict) => svg("svg", { viewBox: "0 0 24 24", "aria-hidden": "true" }, ...(ICONS[verdict] || []).map(([t, a]) => svg(t, a)));
 
