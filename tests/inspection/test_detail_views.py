@@ -111,7 +111,7 @@ class OnePictureModel(SimulatedModel):
 def served(model, details="on"):
     image = noise()
     odd = np.zeros((16, 16), dtype=np.float32)
-    odd[2, 13], odd[12, 3] = 1.0, 0.5
+    odd[2, 13], odd[12, 3] = 1.0, 0.8
 
     class Evidence:
         def grid(self, rows, columns):

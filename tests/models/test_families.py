@@ -436,7 +436,7 @@ def test_a_detail_is_the_crop_of_the_right_image_at_its_own_resolution_as_the_mo
     image, good = pictures((300, 420), (300, 420))
     saliency = np.ones((6, 6), dtype=np.float32)
     saliency[1, 4], saliency[4, 1] = 9.0, 5.0
-    first, second = places_of(SalientDetails(DetailOptions(most=2)), painted_views(image, good), saliency)
+    first, second = places_of(SalientDetails(DetailOptions(most=2, nearly=0.0)), painted_views(image, good), saliency)
     parts = prompt_of(model, [model.encode_image(image)])[:-1]
     asked = model.extend(Prefix(), parts)
     read = read_detail(model, asked, first)
@@ -447,7 +447,7 @@ def test_a_detail_is_the_crop_of_the_right_image_at_its_own_resolution_as_the_mo
     assert read.length == asked.length + tokens + sum(len(model.tokenize(text)) for text in texts)
     painted = image.copy()
     painted[top:bottom, left:right] = (255, 0, 0)
-    again = places_of(SalientDetails(DetailOptions(most=2)), painted_views(painted, good), saliency)
+    again = places_of(SalientDetails(DetailOptions(most=2, nearly=0.0)), painted_views(painted, good), saliency)
     for detail, before, moves in ((again[0], first, True), (again[1], second, False)):
         old, new = (model.encode_image(enlarged(d.pixels), most_tokens=MOST_TOKENS).embeds for d in (before, detail))
         assert torch.equal(old, new) != moves

@@ -110,7 +110,7 @@ def test_an_image_smaller_than_a_detail_is_one_detail_as_a_whole():
 
 def test_finders_stop_at_their_limit_and_never_meet_a_box_again():
     saliency = grid((1, 6, 9.0), (4, 1, 4.0), (7, 7, 3.0), (0, 0, 2.5))
-    found = places_of(SalientDetails(), views(np.zeros((400, 400, 3), np.uint8)), saliency)
+    found = places_of(SalientDetails(DetailOptions(nearly=0.0)), views(np.zeros((400, 400, 3), np.uint8)), saliency)
     assert [detail.place for detail in found] == ["top right", "middle left", "bottom right"]
     random = places_of(RandomDetails(), views(np.zeros((400, 400, 3), np.uint8)), saliency)
     assert len({detail.box_xyxy for detail in random}) == 3
@@ -118,6 +118,12 @@ def test_finders_stop_at_their_limit_and_never_meet_a_box_again():
     assert places_of(SalientDetails(), views(np.zeros((9, 9, 3), np.uint8)), 0 * saliency) == ()
     with pytest.raises(InputError, match="saliency"):
         SalientDetails().propose([], None, (9, 9), DRAW)
+
+
+def test_only_what_is_nearly_as_salient_as_the_strongest_place_is_looked_at_too():
+    ground = views(np.zeros((400, 400, 3), np.uint8))
+    found = places_of(SalientDetails(), ground, grid((1, 6, 2.0), (4, 1, 1.71), (7, 7, 1.69)))
+    assert [detail.saliency for detail in found] == pytest.approx([2.0, 1.71])
 
 
 def test_a_detail_holds_the_pixels_of_its_box_and_is_only_ever_enlarged():
@@ -136,11 +142,12 @@ def test_a_detail_holds_the_pixels_of_its_box_and_is_only_ever_enlarged():
 
 def test_paint_a_box_and_that_detail_changes_and_no_other(photo):
     saliency = grid((1, 6, 9.0), (6, 1, 4.0), (6, 6, 3.0))
-    before = places_of(SalientDetails(), views(photo), saliency)
+    finder = SalientDetails(DetailOptions(nearly=0.0))
+    before = places_of(finder, views(photo), saliency)
     left, top, right, bottom = before[1].box_xyxy
     painted = photo.copy()
     painted[top:bottom, left:right] = (255, 0, 0)
-    after = places_of(SalientDetails(), views(painted), saliency)
+    after = places_of(finder, views(painted), saliency)
     changed = [not np.array_equal(a.pixels, b.pixels) for a, b in zip(before, after, strict=True)]
     assert changed == [False, True, False]
 

@@ -64,7 +64,8 @@ def odd_places(evidence: EvidenceMap | None, views: Views, finder: str) -> tuple
     """Details of the places that the comparison found odd, for models that do not show where they look."""
     if evidence is None:
         return ()
-    return places_of(details_named(finder), views, evidence.grid(*ODD_GRID).astype(np.float32))
+    odd = evidence.grid(*ODD_GRID).astype(np.float32)
+    return places_of(details_named(finder), views, np.where(odd > 0, 1 + odd, 0))  # as if all were looked at alike
 
 
 def thought_notes(options: InspectorOptions, finding: Finding) -> tuple[str, ...]:

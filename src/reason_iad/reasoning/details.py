@@ -66,6 +66,7 @@ class DetailOptions:
     """How boxes are chosen."""
 
     most: int = 3
+    nearly: float = 0.85  # of the strongest peak's saliency, which another box must reach
     margin: float = 0.25  # of the box's own size, on each side
     share: float = 0.5  # of the peak's saliency from which neighbors belong to the box
     reach: float = 1 / 3  # largest side of a box before the margin, as a share of the image's
@@ -117,12 +118,14 @@ class SalientDetails:
     def propose(
         self, tried: Sequence[Box], saliency: Grid | None, image_hw: tuple[int, int], draw: np.random.Generator
     ) -> tuple[Box, float] | None:
-        """The most salient box that overlaps little with those tried."""
+        """The most salient box that overlaps little with those tried, if it is nearly as salient as the strongest."""
         if saliency is None:
             raise InputError("details got no saliency; expected the attention of the latent rows, or evidence")
         if len(tried) >= self.options.most:
             return None
-        return next_box(saliency, image_hw, tried, self.options)
+        found = next_box(saliency, image_hw, tried, self.options)
+        # what overlaps little with the odd place is often the ground beside the part (docs/reasoning.md, "Details")
+        return found if found is not None and found[1] >= self.options.nearly * float(saliency.max()) else None
 
 
 @dataclass(frozen=True)
