@@ -11,7 +11,7 @@ import httpx
 T = TypeVar("T")
 
 
-def until(found: Callable[[], T], seconds: float = 60.0) -> T:
+def until(found: Callable[[], T], seconds: float = 90.0) -> T:
     """The first true value of `found`; a server that is not there yet is asked again.
 
     Use the value that comes back: asked once more, the other process may answer differently.

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from reason_iad.models.attention import shared_prefix_attention
 from reason_iad.models.llama_graph import LlamaShape
+from reason_iad.models.vit import Linear
 
 _JOINED = {  # matrices that are multiplied as one
     "qkv_proj": ("q_proj", "k_proj", "v_proj"),
@@ -28,7 +29,7 @@ class LlamaOutput(NamedTuple):
     last_hidden_state: Tensor  # (M, S, D), final norm applied
 
 
-class Matrix(nn.Linear):
+class Matrix(Linear):
     """A linear map without a bias, whose weights come from a file: nothing is drawn at random first."""
 
     def __init__(self, inputs: int, outputs: int) -> None:
@@ -36,10 +37,6 @@ class Matrix(nn.Linear):
 
     def reset_parameters(self) -> None:
         """Leave the memory as it is."""
-
-    def forward(self, x: Tensor) -> Tensor:
-        """(..., in) to (..., out), computed in the type of the weights and given in it."""
-        return nn.functional.linear(x.to(self.weight.dtype), self.weight)
 
 
 class Table(nn.Embedding):

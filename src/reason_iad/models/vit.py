@@ -54,7 +54,7 @@ def stretch_positions(positions: Tensor, side: int) -> Tensor:
 
 
 class Linear(nn.Linear):
-    """A linear map that computes in the type of its weights, whatever it is given."""
+    """A linear map that computes in the type of its weights, and gives it, whatever it is given."""
 
     def forward(self, x: Tensor) -> Tensor:
         """(..., in) to (..., out)."""
