@@ -296,7 +296,7 @@ def _parts(template: str, **values: Any) -> Iterator[str]:
             script=markupsafe.Markup(script),  # noqa: S704
             style=markupsafe.Markup((_TEMPLATES / "page.css").read_text("utf-8")),  # noqa: S704
             script_hash=digest,
-            written=moment(now, "short"),
+            written=moment(now, "long"),  # with its zone, and no day that reads as a month
             version=__version__,
             language=language(),
             legend=legend_gradient(),
